@@ -1,0 +1,45 @@
+"""How values become bytes: JSON objects with camelCase names, through msgspec.
+
+Unknown fields are ignored (a newer peer may send more), a wrong type is a `ProtocolError`. Fields that
+hold their default are left out, so every default is part of the wire format and must not change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from relay_runner.errors import ProtocolError
+
+PROTOCOL_VERSION = 1
+
+T = TypeVar("T")
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The base of every value that crosses a process boundary."""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Any) -> bytes:
+    """Return `value` (a `Wire`, or plain containers of them) as UTF-8 JSON."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes | str, type_: type[T]) -> T:
+    """Return `data` as a `type_`; raise `ProtocolError` where it is not one."""
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"not a valid {getattr(type_, '__name__', type_)}: {error}") from error
+
+
+def convert(value: Any, type_: type[T]) -> T:
+    """Return plain containers as a `type_`; raise `ProtocolError` where they are not one."""
+    try:
+        return msgspec.convert(value, type=type_)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"not a valid {getattr(type_, '__name__', type_)}: {error}") from error

@@ -1,0 +1,374 @@
+"""What the runner asks of a provider, and what a provider tells the runner.
+
+A `Provider` knows how to start one kind of program. A `Process` is one running program under this runner: it takes
+submissions and reports what happens as events. The law between them:
+
+* `Process.submit` puts a message in **at most once**. It returns `Submitted` when the message entered the program (or
+  is in the hands of the program's own hook), `Held` when provably nothing entered and it should be tried later, raises
+  `ProviderRefused` when provably nothing entered and the try failed, and returns `Uncertain` when nobody can know.
+  It never tries a second channel unless the first provably took nothing.
+* `Seen` is emitted only on the provider's own evidence. `TurnEnded` names the nonces that its turn carried.
+* After a crash of the runner, a new `Process` over the same program is asked by `find` what its records say of a nonce.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.messages import Message, Outcome, Timing
+from relay_runner.terminal.base import ExitStatus, Screen, Terminal
+
+# --- what a provider can do -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this kind of provider can do; the runner asks here and never by the provider's name."""
+
+    evidence: bool = False
+    """It can prove that the model saw a message. Without it a delivery ends at `submitted`, `unproven`."""
+    results: bool = False
+    """It tells a turn's final text."""
+    steer: bool = False
+    interrupt: bool = False
+    compact: bool = False
+    clear: bool = False
+    inject: bool = False
+    resume: bool = False
+    """A new process can go on with an old session."""
+    subagents: bool = False
+    permissions: bool = False
+    """It asks permission questions that can be answered from elsewhere."""
+    approval_modes: frozenset[str] = frozenset({"ask"})
+    hooks: bool = False
+    """It calls the control server's `/hooks/{name}`."""
+    session_files: bool = True
+    """The model may read and write files."""
+    session_shell: bool = True
+    """The model may run commands."""
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """Everything a provider may need to know to start its program."""
+
+    agent_id: str
+    runner_id: str
+    cwd: Path
+    agent_dir: Path
+    """`agents/<id>` in the state folder, 0700: rendered settings go here, 0600."""
+    control: ControlEndpoint
+    environ: Mapping[str, str]
+    """The scrubbed environment it inherits, with `AGENT_RELAY_*` and the private bin folder first on PATH."""
+    args: tuple[str, ...] = ()
+    """What the person gave after `--`: the provider's arguments, or for `generic` the whole command."""
+    command: tuple[str, ...] = ()
+    """Overrides the program itself (provider config)."""
+    model: str | None = None
+    effort: str | None = None
+    approval_mode: str = "ask"
+    system_prompt_append: str | None = None
+    headless: bool = False
+    trust_folder: bool = False
+    label: str | None = None
+    resume_session: str | None = None
+    """Go on with this session; None starts a fresh one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """How to start the program: a pure value, with every file already rendered."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    session_id: str | None = None
+    """The session's id where it is known before the start."""
+    resumed: bool = False
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    """Lines for a person: what was not applied, and why."""
+
+
+# --- submitting -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One message to put in, once."""
+
+    message: Message
+    nonce: str
+    text: str
+    """The whole envelope, sanitised: `protocol.envelope.render(message, nonce)`."""
+
+    @property
+    def timing(self) -> Timing:
+        """When it is to go in."""
+        return self.message.timing
+
+    @property
+    def operator(self) -> bool:
+        """Whether it may be put as the user's own words."""
+        return self.message.operator
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The message entered the program by `channel`; evidence follows as `Seen`."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing entered; try again after `retry_s`. `reason` is shown to people: `person typing`, `dialog open`."""
+
+    reason: str
+    retry_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """It may or may not have entered; `find` may still tell. Never submitted again by itself."""
+
+    reason: str
+
+
+SubmitResult = Submitted | Held | Uncertain
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+class TurnState(StrEnum):
+    """What the records say of the turn that carried a message."""
+
+    NONE = "none"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the provider's own records say of one nonce."""
+
+    seen: bool
+    source: str | None = None
+    turn: TurnState = TurnState.NONE
+    outcome: Outcome | None = None
+    result: str | None = None
+    reason: str | None = None
+
+
+NOT_FOUND = Evidence(seen=False)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """The program has a session (at start, or a new one after a clear)."""
+
+    session_id: str
+    source: str
+    model: str | None = None
+
+
+class ProcessState(StrEnum):
+    """Whether the program would work on a new message at once."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    WAITING = "waiting"
+    """A dialog or a permission question is open: nothing may be typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The program became idle, busy or waiting; `source` names the evidence, `detail` is the provider's own word."""
+
+    state: ProcessState
+    source: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The model has the message with this nonce; `evidence` is where that is known from."""
+
+    nonce: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """A turn began, by whomever."""
+
+    turn_id: str
+    source: str
+    nonces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """A turn ended with everything that belongs to it (no subagent runs any more)."""
+
+    outcome: Outcome
+    source: str
+    nonces: tuple[str, ...] = ()
+    """The messages that this turn carried; a person's own turn carries none."""
+    result: str | None = None
+    reason: str | None = None
+    """Why it failed, in one line; or the kind of error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubagentStarted:
+    """A subagent works under the main turn."""
+
+    id: str
+    source: str
+    role: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubagentEnded:
+    """A subagent is done; None means all of them."""
+
+    id: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Part of the evidence is missing (hooks do not arrive, say); None means whole again."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the provider told about itself: model, effort, version, context use."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+Event = (
+    SessionStarted | StateChanged | Seen | TurnStarted | TurnEnded | SubagentStarted | SubagentEnded | Degraded | Learnt
+)
+Emit = Callable[[Event], None]
+"""Takes an event at once and never blocks or raises; called on the event loop's thread."""
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """One call of a hook at the control server, already authenticated and of this very process."""
+
+    name: str
+    payload: Mapping[str, Any]
+    gone: asyncio.Event
+    """Set when the caller hung up while it was still waiting for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookReply:
+    """What to answer: a JSON object, or None for 204."""
+
+    body: Mapping[str, Any] | None = None
+    status: int = 200
+
+
+# --- the two interfaces -----------------------------------------------------------------------------------------------
+
+
+class Process(Protocol):
+    """One running program under this runner."""
+
+    @property
+    def state(self) -> ProcessState:
+        """The state of the last `StateChanged`."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when messages can go in; raise `ProviderNotReady` or `ProviderExited` with what the screen says.
+
+        In an interactive start a dialog on the screen is the person's to answer, and this waits for it.
+        """
+        ...
+
+    async def submit(self, submission: Submission) -> SubmitResult:
+        """Put one message in, at most once (see the module's law). Never called twice at a time."""
+        ...
+
+    async def find(self, nonce: str) -> Evidence:
+        """Ask the provider's own records what became of a nonce."""
+        ...
+
+    async def hook(self, call: HookCall) -> HookReply:
+        """Answer one hook call; may take as long as the caller waits."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Stop the running turn; raise `ProviderUnsupported` where that cannot be done."""
+        ...
+
+    async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do one of the provider's own operations: `compact`, `clear`, `inject`; return its result."""
+        ...
+
+    async def quit(self) -> None:
+        """Ask the program to end by itself, if it has a way; the terminal ends it by force afterwards."""
+        ...
+
+    def explain_exit(self, status: ExitStatus, screen: Screen | None) -> str:
+        """Return one line for a person: why the program ended, and what to do."""
+        ...
+
+
+class Provider(Protocol):
+    """One kind of coding agent."""
+
+    @property
+    def name(self) -> str:
+        """The word on the command line."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def check(self, spec: LaunchSpec) -> None:
+        """Raise `ProviderNotFound`, `ProviderNotReady` or `ProviderUnsupported` for what is known before a start."""
+        ...
+
+    def plan(self, spec: LaunchSpec) -> LaunchPlan:
+        """Render the settings into `spec.agent_dir` and return how to start the program."""
+        ...
+
+    def connect(
+        self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool
+    ) -> AbstractAsyncContextManager[Process]:
+        """Watch the program in `terminal`; leaving the context stops watching and leaves the program alone.
+
+        `adopted` says that the program was started by an earlier runner: `plan` is the one saved then, hooks that fired
+        meanwhile are lost, and the first `StateChanged` comes from records, not from hooks.
+        """
+        ...

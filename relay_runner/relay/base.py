@@ -1,0 +1,181 @@
+"""What a relay looks like to a runner and to the command line.
+
+Every call either returns the relay's answer or raises: `RelayUnavailable` when the relay could not be asked (nothing
+is known; ask again), `RelayRefused` or one of its children when it said no, `ClaimLost` when a renewal, a release or a
+receipt comes from an instance (or an attempt) that no longer holds the delivery. All calls are idempotent where they
+can be retried: a receipt, a release or a claim sent twice by the same holder answers the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, Self
+
+from relay_runner.protocol.agents import Agent, Status
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.events import Event
+from relay_runner.protocol.frames import ClientFrame, Hello, ServerFrame, Welcome
+from relay_runner.protocol.messages import (
+    ClaimRequest,
+    ClaimResult,
+    Delivery,
+    MessageQuery,
+    MessageRecord,
+    NewMessage,
+    NewReply,
+    Receipt,
+    Release,
+)
+from relay_runner.protocol.tokens import TokenGrant, TokenRequest
+
+
+class Bus(Protocol):
+    """One live connection to the relay, after its `welcome`.
+
+    Iterating yields server frames until the connection ends; the end is always `RelayUnavailable` (or
+    `RelayUnauthorized`), so that a loop over it cannot mistake a lost connection for a quiet one.
+    """
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the relay answered to our hello."""
+        ...
+
+    async def send(self, frame: ClientFrame) -> None:
+        """Send one frame; raise `RelayUnavailable` when the connection is gone."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[ServerFrame]: ...
+
+
+class Relay(Protocol):
+    """A relay that can be asked; `async with` opens and closes what it needs."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    def connect(self, hello: Hello) -> AbstractAsyncContextManager[Bus]:
+        """Open the bus and say hello; entering waits for the welcome."""
+        ...
+
+    def use_token(self, token: str) -> None:
+        """Use `token` for every later call and connection."""
+        ...
+
+    async def send(self, new: NewMessage) -> MessageRecord:
+        """Post a message; it is durable when this returns."""
+        ...
+
+    async def message(self, message_id: int) -> MessageRecord:
+        """Return one message with everything that became of it."""
+        ...
+
+    async def messages(self, query: MessageQuery) -> list[MessageRecord]:
+        """Return the messages that `query` asks for."""
+        ...
+
+    def watch(self, message_id: int) -> AsyncIterator[MessageRecord]:
+        """Yield the message's record now and after every change of it, for ever."""
+        ...
+
+    async def claim(self, message_id: int, request: ClaimRequest) -> ClaimResult:
+        """Try to become the one who handles the message; "taken by another" is a result."""
+        ...
+
+    async def renew(self, message_id: int, request: ClaimRequest) -> float:
+        """Return the claim's new expiry; raise `ClaimLost` where it is no longer ours."""
+        ...
+
+    async def release(self, message_id: int, release: Release) -> Delivery:
+        """Put a claimed delivery back into the queue (or, after the last attempt, among the dead)."""
+        ...
+
+    async def receipt(self, message_id: int, receipt: Receipt) -> Delivery:
+        """Report what became of a delivery; return it as the relay has it now."""
+        ...
+
+    async def read(self, message_id: int) -> None:
+        """Mark the caller's delivery of the message as read."""
+        ...
+
+    async def reply(self, message_id: int, reply: NewReply) -> MessageRecord:
+        """Answer a message; the new message goes to its sender."""
+        ...
+
+    async def react(self, message_id: int, emoji: str) -> None:
+        """Put an emoji on a message; the same one twice is one."""
+        ...
+
+    async def redeliver(self, message_id: int, agent_id: str | None = None) -> MessageRecord:
+        """Queue a dead or unknown delivery again, as a new attempt. Needs the operator scope."""
+        ...
+
+    async def agents(self) -> list[Agent]:
+        """Return every agent that the relay knows, by id."""
+        ...
+
+    async def agent(self, agent_id: str) -> Agent:
+        """Return one agent."""
+        ...
+
+    async def remove_agent(self, agent_id: str) -> None:
+        """Retire an agent: it is listed no more; what is queued for it waits until its TTL, then is dead."""
+        ...
+
+    async def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
+        """Publish a status over HTTP: the backstop for a silent bus. Raise `ClaimLost` when superseded."""
+        ...
+
+    async def heartbeat(self, agent_id: str, instance_id: str) -> None:
+        """Say over HTTP that the runner lives. Raise `ClaimLost` when superseded."""
+        ...
+
+    async def command(self, new: NewCommand) -> Command:
+        """Give an order about an agent."""
+        ...
+
+    async def get_command(self, command_id: str) -> Command:
+        """Return an order and what became of it."""
+        ...
+
+    async def update_command(self, command_id: str, update: CommandUpdate) -> Command:
+        """Report on an order."""
+        ...
+
+    async def pending_commands(self, agent_id: str) -> list[Command]:
+        """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
+        ...
+
+    async def create_task(self, new: NewTask) -> Task:
+        """Open a task."""
+        ...
+
+    async def get_task(self, task_id: int) -> Task:
+        """Return one task."""
+        ...
+
+    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
+        """Move a task on; its metadata is merged."""
+        ...
+
+    async def issue_token(self, request: TokenRequest) -> TokenGrant:
+        """Make a token for a principal."""
+        ...
+
+    async def renew_token(self) -> TokenGrant:
+        """Return a successor of the token in use; the old one stays good until it expires."""
+        ...
+
+    async def revoke_token(self, jti: str) -> None:
+        """Make a token worthless from now on."""
+        ...
+
+    def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """Yield what happens on the relay, from after `after` (a `seq`) or from now on."""
+        ...
+
+    async def health(self) -> dict[str, object]:
+        """Return what `/healthz` says: status, version, protocol, counts."""
+        ...
