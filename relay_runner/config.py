@@ -142,7 +142,7 @@ class Paths:
         """Return a short 0700 folder for unix sockets (their paths may have 108 bytes at most), made on demand."""
         digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
         base = os.environ.get("XDG_RUNTIME_DIR")
-        root = Path(base) if base and len(base) < 40 and os.access(base, os.W_OK) else Path("/tmp")  # noqa: S108
+        root = Path(base) if base and len(base) < 40 and os.access(base, os.W_OK) else Path("/tmp")
         return private_dir(root / f"{APP}-{os.getuid()}-{digest}")
 
 
@@ -269,7 +269,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _convert(table: Mapping[str, Any], source: str) -> Settings:
-    known = {item for item in Settings.__dataclass_fields__}
+    known = set(Settings.__dataclass_fields__)
     for key in table:
         if key not in known:
             raise ConfigError(f"unknown key {key!r} in {source}", hint=f"known keys are {', '.join(sorted(known))}")

@@ -160,3 +160,19 @@ class Terminal(Protocol):
     def detach(self) -> None:
         """Let go of the terminal without ending anything, so that a later runner can adopt it."""
         ...
+
+
+class Terminals(Protocol):
+    """How terminals come to be; one implementation for tmux, one for a pty."""
+
+    async def open(self, spec: TerminalSpec) -> Terminal:
+        """Start the program; raise `TerminalError` where the terminal, and `ProviderExited` where the program failed."""
+        ...
+
+    async def adopt(self, saved: SavedTerminal) -> Terminal | None:
+        """Return the terminal of an earlier runner, or None when its program is proven dead.
+
+        What the dead program left (its tmux server, its run folder) is cleaned away. Raise `TerminalError` when it
+        lives but cannot be reached: then nobody may start another program on its session.
+        """
+        ...

@@ -1,0 +1,55 @@
+"""What a runner is asked to be: the frozen result of flags, environment and settings files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """One agent under one runner."""
+
+    agent_id: str
+    provider: str
+    cwd: Path
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """From the provider's settings; reaches the program only with the host's globals."""
+    model: str | None = None
+    effort: str | None = None
+    approval_mode: str = "ask"
+    label: str | None = None
+    tags: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    prompt: str | None = None
+    """Sent to the agent once per session, as an ordinary message of the person who started it."""
+    system_prompt_append: str | None = None
+    headless: bool = False
+    trust_folder: bool = False
+    resume: str | None = None
+    """A session to go on with; the agent's own last one is resumed without asking."""
+    fresh: bool = False
+    """Never resume: start a new session."""
+    replace: bool = False
+    """Take over from a live runner of the same agent."""
+    tmux_session: str | None = None
+    info_file: Path | None = None
+    shutdown_timeout_s: float = 5.0
+    rig: str | None = None
+    policy_name: str | None = None
+    spawn_request_id: str | None = None
+    automation_id: str | None = None
+    automation_run_id: str | None = None
+    workspace: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerExit:
+    """Why a runner ended, and the exit code that says so (documented in README)."""
+
+    code: int
+    reason: str
