@@ -166,7 +166,7 @@ class Terminals(Protocol):
     """How terminals come to be; one implementation for tmux, one for a pty."""
 
     async def open(self, spec: TerminalSpec) -> Terminal:
-        """Start the program; raise `TerminalError` where the terminal, and `ProviderExited` where the program failed."""
+        """Start the program; raise `TerminalError` for the terminal, `ProviderExited` for a program that cannot run."""
         ...
 
     async def adopt(self, saved: SavedTerminal) -> Terminal | None:
