@@ -1,0 +1,115 @@
+"""The claims that this runner holds: renewed at a third of the lease, given up the moment a renewal is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from relay_runner.errors import ClaimLost, RelayRefused, RelayUnavailable
+from relay_runner.protocol.messages import LEASE_S, ClaimRequest
+from relay_runner.relay.base import Relay
+
+log = logging.getLogger(__name__)
+
+RENEW_AT = 1 / 3
+RETRY_S = 5.0
+
+
+@dataclass(slots=True)
+class Claim:
+    """The right to handle one message."""
+
+    message_id: int
+    attempt: int
+    renew_at: float
+
+
+@dataclass(slots=True)
+class ClaimTable:
+    """Which claims are held and which renewal comes next: a pure object."""
+
+    lease_s: float = LEASE_S
+    _claims: dict[int, Claim] = field(default_factory=dict)
+
+    def hold(self, message_id: int, attempt: int, now: float) -> None:
+        """Note that a claim was granted or renewed just now."""
+        self._claims[message_id] = Claim(message_id, attempt, now + self.lease_s * RENEW_AT)
+
+    def drop(self, message_id: int) -> None:
+        """Forget a claim: settled, released or lost."""
+        self._claims.pop(message_id, None)
+
+    def postpone(self, message_id: int, until: float) -> None:
+        """Try the renewal again at `until`."""
+        if claim := self._claims.get(message_id):
+            claim.renew_at = until
+
+    def held(self) -> list[Claim]:
+        """Return all claims, the next renewal first."""
+        return sorted(self._claims.values(), key=lambda claim: claim.renew_at)
+
+
+class Claims:
+    """Renew what is held, and tell who must stop."""
+
+    def __init__(self, relay: Relay, agent_id: str, instance_id: str, *, lease_s: float = LEASE_S) -> None:
+        self._relay = relay
+        self._agent_id = agent_id
+        self._instance_id = instance_id
+        self._table = ClaimTable(lease_s)
+        self._changed = asyncio.Event()
+        self.on_lost: Callable[[int], None] = lambda message_id: None
+
+    def hold(self, message_id: int, attempt: int) -> None:
+        """Keep this claim alive from now on."""
+        self._table.hold(message_id, attempt, time.time())
+        self._changed.set()
+
+    def drop(self, message_id: int) -> None:
+        """Let a claim be: nothing is said to the relay."""
+        self._table.drop(message_id)
+
+    def held(self) -> list[Claim]:
+        """Return all claims."""
+        return self._table.held()
+
+    def request(self, attempt: int | None = None) -> ClaimRequest:
+        """Return what to ask the relay for a claim or a renewal."""
+        return ClaimRequest(
+            agent_id=self._agent_id, instance_id=self._instance_id, attempt=attempt, lease_s=self._table.lease_s
+        )
+
+    async def run(self) -> None:
+        """Renew every claim when it is due, for ever."""
+        while True:
+            self._changed.clear()
+            claims = self._table.held()
+            if not claims:
+                await self._changed.wait()
+            elif (wait_s := claims[0].renew_at - time.time()) > 0:
+                await _wait(self._changed, wait_s)
+            else:
+                await self._renew(claims[0])
+
+    async def _renew(self, claim: Claim) -> None:
+        try:
+            await self._relay.renew(claim.message_id, self.request(claim.attempt))
+        except RelayUnavailable:
+            self._table.postpone(claim.message_id, time.time() + RETRY_S)
+        except (ClaimLost, RelayRefused) as error:
+            log.warning("the claim on message %d is lost: %s", claim.message_id, error)
+            self._table.drop(claim.message_id)
+            self.on_lost(claim.message_id)
+        else:
+            self._table.hold(claim.message_id, claim.attempt, time.time())
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return

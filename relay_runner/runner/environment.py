@@ -1,0 +1,52 @@
+"""What the provider's program finds around it: its environment and a private folder of commands.
+
+Nothing of an enclosing agent or tmux gets through, and the relay's own token is never in it: the program talks to the
+control server with a secret of its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from relay_runner.config import AgentPaths, private_dir, scrub
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.runner.options import RunnerOptions
+
+
+def of_provider(
+    base: Mapping[str, str], options: RunnerOptions, runner_id: str, control: ControlEndpoint, paths: AgentPaths
+) -> dict[str, str]:
+    """Return the environment that the program inherits."""
+    environ = scrub(base)
+    environ.update(options.env)
+    environ.update(
+        {
+            "PATH": f"{paths.bin}:{environ.get('PATH', '/usr/local/bin:/usr/bin:/bin')}",
+            "AGENT_RELAY_URL": control.url,
+            "AGENT_RELAY_TOKEN": control.secret,
+            "AGENT_RELAY_ID": options.agent_id,
+            "AGENT_RELAY_RUNNER_ID": runner_id,
+            "AGENT_RELAY_RUNNER_PORT": str(control.port),
+            "AGENT_RELAY_PROVIDER_SESSION_ID": control.provider_session_id,
+            "AGENT_RELAY_APPROVAL": options.approval_mode,
+            "AGENT_RELAY_CONTEXT_STATE_DIR": str(paths.root),
+            "AGENT_RELAY_WORKSPACE_MODE": str(options.workspace.get("mode", "")),
+        }
+    )
+    environ.pop("RELAY_RUNNER_TOKEN", None)
+    return environ
+
+
+def write_programs(folder: Path, programs: Mapping[str, tuple[str, ...]]) -> None:
+    """Put small scripts into the private folder that come first on the program's PATH: `relay-runner` and `programs`."""
+    private_dir(folder)
+    ours = {"relay-runner": (sys.executable, "-I", "-m", "relay_runner")}
+    for name, argv in {**ours, **programs}.items():
+        script = folder / name
+        temporary = folder / f".{name}.tmp"
+        temporary.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', encoding="utf-8")
+        temporary.chmod(0o700)
+        temporary.replace(script)

@@ -1,0 +1,246 @@
+"""Messages that are, or may be, in the provider: only the provider's evidence moves them on.
+
+A flight takes off when the journal says `handing` and lands with a receipt. Between the two it listens to `Seen` and
+`TurnEnded`; where they do not come, the provider's records are asked (`Process.find`), and where an idle provider has
+no trace of it after the evidence time, nobody can know: `unknown`, never a second submission on a guess.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay_runner.protocol.agents import WorkKind
+from relay_runner.protocol.messages import Message, Outcome, Receipt, State
+from relay_runner.providers.base import (
+    Capabilities,
+    Evidence,
+    Process,
+    ProcessState,
+    TurnEnded,
+    TurnState,
+)
+from relay_runner.runner.claims import Claims
+from relay_runner.runner.journal import Journal, Row, Stage
+from relay_runner.runner.receipts import UNPROVEN, Receipts
+from relay_runner.runner.work import Work
+
+log = logging.getLogger(__name__)
+
+EVIDENCE_S = 30.0
+"""How long the provider's evidence may take before its records are asked."""
+SETTLE_S = 2.0
+"""How long an idle provider may leave a seen message without its turn's end before its records are asked."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """One message that is (or may be) in the provider."""
+
+    message: Message
+    attempt: int
+    nonce: str
+    stage: Stage
+    check_at: float
+    """When to ask the provider's records."""
+    give_up_at: float
+    """When an idle provider without any trace means that nobody can know."""
+    fenced: bool = False
+    """The claim is lost: watch it to its end, report nothing."""
+
+
+class Flights:
+    """Keep what is in the provider, from the hand-over to the last receipt."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        claims: Claims,
+        receipts: Receipts,
+        work: Work,
+        capabilities: Capabilities,
+        publish: Callable[[], None],
+        evidence_s: float = EVIDENCE_S,
+    ) -> None:
+        self._journal = journal
+        self._claims = claims
+        self._receipts = receipts
+        self._work = work
+        self._capabilities = capabilities
+        self._publish = publish
+        self._evidence_s = evidence_s
+        self._flights: dict[str, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __contains__(self, nonce: str) -> bool:
+        return nonce in self._flights
+
+    def all(self) -> list[Flight]:
+        """Return every flight, in the order of their take-off."""
+        return list(self._flights.values())
+
+    def next_check(self) -> float | None:
+        """Return when the provider's records must be asked next."""
+        return min((flight.check_at for flight in self._flights.values()), default=None)
+
+    # --- take-off and landing -----------------------------------------------------------------------------------------
+
+    def take_off(self, message: Message, attempt: int, nonce: str, stage: Stage, *, check_in_s: float) -> Flight:
+        """Watch a message from now on; its records are asked after `check_in_s`."""
+        now = time.time()
+        flight = Flight(message, attempt, nonce, stage, check_at=now + check_in_s, give_up_at=now + self._evidence_s)
+        self._flights[nonce] = flight
+        self._claims.hold(message.id, attempt)
+        label = f"message {message.id} from {message.sender}"
+        self._work.start(WorkKind.MESSAGE, str(message.id), now=now, source="runner", label=label)
+        self._publish()
+        return flight
+
+    def land(self, flight: Flight) -> None:
+        """Stop watching; nothing is reported."""
+        self._flights.pop(flight.nonce, None)
+        self._claims.drop(flight.message.id)
+        self._work.finish(WorkKind.MESSAGE, str(flight.message.id))
+        self._publish()
+
+    def submitted(self, flight: Flight, channel: str) -> None:
+        """The channel took it; without evidence this is all that can ever be said."""
+        now = time.time()
+        flight.check_at = flight.give_up_at = now + self._evidence_s
+        if flight.stage is not Stage.HANDING:
+            return  # the evidence was faster than the channel's answer
+        flight.stage = Stage.SUBMITTED
+        evidence = None if self._capabilities.evidence else UNPROVEN
+        self._journal.advance(flight.nonce, Stage.SUBMITTED, now, channel=channel, evidence=evidence)
+        self._report(flight, State.SUBMITTED, evidence=evidence)
+
+    def fence(self, message_id: int) -> None:
+        """Report nothing more about a message: its claim is lost."""
+        for flight in self._flights.values():
+            if flight.message.id == message_id:
+                flight.fenced = True
+
+    # --- evidence -----------------------------------------------------------------------------------------------------
+
+    def seen(self, nonce: str, evidence: str) -> None:
+        """The model has it."""
+        flight = self._flights.get(nonce) or self._late(nonce)
+        if flight is None or flight.stage is Stage.SEEN:
+            return
+        now = time.time()
+        flight.stage = Stage.SEEN
+        flight.check_at = flight.give_up_at = now + self._evidence_s
+        self._journal.advance(nonce, Stage.SEEN, now, evidence=evidence)
+        self._report(flight, State.SEEN, evidence=evidence)
+
+    def turn_ended(self, nonce: str, turn: TurnEnded) -> None:
+        """The turn that carried it ended."""
+        if self._capabilities.evidence:
+            self.seen(nonce, turn.source)
+        flight = self._flights.get(nonce)
+        if flight is None:
+            return
+        if self._capabilities.evidence:
+            self._done(flight, turn.outcome, turn.result, turn.reason)
+        else:
+            self._end_unproven(flight, turn.result)
+
+    def provider_idle(self) -> None:
+        """The provider is idle: what it carried should have ended by now, so look soon."""
+        soon = time.time() + SETTLE_S
+        for flight in self._flights.values():
+            if flight.stage is Stage.SEEN:
+                flight.check_at = min(flight.check_at, soon)
+
+    async def check(self, process: Process) -> None:
+        """Ask the provider's records about every flight that is due."""
+        for flight in self.all():
+            if flight.check_at <= time.time():
+                evidence = await process.find(flight.nonce)
+                if flight.nonce in self._flights:
+                    self._judge(flight, evidence, process.state)
+
+    async def settle_dead(self, flight: Flight, process: Process) -> bool:
+        """Settle a flight whose provider process is gone for good; False: it provably never entered."""
+        evidence = await process.find(flight.nonce)
+        if evidence.seen or flight.stage is Stage.SEEN:
+            self.seen(flight.nonce, evidence.source or "records")
+            if evidence.turn is TurnState.ENDED and evidence.outcome is not None:
+                self._done(flight, evidence.outcome, evidence.result, evidence.reason)
+            else:
+                self._done(flight, Outcome.INTERRUPTED, None, "the provider ended during the turn")
+        elif self._capabilities.evidence:
+            self.land(flight)  # the conversation ends with its records, and it is not in them
+            return False
+        elif flight.stage is Stage.SUBMITTED:
+            self._end_unproven(flight, None)
+        else:
+            self._unknown(flight, "the provider ended while it was being put in")
+        return True
+
+    def _judge(self, flight: Flight, evidence: Evidence, state: ProcessState) -> None:
+        now = time.time()
+        if evidence.seen:
+            self.seen(flight.nonce, evidence.source or "records")
+        if evidence.seen and evidence.turn is TurnState.ENDED and evidence.outcome is not None:
+            self._done(flight, evidence.outcome, evidence.result, evidence.reason)
+        elif state is not ProcessState.IDLE:
+            # It may be in the running turn, or wait behind it.
+            flight.check_at = flight.give_up_at = now + self._evidence_s
+        elif now < flight.give_up_at:
+            flight.check_at = now + SETTLE_S
+        elif flight.stage is Stage.SEEN:
+            self._done(flight, Outcome.INTERRUPTED, None, "the turn ended without leaving a result")
+        elif flight.stage is Stage.SUBMITTED and not self._capabilities.evidence:
+            self._end_unproven(flight, None)
+        else:
+            self._unknown(flight, f"no evidence of it within {self._evidence_s:.0f} s")
+
+    def _late(self, nonce: str) -> Flight | None:
+        """Return a flight again that was given up as unknown: the truth wins over a guess."""
+        row = self._journal.by_nonce(nonce)
+        if row is None or row.stage is not Stage.SETTLED or row.outcome is not None:
+            return None
+        log.info("late evidence for message %d", row.message.id)
+        return self.take_off(row.message, row.attempt, nonce, Stage.SUBMITTED, check_in_s=self._evidence_s)
+
+    # --- the last receipt ---------------------------------------------------------------------------------------------
+
+    def say_again(self, row: Row) -> None:
+        """The relay does not know how this ended; the journal does."""
+        state = State.DONE if row.outcome else State.SUBMITTED if row.evidence == UNPROVEN else State.UNKNOWN
+        receipt = self._receipts.make(
+            row.attempt, state, row.nonce, evidence=row.evidence, outcome=row.outcome, result=row.result
+        )
+        self._receipts.post(row.message.id, receipt)
+
+    def _done(self, flight: Flight, outcome: Outcome, result: str | None, reason: str | None) -> None:
+        self._close(
+            flight,
+            self._receipts.make(
+                flight.attempt, State.DONE, flight.nonce, outcome=outcome, result=result, reason=reason
+            ),
+        )
+
+    def _end_unproven(self, flight: Flight, result: str | None) -> None:
+        receipt = self._receipts.make(flight.attempt, State.SUBMITTED, flight.nonce, evidence=UNPROVEN, result=result)
+        self._close(flight, receipt)
+
+    def _unknown(self, flight: Flight, reason: str) -> None:
+        log.warning("message %d: nobody can know whether it entered: %s", flight.message.id, reason)
+        self._close(flight, self._receipts.make(flight.attempt, State.UNKNOWN, flight.nonce, reason=reason))
+
+    def _close(self, flight: Flight, receipt: Receipt) -> None:
+        self._journal.settle(flight.nonce, receipt, time.time(), post=not flight.fenced)
+        self.land(flight)
+        self._receipts.wake()
+
+    def _report(self, flight: Flight, state: State, *, evidence: str | None = None) -> None:
+        if not flight.fenced:
+            receipt = self._receipts.make(flight.attempt, state, flight.nonce, evidence=evidence)
+            self._receipts.post(flight.message.id, receipt)

@@ -1,0 +1,135 @@
+"""The agent's presence on the relay: the bus, what is published on it, and the HTTP backstop for when it is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from relay_runner.errors import ClaimLost, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
+from relay_runner.protocol.agents import HEARTBEAT_S
+from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded
+from relay_runner.protocol.messages import MessageQuery, MessageRecord, State
+from relay_runner.relay.base import Bus, Relay
+from relay_runner.runner import backoff
+from relay_runner.runner.work import Work
+
+log = logging.getLogger(__name__)
+
+POLL_S = 20.0
+RECONNECT_FIRST_S = 0.25
+RECONNECT_LIMIT_S = 30.0
+UNAUTHORIZED_RETRY_S = 60.0
+OPEN_STATES = (State.QUEUED, State.CLAIMED, State.SUBMITTING, State.SUBMITTED, State.SEEN)
+PAGE = 200
+
+
+class SupersededError(RelayRunnerError):
+    """A newer instance of this agent took over."""
+
+    code = "superseded"
+
+
+class Presence:
+    """Be on the bus: say hello, publish the status, beat, and pass on what comes."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        agent_id: str,
+        instance_id: str,
+        work: Work,
+        joined: asyncio.Event,
+        hello: Callable[[], Hello],
+        on_frame: Callable[[ServerFrame], None],
+        on_backlog: Callable[[list[MessageRecord]], None],
+    ) -> None:
+        self._relay = relay
+        self._agent_id = agent_id
+        self._instance_id = instance_id
+        self._work = work
+        self._joined = joined
+        self._hello = hello
+        self._on_frame = on_frame
+        self._on_backlog = on_backlog
+        self._changed = asyncio.Event()
+        self.connected = False
+
+    def publish(self) -> None:
+        """Let others see the status as it is now; several changes at once are one."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Stay on the bus, for ever; a lost connection comes back with backoff and jitter."""
+        delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
+        while True:
+            try:
+                async with self._relay.connect(self._hello()) as bus:
+                    delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
+                    await self._live(bus)
+            except RelayUnavailable as error:
+                delay_s = next(delays)
+                log.warning("no relay, next try in %.1f s: %s", delay_s, error)
+                await asyncio.sleep(delay_s)
+            except RelayUnauthorized as error:
+                log.error("the relay does not take our token, next try in %.0f s: %s", UNAUTHORIZED_RETRY_S, error)
+                await asyncio.sleep(UNAUTHORIZED_RETRY_S)
+            finally:
+                self.connected = False
+
+    async def _live(self, bus: Bus) -> None:
+        log.info("joined the relay as %s (%d deliveries taken over)", self._agent_id, len(bus.welcome.inherited))
+        self.connected = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(bus), name="bus-read")
+                group.create_task(self._write(bus), name="bus-write")
+                await self.fetch_backlog()
+                self._joined.set()
+        except* RelayUnavailable as group_error:
+            raise group_error.exceptions[0] from None
+
+    async def _read(self, bus: Bus) -> None:
+        async for frame in bus:
+            if isinstance(frame, Superseded):
+                raise SupersededError(f"another runner ({frame.by}) took over agent {self._agent_id}")
+            self._on_frame(frame)
+
+    async def _write(self, bus: Bus) -> None:
+        while True:
+            self._changed.clear()
+            await bus.send(StatusFrame(status=self._work.status(time.time())))
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                await bus.send(Heartbeat(at=time.time(), meta=self._hello().meta))
+
+    async def fetch_backlog(self) -> None:
+        """Read every delivery that is open for us; the ones we know already are recognised."""
+        after = 0
+        while True:
+            query = MessageQuery(
+                recipient=f"agent:{self._agent_id}", states=OPEN_STATES, after=after, oldest_first=True, limit=PAGE
+            )
+            records = await self._relay.messages(query)
+            self._on_backlog(records)
+            if len(records) < PAGE:
+                return
+            after = records[-1].message.id
+
+    async def backstop(self) -> None:
+        """Say over HTTP that we live and look for messages, every 20 s: for a bus that is silent or gone."""
+        await self._joined.wait()
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                status = self._work.status(time.time())
+                await self._relay.put_status(self._agent_id, self._instance_id, status)
+                await self.fetch_backlog()
+            except ClaimLost as error:
+                raise SupersededError(f"another runner took over agent {self._agent_id}") from error
+            except (RelayUnavailable, RelayRefused) as error:
+                log.info("the relay cannot be asked: %s", error)

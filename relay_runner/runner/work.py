@@ -1,0 +1,107 @@
+"""What keeps the agent busy, and the status that follows from it: a pure object, times go in as values.
+
+Busy means that there is work; every piece of work has a source and an age. The provider's own state is one more
+witness: it can make the agent busy without any work that we know of (a person types to it), and when it is idle no
+turn or subagent of ours can still be running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
+from relay_runner.providers.base import ProcessState
+
+_BUSY = frozenset({ProcessState.BUSY, ProcessState.WAITING})
+
+
+class Work:
+    """Keep the pieces of work and what is known of the provider."""
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[WorkKind, str], WorkItem] = {}
+        self._state: ProcessState | None = None
+        self._detail: str | None = None
+        self.session_id: str | None = None
+        self.lifecycle: str | None = None
+        self.degraded: str | None = None
+        self.error: str | None = None
+
+    @property
+    def items(self) -> tuple[WorkItem, ...]:
+        """All work, oldest first."""
+        return tuple(sorted(self._items.values(), key=lambda item: item.started_at))
+
+    def start(
+        self,
+        kind: WorkKind,
+        id: str,
+        *,
+        now: float,
+        source: str,
+        label: str | None = None,
+        role: str | None = None,
+        parent_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note a piece of work; one that is known already keeps its age."""
+        known = self._items.get((kind, id))
+        self._items[(kind, id)] = WorkItem(
+            kind=kind,
+            id=id,
+            started_at=known.started_at if known else now,
+            source=source,
+            label=label,
+            role=role,
+            parent_id=parent_id,
+            metadata=dict(metadata or {}),
+        )
+
+    def finish(self, kind: WorkKind, id: str) -> None:
+        """Forget a piece of work; one that is not known is fine (its start was lost)."""
+        self._items.pop((kind, id), None)
+
+    def clear(self, *kinds: WorkKind) -> None:
+        """Forget all work of these kinds, or of all kinds."""
+        self._items = {key: item for key, item in self._items.items() if kinds and item.kind not in kinds}
+
+    def provider(self, state: ProcessState | None, detail: str | None = None) -> None:
+        """Note the provider's own state; None: there is no process."""
+        self._state, self._detail = state, detail
+        if state in (None, ProcessState.IDLE):
+            self.clear(WorkKind.TURN, WorkKind.SUBAGENT)
+
+    def status(self, now: float) -> Status:
+        """Return what to publish."""
+        items = self.items
+        if self.error is not None:
+            state = AgentState.ERROR
+        elif self._state is None:
+            state = AgentState.OFFLINE
+        else:
+            state = AgentState.BUSY if items or self._state in _BUSY else AgentState.IDLE
+        return Status(
+            agent_status=state,
+            ready=self._state in (ProcessState.IDLE, ProcessState.BUSY) and self.lifecycle is None,
+            busy_reasons=self._reasons(items),
+            active_work=items,
+            active_subagents=sum(item.kind is WorkKind.SUBAGENT for item in items),
+            provider_state=self._provider_state(),
+            provider_session_id=self.session_id,
+            terminal_status="open" if self._state is not None else "closed",
+            lifecycle_action=self.lifecycle,
+            detail=self.error or self.degraded,
+            at=now,
+        )
+
+    def _reasons(self, items: tuple[WorkItem, ...]) -> tuple[str, ...]:
+        reasons = [f"{item.kind}: {item.label or item.id}" for item in items]
+        if not reasons and self._state in _BUSY:
+            reasons.append(self._provider_state() or "busy")
+        return tuple(reasons)
+
+    def _provider_state(self) -> str | None:
+        if self._state is None:
+            return None
+        return f"{self._state}: {self._detail}" if self._detail else str(self._state)
