@@ -1,0 +1,138 @@
+"""Follow a JSON Lines file that another program writes: a transcript, an event log.
+
+`JsonLines` reads what was added since the last time: it survives a file that is not there yet, a line that is only half
+written, a file that was truncated and one that was replaced. `Follower` polls one, quickly while something happens and
+slowly while nothing does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+FAST_S = 0.03
+SLOW_S = 1.0
+_CHUNK = 1 << 20
+
+_decoder = msgspec.json.Decoder()
+
+
+class JsonLines:
+    """The complete lines of one file, each once, as decoded JSON values."""
+
+    def __init__(self, path: Path, *, at_end: bool = False) -> None:
+        """Read from the start, or with `at_end` only what is added from now on."""
+        self.path = path
+        self.skipped = 0
+        """How many lines were not JSON."""
+        self.restarts = 0
+        """How often the file was truncated or replaced; everything in it was read again then."""
+        self._file: tuple[int, int] | None = None
+        self._offset = 0
+        self._partial = b""
+        if at_end:
+            self._to_end()
+
+    def read(self, *, containing: bytes = b"") -> Iterator[Any]:
+        """Yield what was added; only lines that hold `containing` are decoded, which makes searching a big file cheap.
+
+        Reading stops for good at the first value the caller does not ask for: what was not yielded comes next time.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            self._check(os.fstat(descriptor))
+            while chunk := os.pread(descriptor, _CHUNK, self._offset + len(self._partial)):
+                yield from self._lines(chunk, containing)
+        finally:
+            os.close(descriptor)
+
+    def grown(self) -> bool:
+        """Say, by one stat, whether `read` would find something."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) != self._file or status.st_size != self._offset + len(self._partial)
+
+    def _check(self, status: os.stat_result) -> None:
+        file = (status.st_dev, status.st_ino)
+        known = self._offset + len(self._partial)
+        if self._file is not None and (file != self._file or status.st_size < known):
+            self.restarts += 1
+            self._offset, self._partial = 0, b""
+        self._file = file
+
+    def _lines(self, chunk: bytes, containing: bytes) -> Iterator[Any]:
+        if b"\n" not in chunk:
+            self._partial += chunk
+            return
+        *lines, rest = (self._partial + chunk).split(b"\n")
+        self._partial = b""
+        for line in lines:
+            # Moved on before the yield: a line is taken even if its reader fails over it.
+            self._offset += len(line) + 1
+            if not line.strip() or containing not in line:
+                continue
+            try:
+                value = _decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self.skipped += 1
+                continue
+            yield value
+        self._partial = rest
+
+    def _to_end(self) -> None:
+        try:
+            data = self.path.read_bytes()
+            status = self.path.stat()
+        except FileNotFoundError:
+            return
+        self._file = (status.st_dev, status.st_ino)
+        self._offset = data.rfind(b"\n") + 1
+
+
+class Follower:
+    """Poll one file: every `fast_s` after something came or somebody nudged, then ever slower down to `slow_s`."""
+
+    def __init__(self, lines: JsonLines, *, fast_s: float = FAST_S, slow_s: float = SLOW_S) -> None:
+        self._lines = lines
+        self._fast_s = fast_s
+        self._slow_s = slow_s
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Look at once and quickly again for a while: something is expected."""
+        self._nudged.set()
+
+    async def batches(self) -> AsyncIterator[list[Any]]:
+        """Yield what was added, whenever something was, for ever; cancelling is safe."""
+        pause = self._fast_s
+        while True:
+            if self._lines.grown() and (batch := list(self._lines.read())):
+                pause = self._fast_s
+                yield batch
+                continue
+            pause = await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> float:
+        """Wait, and return how long to wait the next time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        except TimeoutError:
+            return min(self._slow_s, seconds * 1.25)
+        self._nudged.clear()
+        return self._fast_s
+
+
+def scan(path: Path, *, containing: bytes = b"") -> Iterator[Any]:
+    """Yield every value of a JSON Lines file from its start; only lines with `containing` are decoded."""
+    return JsonLines(path).read(containing=containing)

@@ -1,0 +1,259 @@
+"""Terminals in tmux: one server per agent, on a socket of its own, never the user's.
+
+One server each, because tmux 3.3a dies of a paste into a dead pane, and then takes one agent with it at most. A person
+can attach to it from anywhere, also from within another tmux; the pane keeps its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from relay_runner.errors import ProviderExited, TerminalError
+from relay_runner.protocol.envelope import sanitise, sanitise_line
+from relay_runner.terminal import processes, shim
+from relay_runner.terminal.base import (
+    ExitStatus,
+    Key,
+    ProcessIdentity,
+    SavedTerminal,
+    Screen,
+    Terminal,
+    TerminalSpec,
+)
+from relay_runner.terminal.client import SOCKET_LIMIT, TmuxServer, config, scrubbed
+from relay_runner.terminal.screen import FIELDS, parse_capture
+
+KIND = "tmux"
+TYPE_LIMIT = 1000
+DEATH_PATIENCE_S = 3.0
+SWEEP_GRACE_S = 1.0
+_DEAD = "relay-runner: dead pane"
+
+
+class TmuxTerminals:
+    """Open terminals in tmux; `sockets` is a short 0700 folder, for one unix socket per agent."""
+
+    def __init__(self, sockets: Path, *, program: str = "tmux") -> None:
+        self._sockets = sockets
+        self._program = program
+
+    async def open(self, spec: TerminalSpec) -> Terminal:
+        """Start the program; see `Terminals.open`.
+
+        What an earlier process of the same name left on the socket is ended first: the caller has proven that nobody
+        needs it (`adopt`), or nobody ever knew of it (a runner that died between start and writing it down).
+        """
+        program = shutil.which(self._program)
+        if program is None:
+            raise TerminalError(f"{self._program} is not installed", hint="install tmux, or use --no-tmux")
+        command = shim.prepare(spec, tuple(scrubbed()))
+        server = TmuxServer(program, self._socket(spec.name))
+        await _end_server(server)
+        try:
+            pane, shim_pid = await self._new_session(server, spec, command)
+            pid = await shim.started(spec.run_dir)
+            # The order matters: the program's own record first, then who that pid is; gone in between means ended.
+            process = processes.identity(pid) if pid is not None else None
+            pane_process = processes.identity(shim_pid)
+            if process is None or pane_process is None:
+                raise await self._never_ran(server, pane, spec)
+        except BaseException:
+            await asyncio.shield(_end_server(server))
+            shim.clear(spec.run_dir)
+            raise
+        saved = SavedTerminal(
+            KIND, process, str(spec.run_dir), str(server.socket), _session(spec.name), pane, pane_process
+        )
+        return TmuxTerminal(server, saved)
+
+    async def adopt(self, saved: SavedTerminal) -> Terminal | None:
+        """Return the terminal of an earlier runner, or None; see `Terminals.adopt`."""
+        if saved.kind != KIND or saved.socket is None or saved.pane is None or saved.pane_process is None:
+            raise TerminalError(f"not a saved tmux terminal: {saved.kind}")
+        terminal = TmuxTerminal(TmuxServer(shutil.which(self._program) or self._program, Path(saved.socket)), saved)
+        if shim.same_boot(Path(saved.run_dir)) and terminal.alive():
+            if await terminal.reachable():
+                return terminal
+            # A tmux server that died takes its programs with it, but they need a moment to notice.
+            if not await processes.gone_within([saved.process], DEATH_PATIENCE_S):
+                pid = saved.process.pid
+                raise TerminalError(
+                    f"process {pid} still runs, but its tmux is gone",
+                    hint=f"end it with `kill {pid}`, then start again",
+                )
+        await terminal.close()
+        return None
+
+    async def _new_session(self, server: TmuxServer, spec: TerminalSpec, command: tuple[str, ...]) -> tuple[str, int]:
+        settings = spec.run_dir / "tmux.conf"
+        shim.write(settings, config(spec.title or spec.name, spec.width, spec.height).encode())
+        # `window-size manual` in the settings kills a tmux 3.3a at its first session; set right after, it holds.
+        reply = await server.ask(
+            "new-session", "-d", "-s", _session(spec.name), "-x", str(spec.width), "-y", str(spec.height),
+            "-c", str(spec.cwd), "-P", "-F", "#{pane_id} #{pane_pid}", "--", *command,
+            ";", "set-option", "-wg", "window-size", "manual",
+            before=("-f", str(settings)),
+        )  # fmt: skip
+        if reply.code != 0 or not re.fullmatch(r"%\d+ \d+\n", reply.out):
+            raise TerminalError(f"tmux could not open a session: {reply.error or reply.out or reply.code}")
+        pane, pid = reply.out.split()
+        return pane, int(pid)
+
+    async def _never_ran(self, server: TmuxServer, pane: str, spec: TerminalSpec) -> ProviderExited:
+        status = await shim.exit_status(spec.run_dir, None)
+        reply = await server.ask(*_capture(pane))
+        tail = parse_capture(reply.out).tail() if reply.code == 0 else ""
+        return ProviderExited(f"{spec.argv[0]} ended at once: {status}", exit_code=status.code, tail=tail)
+
+    def _socket(self, name: str) -> Path:
+        path = self._sockets / f"{_session(name)}.sock"
+        if len(str(path).encode()) <= SOCKET_LIMIT:
+            return path
+        return self._sockets / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.sock"
+
+
+class TmuxTerminal:
+    """One program in one tmux server; holds nothing open, so that letting go of it costs nothing."""
+
+    def __init__(self, server: TmuxServer, saved: SavedTerminal) -> None:
+        self._server = server
+        self._saved = saved
+        self._pane = saved.pane or ""
+        self._run_dir = Path(saved.run_dir)
+        self._input = asyncio.Lock()
+        self._exit: ExitStatus | None = None
+
+    @property
+    def saved(self) -> SavedTerminal:
+        """What a later runner needs to adopt it."""
+        return self._saved
+
+    @property
+    def process(self) -> ProcessIdentity:
+        """The provider's own process."""
+        return self._saved.process
+
+    async def paste(self, text: str, *, then: Key | None = None) -> None:
+        """Put `text` in as one bracketed paste; see `Terminal.paste`. Any size, one at a time."""
+        buffer = f"relay-{secrets.token_hex(6)}"
+        put = f"paste-buffer -d -p -r -b {buffer} -t {self._pane}"
+        if then is not None:
+            put += f" ; send-keys -t {self._pane} {then}"
+        async with self._input:
+            try:
+                # One command line is one uninterrupted step of tmux's loop: the pane cannot die between the look at
+                # pane_dead and the paste, which would kill a tmux 3.3a server, nor enter copy mode again.
+                out = await self._server.run(
+                    "load-buffer", "-b", buffer, "-", ";", *self._leave_mode(), ";",
+                    "if-shell", "-F", "-t", self._pane, "#{pane_dead}", f"display-message -p '{_DEAD}'", put,
+                    stdin=sanitise(text).encode(),
+                )  # fmt: skip
+            except BaseException:
+                await asyncio.shield(self._forget(buffer))
+                raise
+            if _DEAD in out:
+                await self._forget(buffer)
+                raise await self._ended()
+
+    async def press(self, *keys: Key) -> None:
+        """Press keys, one after the other, after leaving copy mode."""
+        async with self._input:
+            await self._server.run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, *keys)
+
+    async def type(self, text: str) -> None:
+        """Send `text` as literal keys (one line, at most 1000 characters)."""
+        line = sanitise_line(text, TYPE_LIMIT + 1) if "\n" in text else sanitise(text)
+        if len(line) > TYPE_LIMIT:
+            raise ValueError(f"more than {TYPE_LIMIT} characters to type")
+        # tmux takes a final semicolon of any word for its own separator.
+        word = line[:-1] + r"\;" if line.endswith(";") else line
+        async with self._input:
+            await self._server.run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, "-l", "--", word)
+
+    async def capture(self) -> Screen:
+        """Return what is on the screen."""
+        return parse_capture(await self._server.run(*_capture(self._pane)))
+
+    async def wait_exit(self) -> ExitStatus:
+        """Return when the program has ended; cancelling is safe."""
+        await processes.wait_gone(self.process)
+        if self._exit is None:
+            self._exit = await shim.exit_status(self._run_dir, self._saved.pane_process)
+        return self._exit
+
+    def alive(self) -> bool:
+        """Say whether the program's process still runs (a zombie does not)."""
+        return processes.runs(self.process)
+
+    async def reachable(self) -> bool:
+        """Say whether tmux still shows this very pane."""
+        if not self._server.socket.exists() or self._saved.pane_process is None:
+            return False
+        reply = await self._server.ask("display-message", "-p", "-t", self._pane, "#{pane_pid}")
+        return reply.code == 0 and reply.out.strip() == str(self._saved.pane_process.pid)
+
+    def attach_command(self) -> tuple[str, ...]:
+        """Return the command line that shows the terminal to a person, also to one who sits in another tmux."""
+        tmux = (self._server.program, "-u", "-S", str(self._server.socket))
+        return ("env", "-u", "TMUX", *tmux, "attach-session", "-t", f"={self._saved.session}")
+
+    async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
+        """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""
+        leftovers = self._belongings()
+        await processes.end(frozenset({self.process}), grace_s)
+        # The script is no part of it: it still has to write the exit code.
+        self._exit = self._exit or await shim.exit_status(self._run_dir, self._saved.pane_process)
+        await processes.end(leftovers | self._belongings(), min(grace_s, SWEEP_GRACE_S))
+        return self._exit
+
+    async def close(self) -> None:
+        """Take the tmux server away, and whatever the dead program left running in its session."""
+        if self._exit is None and not self.alive():
+            self._exit = await shim.exit_status(self._run_dir, self._saved.pane_process)
+        if shim.same_boot(self._run_dir):
+            await processes.end(self._belongings(), SWEEP_GRACE_S)
+        await self._server.kill()
+        shim.clear(self._run_dir)
+
+    def detach(self) -> None:
+        """Let go of the terminal: there is nothing to let go of."""
+
+    def _belongings(self) -> frozenset[ProcessIdentity]:
+        leader = self._saved.pane_process
+        return processes.belongings(leader) - {self.process} if leader is not None else frozenset()
+
+    def _leave_mode(self) -> tuple[str, ...]:
+        return ("if-shell", "-F", "-t", self._pane, "#{pane_in_mode}", f"send-keys -t {self._pane} -X cancel")
+
+    async def _forget(self, buffer: str) -> None:
+        if self._server.socket.exists():
+            await self._server.ask("delete-buffer", "-b", buffer)
+
+    async def _ended(self) -> ProviderExited:
+        status = await self.wait_exit()
+        return ProviderExited(f"the program has ended: {status}", exit_code=status.code)
+
+
+def _capture(pane: str) -> tuple[str, ...]:
+    return ("display-message", "-p", "-t", pane, FIELDS, ";", "capture-pane", "-p", "-t", pane)
+
+
+def _session(name: str) -> str:
+    """Return `name` as tmux can have it: colons and dots are its own."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name) or "agent"
+
+
+async def _end_server(server: TmuxServer) -> None:
+    """End a server of ours and every program in it."""
+    if server.socket.exists():
+        reply = await server.ask("list-panes", "-a", "-F", "#{pane_pid}")
+        for word in reply.out.split():
+            leader = processes.identity(int(word))
+            if leader is not None:
+                await processes.end(processes.belongings(leader), SWEEP_GRACE_S)
+    await server.kill()
