@@ -123,6 +123,8 @@ class Delivery(Wire, frozen=True, kw_only=True):
     state: State = State.QUEUED
     attempt: int = 1
     """Which try this is: a redelivery and a requeue count up, and a receipt of an older try is refused."""
+    failures: int = 0
+    """Tries that provably failed before anything entered the provider; the fifth makes it dead."""
     instance_id: str | None = None
     claim_expires_at: float | None = None
     nonce: str | None = None

@@ -1,0 +1,86 @@
+"""Who may do what: the scopes of a token, as questions that raise where the answer is no."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from relay_runner.errors import RelayUnauthorized
+from relay_runner.protocol.addresses import Address, Kind
+from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest, agent_scope
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who speaks to the relay, as their token says."""
+
+    subject: str
+    """The principal: `agent:<id>` or `person:<login>`."""
+    scopes: frozenset[str]
+    jti: str = ""
+    profile_id: str = ""
+    issued_at: float = 0.0
+    expires_at: float = 0.0
+
+    @property
+    def operates(self) -> bool:
+        """Whether they may see everything and give orders."""
+        return OPERATOR in self.scopes or ADMIN in self.scopes
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether what they send may be put as the user's own words."""
+        return OPERATOR in self.scopes
+
+    def may_be(self, agent_id: str) -> bool:
+        """Say whether they may act as that agent's runner."""
+        return agent_scope(agent_id) in self.scopes or ADMIN in self.scopes
+
+    def need_send(self) -> None:
+        """Raise unless they may post messages."""
+        if SEND not in self.scopes and not self.operates:
+            raise _forbidden(SEND)
+
+    def need_agent(self, agent_id: str) -> None:
+        """Raise unless they may act as that agent's runner."""
+        if not self.may_be(agent_id):
+            raise _forbidden(agent_scope(agent_id))
+
+    def need_operator(self) -> None:
+        """Raise unless they may give orders."""
+        if not self.operates:
+            raise _forbidden(OPERATOR)
+
+    def may_see(self, *principals: str | None) -> bool:
+        """Say whether they may read what concerns these principals."""
+        return self.operates or any(self.is_(principal) for principal in principals if principal is not None)
+
+    def is_(self, principal: str) -> bool:
+        """Say whether they speak for that principal."""
+        if principal == self.subject:
+            return True
+        return principal.startswith("agent:") and principal in self.scopes
+
+    def principals(self) -> Collection[str]:
+        """Return every principal whose messages are theirs to read."""
+        return sorted({self.subject} | {scope for scope in self.scopes if scope.startswith("agent:")})
+
+    def need_grant(self, request: TokenRequest) -> None:
+        """Raise unless they may make that token: nobody gives away more than they have.
+
+        An operator may besides make tokens for any agent: that agent's own scope, and `send`.
+        """
+        self.need_operator()
+        if ADMIN in self.scopes:
+            return
+        address = Address.parse(request.subject)
+        if address.kind is not Kind.AGENT and request.subject != self.subject:
+            raise _forbidden(ADMIN)
+        own = {agent_scope(address.value), SEND} if address.kind is Kind.AGENT else self.scopes
+        for scope in request.scopes:
+            if scope not in own:
+                raise _forbidden(ADMIN)
+
+
+def _forbidden(scope: str) -> RelayUnauthorized:
+    return RelayUnauthorized(f"this token lacks the scope {scope}", status=403, code="forbidden")
