@@ -96,6 +96,8 @@ class LaunchPlan:
     """The session's id where it is known before the start."""
     resumed: bool = False
     title: str = ""
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commands to put into the private bin folder, first on the program's PATH: name -> argv."""
     notes: tuple[str, ...] = ()
     """Lines for a person: what was not applied, and why."""
 
@@ -361,6 +363,10 @@ class Provider(Protocol):
 
     def plan(self, spec: LaunchSpec) -> LaunchPlan:
         """Render the settings into `spec.agent_dir` and return how to start the program."""
+        ...
+
+    def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
+        """Say whether a program that ended did so because the session it was to resume does not exist any more."""
         ...
 
     def connect(

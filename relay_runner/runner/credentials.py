@@ -57,7 +57,10 @@ class Credentials:
         """Renew when it is time, for ever."""
         while True:
             schedule = TokenSchedule(self.grant.issued_at, self.grant.expires_at)
-            await _sleep_until(schedule.renew_at(random.uniform(0.0, JITTER_S)))
+            wait_s = schedule.renew_at(random.uniform(0.0, JITTER_S)) - time.time()
+            if wait_s > 0:
+                await asyncio.sleep(min(wait_s, MAX_SLEEP_S))
+                continue
             try:
                 grant = await self._relay.renew_token()
             except (RelayUnavailable, RelayRefused) as error:
@@ -68,8 +71,3 @@ class Credentials:
                 self._relay.use_token(grant.token)
                 self._on_renewed(grant)
                 log.info("token renewed, good until %s", time.ctime(grant.expires_at))
-
-
-async def _sleep_until(at: float) -> None:
-    while (wait_s := at - time.time()) > 0:
-        await asyncio.sleep(min(wait_s, MAX_SLEEP_S))

@@ -41,7 +41,7 @@ def of_provider(
 
 
 def write_programs(folder: Path, programs: Mapping[str, tuple[str, ...]]) -> None:
-    """Put small scripts into the private folder that come first on the program's PATH: `relay-runner` and `programs`."""
+    """Put `relay-runner` and `programs` as small scripts into the folder that is first on the program's PATH."""
     private_dir(folder)
     ours = {"relay-runner": (sys.executable, "-I", "-m", "relay_runner")}
     for name, argv in {**ours, **programs}.items():

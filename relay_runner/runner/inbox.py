@@ -147,6 +147,11 @@ class Inbox:
         self._changed.set()
 
     @property
+    def in_flight(self) -> bool:
+        """Whether a message is, or may be, in the provider."""
+        return len(self._flights) > 0
+
+    @property
     def queued(self) -> int:
         """How many messages wait here."""
         return len(self._queue)

@@ -28,7 +28,7 @@ class AgentLock:
             os.close(descriptor)
             raise ConfigError(
                 f"agent {self._agent_id} is live already (runner process {holder or 'unknown'})",
-                hint=f"`relay-runner attach {self._agent_id}` shows it, `--replace` takes over, `--agent-id` names another",
+                hint=f"`relay-runner attach {self._agent_id}` shows it, --replace takes over, --agent-id names another",
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)

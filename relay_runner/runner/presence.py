@@ -25,7 +25,7 @@ OPEN_STATES = (State.QUEUED, State.CLAIMED, State.SUBMITTING, State.SUBMITTED, S
 PAGE = 200
 
 
-class SupersededError(RelayRunnerError):
+class SupersededByAnother(RelayRunnerError):
     """A newer instance of this agent took over."""
 
     code = "superseded"
@@ -45,6 +45,7 @@ class Presence:
         hello: Callable[[], Hello],
         on_frame: Callable[[ServerFrame], None],
         on_backlog: Callable[[list[MessageRecord]], None],
+        on_superseded: Callable[[str], None],
     ) -> None:
         self._relay = relay
         self._agent_id = agent_id
@@ -54,6 +55,7 @@ class Presence:
         self._hello = hello
         self._on_frame = on_frame
         self._on_backlog = on_backlog
+        self._on_superseded = on_superseded
         self._changed = asyncio.Event()
         self.connected = False
 
@@ -62,13 +64,16 @@ class Presence:
         self._changed.set()
 
     async def run(self) -> None:
-        """Stay on the bus, for ever; a lost connection comes back with backoff and jitter."""
+        """Stay on the bus until superseded; a lost connection comes back with backoff and jitter."""
         delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
         while True:
             try:
                 async with self._relay.connect(self._hello()) as bus:
                     delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
                     await self._live(bus)
+            except SupersededByAnother as error:
+                self._on_superseded(str(error))
+                return
             except RelayUnavailable as error:
                 delay_s = next(delays)
                 log.warning("no relay, next try in %.1f s: %s", delay_s, error)
@@ -83,18 +88,18 @@ class Presence:
         log.info("joined the relay as %s (%d deliveries taken over)", self._agent_id, len(bus.welcome.inherited))
         self.connected = True
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(bus), name="bus-read")
-                group.create_task(self._write(bus), name="bus-write")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(bus), name="bus-read")
+                tasks.create_task(self._write(bus), name="bus-write")
                 await self.fetch_backlog()
                 self._joined.set()
-        except* RelayUnavailable as group_error:
-            raise group_error.exceptions[0] from None
+        except* RelayRunnerError as group:
+            raise _first(group) from None
 
     async def _read(self, bus: Bus) -> None:
         async for frame in bus:
             if isinstance(frame, Superseded):
-                raise SupersededError(f"another runner ({frame.by}) took over agent {self._agent_id}")
+                raise SupersededByAnother(f"another runner ({frame.by}) took over agent {self._agent_id}")
             self._on_frame(frame)
 
     async def _write(self, bus: Bus) -> None:
@@ -129,7 +134,14 @@ class Presence:
                 status = self._work.status(time.time())
                 await self._relay.put_status(self._agent_id, self._instance_id, status)
                 await self.fetch_backlog()
-            except ClaimLost as error:
-                raise SupersededError(f"another runner took over agent {self._agent_id}") from error
+            except ClaimLost:
+                self._on_superseded(f"another runner took over agent {self._agent_id}")
+                return
             except (RelayUnavailable, RelayRefused) as error:
                 log.info("the relay cannot be asked: %s", error)
+
+
+def _first(group: BaseExceptionGroup[RelayRunnerError]) -> RelayRunnerError:
+    """Return the error that matters: being superseded ends everything, else the first one."""
+    errors = [error for error in group.exceptions if isinstance(error, RelayRunnerError)]
+    return next((error for error in errors if isinstance(error, SupersededByAnother)), errors[0])

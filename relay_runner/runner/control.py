@@ -1,0 +1,243 @@
+"""The localhost control server: the provider's hooks and the agent's own tools talk to the runner here.
+
+127.0.0.1 only, one port and one secret per provider process. Every route wants the secret as a bearer token, a
+loopback Host and no browser's Origin; bodies are bounded. The agent's tools find the relay's own paths under
+`/api/v1`, and what they send is sent as the agent, with the runner's token: the secret is good for nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import secrets
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from random import SystemRandom
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from relay_runner.config import write_private
+from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable, TerminalError
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.wire import decode, encode
+from relay_runner.providers.base import HookCall, HookReply, Process
+from relay_runner.relay.base import Relay
+from relay_runner.runner.proxy import proxy_routes
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+PORTS = range(20_000, 32_000)
+"""Below the ephemeral range of Linux: no outgoing connection takes our port while the runner is away."""
+PORT_TRIES = 50
+MAX_BODY_BYTES = 16 * 1024 * 1024
+PROCESS_HEADER = "x-relay-process"
+CLOSE_S = 2.0
+
+
+class ControlServer:
+    """Listen for one agent; which process and which secret are good changes with every provider process."""
+
+    def __init__(self, relay: Relay, file: Path, *, status: Callable[[], bytes]) -> None:
+        self._file = file
+        self._status = status
+        self._socket: socket.socket | None = None
+        self._server: uvicorn.Server | None = None
+        self._process: Process | None = None
+        self.endpoint = ControlEndpoint(url="", port=0, secret="", provider_session_id="")
+        app = Starlette(
+            routes=[
+                Route("/healthz", self._health, methods=["GET"]),
+                Route("/status", self._get_status, methods=["GET"]),
+                Route("/hooks/{name}", self._hook, methods=["POST"]),
+                *proxy_routes(relay),
+            ],
+            exception_handlers={RelayRunnerError: _answer_error},
+        )
+        self._app = _Guard(app, lambda: self.endpoint)
+
+    def bind(self, saved: ControlEndpoint | None) -> bool:
+        """Take the port: the saved one for a process that lives already, else a free one; False: it was taken."""
+        if saved is not None and (found := _listen(saved.port)):
+            self._socket, self.endpoint = found, saved
+            return True
+        random = SystemRandom()
+        for _ in range(PORT_TRIES):
+            port = random.choice(PORTS)
+            if found := _listen(port):
+                self._socket = found
+                self.endpoint = ControlEndpoint(
+                    url=f"http://{HOST}:{port}", port=port, secret="", provider_session_id=""
+                )
+                return saved is None
+        raise TerminalError(f"no free port between {PORTS.start} and {PORTS.stop} on {HOST}", hint="free some ports")
+
+    def new_process(self) -> ControlEndpoint:
+        """Make secret and id for a process about to start, and save them where its hooks look."""
+        port = self.endpoint.port
+        self.endpoint = ControlEndpoint(
+            url=f"http://{HOST}:{port}",
+            port=port,
+            secret=secrets.token_urlsafe(32),
+            provider_session_id=uuid.uuid4().hex,
+        )
+        write_private(self._file, encode(self.endpoint))
+        return self.endpoint
+
+    @contextlib.contextmanager
+    def serving(self, process: Process) -> Iterator[None]:
+        """Pass hooks on to this process."""
+        self._process = process
+        try:
+            yield
+        finally:
+            self._process = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve until the context is left."""
+        assert self._socket is not None
+        config = uvicorn.Config(
+            self._app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = server = _Server(config)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets=[self._socket]), name="control")
+            try:
+                yield
+            finally:
+                server.should_exit = True
+                with contextlib.suppress(OSError):
+                    self._socket.close()
+
+    # --- routes ---
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _get_status(self, request: Request) -> Response:
+        return Response(self._status(), media_type="application/json")
+
+    async def _hook(self, request: Request) -> Response:
+        body = await request.body()
+        process = self._process
+        if request.headers.get(PROCESS_HEADER) != self.endpoint.provider_session_id or process is None:
+            log.info("dropped the hook %s of a process that is not ours", request.path_params["name"])
+            return JSONResponse({})
+        payload = decode(body or b"{}", dict)
+        gone = asyncio.Event()
+        call = HookCall(request.path_params["name"], payload, gone)
+        reply = await _answer(request, gone, process.hook(call))
+        return JSONResponse(dict(reply.body or {}), status_code=reply.status)
+
+
+async def _answer(request: Request, gone: asyncio.Event, work: Awaitable[HookReply]) -> HookReply:
+    """Wait for the answer, and set `gone` when the caller hangs up meanwhile."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+        gone.set()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        return await work
+    finally:
+        watcher.cancel()
+        await asyncio.wait([watcher], timeout=CLOSE_S)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RelayRunnerError)
+    status = 503 if isinstance(error, RelayUnavailable) else 400
+    if isinstance(error, RelayRefused):
+        status = error.status
+    return JSONResponse(
+        {"error": {"code": error.code, "message": error.message, "hint": error.hint}}, status_code=status
+    )
+
+
+class _Guard:
+    """Let nobody in without the secret, from a browser, or with a body without end."""
+
+    def __init__(self, app: ASGIApp, endpoint: Callable[[], ControlEndpoint]) -> None:
+        self._app = app
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        refusal = self._refusal(headers)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        try:
+            await self._app(scope, _bounded(receive), send)
+        except (ClientDisconnect, ConnectionError) as error:
+            log.debug("a caller hung up: %s", error)
+
+    def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
+        endpoint = self._endpoint()
+        if headers.get(b"host", b"").decode("latin-1") not in (f"{HOST}:{endpoint.port}", f"localhost:{endpoint.port}"):
+            return _refuse(403, "forbidden", "this server answers to its loopback name only")
+        if b"origin" in headers:
+            return _refuse(403, "forbidden", "this server does not answer browsers")
+        given = headers.get(b"authorization", b"")
+        if not endpoint.secret or not hmac.compare_digest(given, b"Bearer " + endpoint.secret.encode()):
+            return _refuse(401, "unauthorized", "the secret is wrong or of an older process")
+        return None
+
+
+def _refuse(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message, "hint": None}}, status_code=status)
+
+
+def _bounded(receive: Receive) -> Receive:
+    size = 0
+
+    async def inner() -> dict[str, object]:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
+            raise ProtocolError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        return dict(message)
+
+    return inner
+
+
+class _Server(uvicorn.Server):
+    """Leave the process's signals to the command line."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(port: int) -> socket.socket | None:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        return None
+    return listener

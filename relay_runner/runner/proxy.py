@@ -1,0 +1,86 @@
+"""The part of the relay's HTTP interface that the agent's own tools may use, through the control server.
+
+Same paths and shapes as the relay's: send, read, inbox, reply, react, list agents. Not: permissions, commands, tokens,
+receipts. An agent cannot approve itself, and what it sends is always its own.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from relay_runner.errors import ProtocolError
+from relay_runner.protocol.messages import MessageQuery, NewMessage, NewReaction, NewReply, State
+from relay_runner.protocol.wire import convert, decode, encode
+from relay_runner.relay.base import Relay
+
+
+def proxy_routes(relay: Relay) -> list[Route]:
+    """Return the routes under `/api/v1`."""
+
+    async def send(request: Request) -> Response:
+        return _json(await relay.send(decode(await request.body(), NewMessage)), 201)
+
+    async def messages(request: Request) -> Response:
+        return _json(await relay.messages(_query(request)))
+
+    async def message(request: Request) -> Response:
+        return _json(await relay.message(request.path_params["id"]))
+
+    async def read(request: Request) -> Response:
+        await relay.read(request.path_params["id"])
+        return Response(status_code=204)
+
+    async def reply(request: Request) -> Response:
+        record = await relay.reply(request.path_params["id"], decode(await request.body(), NewReply))
+        return _json(record, 201)
+
+    async def react(request: Request) -> Response:
+        reaction = decode(await request.body(), NewReaction)
+        await relay.react(request.path_params["id"], reaction.emoji)
+        return Response(status_code=204)
+
+    async def agents(request: Request) -> Response:
+        return _json(await relay.agents())
+
+    async def agent(request: Request) -> Response:
+        return _json(await relay.agent(request.path_params["id"]))
+
+    base = "/api/v1"
+    return [
+        Route(f"{base}/messages", send, methods=["POST"]),
+        Route(f"{base}/messages", messages, methods=["GET"]),
+        Route(f"{base}/messages/{{id:int}}", message, methods=["GET"]),
+        Route(f"{base}/messages/{{id:int}}/read", read, methods=["POST"]),
+        Route(f"{base}/messages/{{id:int}}/reply", reply, methods=["POST"]),
+        Route(f"{base}/messages/{{id:int}}/reactions", react, methods=["POST"]),
+        Route(f"{base}/agents", agents, methods=["GET"]),
+        Route(f"{base}/agents/{{id}}", agent, methods=["GET"]),
+    ]
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(encode(value), status_code=status, media_type="application/json")
+
+
+def _query(request: Request) -> MessageQuery:
+    """Return the query that the URL spells, in the relay's own parameter names."""
+    given = request.query_params
+    values: dict[str, object] = {name: given[name] for name in ("recipient", "sender") if name in given}
+    for name in ("replyTo", "after", "limit"):
+        if name in given:
+            values[name] = _integer(name, given[name])
+    for name in ("unread", "oldestFirst"):
+        if name in given:
+            values[name] = given[name] in ("true", "1")
+    if "states" in given:
+        values["states"] = [State(state) for state in given["states"].split(",") if state in set(State)]
+    return convert(values, MessageQuery)
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ProtocolError(f"{name} is a number, not {text[:40]!r}") from error

@@ -1,0 +1,366 @@
+"""One provider process after the other: adopt or start, watch, restart or end.
+
+The decision to start again is `RestartPolicy`; the ladder of ending is ask, TERM, KILL. Messages are attached to a
+process only when it is ready, and settled from its records when it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relay_runner.config import AgentPaths, private_dir
+from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.providers.base import Event, LaunchPlan, LaunchSpec, Process, Provider
+from relay_runner.runner import environment, record
+from relay_runner.runner.control import ControlServer
+from relay_runner.runner.inbox import Inbox
+from relay_runner.runner.journal import Journal
+from relay_runner.runner.options import RunnerExit, RunnerOptions
+from relay_runner.runner.policy import GiveUp, RestartPolicy
+from relay_runner.runner.record import ProcessRecord
+from relay_runner.runner.work import Work
+from relay_runner.terminal.base import ExitStatus, Screen, Terminal, Terminals, TerminalSpec
+
+log = logging.getLogger(__name__)
+
+CLEAN_UP_S = 10.0
+SIGNALLED = 128
+"""Exit codes from here on mean a signal (128 + n), or are minus the signal's number."""
+SESSION_FACT = "session"
+
+
+class Order(StrEnum):
+    """What the supervisor can be told."""
+
+    STOP = "stop"
+    KILL = "kill"
+    RESTART = "restart"
+    HAND_OVER = "hand-over"
+    """Leave the provider running for another runner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """An order with its reason; `done` is set when it is carried out."""
+
+    order: Order
+    reason: str
+    code: int
+    """What the runner exits with."""
+    done: asyncio.Event
+
+
+@dataclass(slots=True)
+class Launched:
+    """One provider process with everything that belongs to it."""
+
+    spec: LaunchSpec
+    plan: LaunchPlan
+    terminal: Terminal
+    adopted: bool
+    started_at: float
+
+
+class Supervisor:
+    """Keep one provider process running for as long as it should."""
+
+    def __init__(
+        self,
+        options: RunnerOptions,
+        *,
+        provider: Provider,
+        terminals: Terminals,
+        paths: AgentPaths,
+        control: ControlServer,
+        journal: Journal,
+        inbox: Inbox,
+        work: Work,
+        runner_id: str,
+        environ: Mapping[str, str],
+        emit: Callable[[Event], None],
+        publish: Callable[[], None],
+        on_open: Callable[[Launched], None],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._provider = provider
+        self._terminals = terminals
+        self._paths = paths
+        self._control = control
+        self._journal = journal
+        self._inbox = inbox
+        self._work = work
+        self._runner_id = runner_id
+        self._environ = environ
+        self._emit = emit
+        self._publish = publish
+        self._on_open = on_open
+        self._on_ready = on_ready
+        self._policy = RestartPolicy()
+        self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
+        self._resume_lost = False
+        self._deaf = False
+        """The adopted process posts its hooks to a port that somebody else took."""
+        self.process: Process | None = None
+
+    def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
+        """Tell the supervisor what to do; the event is set when it is done."""
+        done = asyncio.Event()
+        self._orders.put_nowait(Instruction(order, reason, code, done))
+        return done
+
+    def provider_idle(self) -> None:
+        """Use an idle moment to restart a process whose hooks cannot reach this runner."""
+        if self._deaf and not self._inbox.in_flight:
+            self._deaf = False
+            self.order(Order.RESTART, "its hooks could not reach this runner")
+
+    async def run(self) -> RunnerExit:
+        """Run provider processes until there is a reason to end; return it."""
+        launched = await self._adopt()
+        while True:
+            if launched is None:
+                launched = await self._launch()
+            ended = await self._live(launched)
+            if isinstance(ended, RunnerExit):
+                return ended
+            if ended > 0 and (stopped := await self._pause(ended)) is not None:
+                return stopped
+            launched = None
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    async def _adopt(self) -> Launched | None:
+        """Return the process that an earlier runner left, or None when it is proven dead."""
+        saved = record.load(self._paths.process)
+        if saved is None:
+            return None
+        terminal = await self._terminals.adopt(saved.terminal)
+        if terminal is None:
+            log.info("the provider of the last runner is gone")
+            self._paths.process.unlink(missing_ok=True)
+            return None
+        log.info("adopted the running provider (pid %d)", terminal.process.pid)
+        if self._provider.capabilities.hooks and self._control.endpoint != saved.control:
+            log.warning("port %d was taken: no hooks until the next restart", saved.control.port)
+            self._deaf = True
+            self._work.degraded = "hooks: their port was taken while no runner was here"
+        spec = self._spec(saved.control, saved.session_id)
+        return Launched(spec, saved.plan(), terminal, adopted=True, started_at=saved.started_at)
+
+    async def _launch(self) -> Launched:
+        endpoint = self._control.new_process()
+        spec = self._spec(endpoint, self._session_to_resume())
+        self._provider.check(spec)
+        plan = self._provider.plan(spec)
+        for note in plan.notes:
+            log.warning("%s", note)
+        environment.write_programs(self._paths.bin, plan.programs)
+        run_dir = private_dir(self._paths.run / endpoint.provider_session_id)
+        started_at = time.time()
+        terminal = await self._terminals.open(
+            TerminalSpec(
+                argv=plan.argv,
+                env=plan.env,
+                cwd=plan.cwd,
+                run_dir=run_dir,
+                name=self._options.tmux_session or self._options.agent_id,
+                title=plan.title,
+            )
+        )
+        launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at)
+        self._save(launched, plan.session_id)
+        log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
+        return launched
+
+    def _spec(self, control: ControlEndpoint, resume: str | None) -> LaunchSpec:
+        options = self._options
+        return LaunchSpec(
+            agent_id=options.agent_id,
+            runner_id=self._runner_id,
+            cwd=options.cwd,
+            agent_dir=self._paths.root,
+            control=control,
+            environ=environment.of_provider(self._environ, options, self._runner_id, control, self._paths),
+            args=options.args,
+            command=options.command,
+            model=options.model,
+            effort=options.effort,
+            approval_mode=options.approval_mode,
+            system_prompt_append=options.system_prompt_append,
+            headless=options.headless,
+            trust_folder=options.trust_folder,
+            label=options.label,
+            resume_session=resume,
+        )
+
+    def _session_to_resume(self) -> str | None:
+        if not self._provider.capabilities.resume or self._resume_lost:
+            return None
+        if self._options.fresh and self._journal.fact(f"fresh:{self._runner_id}") is None:
+            self._journal.remember(f"fresh:{self._runner_id}", "done")
+            return None
+        return self._options.resume or self._journal.fact(SESSION_FACT)
+
+    def session_is(self, session_id: str) -> None:
+        """Note the session that the process has now, for every later start."""
+        self._journal.remember(SESSION_FACT, session_id)
+        saved = record.load(self._paths.process)
+        if saved is not None and saved.session_id != session_id:
+            record.save(self._paths.process, record.with_session(saved, session_id))
+
+    def _save(self, launched: Launched, session_id: str | None) -> None:
+        saved = ProcessRecord(
+            provider=self._provider.name,
+            terminal=launched.terminal.saved,
+            control=launched.spec.control,
+            argv=launched.plan.argv,
+            cwd=str(launched.plan.cwd),
+            session_id=session_id,
+            resumed=launched.plan.resumed,
+            started_at=launched.started_at,
+        )
+        record.save(self._paths.process, saved)
+
+    # --- one process --------------------------------------------------------------------------------------------------
+
+    async def _live(self, launched: Launched) -> float | RunnerExit:
+        """Watch one process to its end; return the delay before the next one, or why there is none."""
+        terminal = launched.terminal
+        self._on_open(launched)
+        async with self._provider.connect(
+            launched.spec, launched.plan, terminal, self._emit, adopted=launched.adopted
+        ) as process:
+            with self._control.serving(process):
+                self.process = process
+                try:
+                    ended = await self._watch(process, launched)
+                    if isinstance(ended, ExitStatus):
+                        return await self._after_exit(process, launched, ended)
+                    return await self._carry_out(process, launched, ended)
+                finally:
+                    self.process = None
+
+    async def _watch(self, process: Process, launched: Launched) -> ExitStatus | Instruction:
+        """Return when the process ended by itself, or when there is an order."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                exited = group.create_task(launched.terminal.wait_exit(), name="exit")
+                ordered = group.create_task(self._orders.get(), name="order")
+                welcome = group.create_task(self._welcome(process, launched), name="welcome")
+                await asyncio.wait((exited, ordered), return_when=asyncio.FIRST_COMPLETED)
+                for task in (exited, ordered, welcome):
+                    task.cancel()
+        except* ProviderError as errors:
+            await self._end(process, launched, grace_s=0.0)
+            raise errors.exceptions[0] from None
+        return ordered.result() if not ordered.cancelled() else exited.result()
+
+    async def _welcome(self, process: Process, launched: Launched) -> None:
+        """Attach the inbox once the process can take messages."""
+        try:
+            await process.ready()
+        except ProviderExited as error:
+            log.info("not ready: %s", error)
+            return
+        await self._inbox.attach(process, launched.spec.control.provider_session_id)
+        self._work.lifecycle = None
+        self._publish()
+        self._on_ready()
+
+    async def _carry_out(self, process: Process, launched: Launched, instruction: Instruction) -> float | RunnerExit:
+        log.info("%s: %s", instruction.order, instruction.reason)
+        try:
+            if instruction.order is Order.HAND_OVER:
+                launched.terminal.detach()
+                return RunnerExit(instruction.code, instruction.reason)
+            restart = instruction.order is Order.RESTART
+            self._work.lifecycle = "restarting" if restart else "shutting-down"
+            self._publish()
+            grace_s = 0.0 if instruction.order is Order.KILL else self._options.shutdown_timeout_s
+            await self._end(process, launched, grace_s=grace_s)
+            return 0.0 if restart else RunnerExit(instruction.code, instruction.reason)
+        finally:
+            instruction.done.set()
+
+    async def _end(self, process: Process, launched: Launched, *, grace_s: float) -> None:
+        """End the process by escalation, settle what it carried, take its terminal away."""
+        if grace_s > 0:
+            with contextlib.suppress(ProviderUnsupported):
+                await self._bounded(process.quit(), "quit")
+        await self._bounded(launched.terminal.terminate(grace_s=grace_s), "terminate")
+        await self._gone(launched)
+
+    async def _gone(self, launched: Launched) -> None:
+        """The process is dead: settle, forget, clean up."""
+        await self._bounded(self._inbox.detach(), "settle")
+        self._work.provider(None)
+        self._publish()
+        await self._bounded(launched.terminal.close(), "close")
+        self._paths.process.unlink(missing_ok=True)
+        shutil.rmtree(launched.terminal.saved.run_dir, ignore_errors=True)
+
+    async def _bounded(self, work: object, what: str) -> None:
+        assert asyncio.iscoroutine(work)
+        try:
+            async with asyncio.timeout(CLEAN_UP_S + self._options.shutdown_timeout_s):
+                await work
+        except TimeoutError:
+            log.error("%s took too long and was left", what)
+        except (ProviderError, TerminalError) as error:
+            if isinstance(error, ProviderUnsupported):
+                raise
+            log.warning("%s: %s", what, error)
+
+    # --- after an exit nobody asked for -------------------------------------------------------------------------------
+
+    async def _after_exit(self, process: Process, launched: Launched, status: ExitStatus) -> float | RunnerExit:
+        screen = await self._last_screen(launched.terminal)
+        reason = process.explain_exit(status, screen)
+        log.warning("the provider ended (%s): %s", status, reason)
+        await self._gone(launched)
+        if self._provider.lost_session(launched.plan, screen):
+            log.warning("session %s is lost; a new one is started", launched.plan.session_id)
+            self._resume_lost = True
+        elif not self._options.headless and not _accident(status):
+            return RunnerExit(0 if status.code == 0 else 1, reason)
+        now = time.time()
+        decision = self._policy.after_exit(now, now - launched.started_at)
+        if isinstance(decision, GiveUp):
+            self._work.error = f"given up: {decision.reason} ({reason})"
+            self._publish()
+            return RunnerExit(1, self._work.error)
+        self._work.lifecycle = "restarting"
+        self._publish()
+        return decision
+
+    async def _last_screen(self, terminal: Terminal) -> Screen | None:
+        try:
+            async with asyncio.timeout(CLEAN_UP_S):
+                return await terminal.capture()
+        except (TerminalError, ProviderError, TimeoutError) as error:
+            log.info("its last screen cannot be read: %s", error)
+            return None
+
+    async def _pause(self, delay_s: float) -> RunnerExit | None:
+        """Wait before the next start; an order to stop ends the wait."""
+        try:
+            async with asyncio.timeout(delay_s):
+                instruction = await self._orders.get()
+        except TimeoutError:
+            return None
+        instruction.done.set()
+        return None if instruction.order is Order.RESTART else RunnerExit(instruction.code, instruction.reason)
+
+
+def _accident(status: ExitStatus) -> bool:
+    """Say whether a signal ended it: then nobody inside wanted it to end."""
+    return status.code is None or status.code < 0 or status.code > SIGNALLED
