@@ -6,13 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from relay_runner import __version__
 from relay_runner.config import Paths, private_dir, write_private
 from relay_runner.errors import ConfigError, ProviderUnsupported, RelayRefused, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.agents import WorkKind
@@ -20,7 +17,7 @@ from relay_runner.protocol.commands import Command
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.frames import CommandFrame, Hello, MessageNew, ServerFrame
 from relay_runner.protocol.tokens import TokenGrant
-from relay_runner.protocol.wire import PROTOCOL_VERSION, encode
+from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import (
     Degraded,
     Event,
@@ -41,6 +38,7 @@ from relay_runner.runner.commands import Commands
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.flights import Flights
+from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.lock import AgentLock
@@ -88,11 +86,8 @@ class Runner:
         private_dir(paths.agents)
         private_dir(self._paths.root)
         private_dir(self._paths.run)
-        self._runner_id = uuid.uuid4().hex
-        self._instance_id = uuid.uuid4().hex
-        self._started_at = time.time()
-        self._learnt: dict[str, Any] = {}
-        self._grant = grant
+        self._identity = Identity(options, grant)
+        self._instance_id = self._identity.instance_id
         self._tell_open = on_open
         self._tell_ready = on_ready
         self._launched: Launched | None = None
@@ -144,7 +139,7 @@ class Runner:
             journal=self._journal,
             inbox=self._inbox,
             work=self._work,
-            runner_id=self._runner_id,
+            runner_id=self._identity.runner_id,
             environ=os.environ if environ is None else environ,
             emit=self._emit,
             publish=self._presence.publish,
@@ -203,8 +198,8 @@ class Runner:
             "commands": self._obey(),
             "failures": self._fail(),
         }
-        if self._grant is not None:
-            services["credentials"] = Credentials(self._relay, self._grant, self._renewed).run()
+        if self._identity.grant is not None:
+            services["credentials"] = Credentials(self._relay, self._identity.grant, self._renewed).run()
         return services
 
     async def _supervise(self) -> None:
@@ -261,7 +256,7 @@ class Runner:
         match event:
             case SessionStarted(session_id, model=model):
                 self._work.session_id = session_id
-                self._learnt.update({"model": model} if model else {})
+                self._identity.learn({"model": model, "sessionId": session_id})
                 self._supervisor.session_is(session_id)
                 self._write_info()
             case StateChanged(state, detail=detail):
@@ -281,7 +276,7 @@ class Runner:
             case Degraded(reason):
                 self._work.degraded = reason
             case Learnt(values):
-                self._learnt.update(values)
+                self._identity.learn(values)
 
     def _frame(self, frame: ServerFrame) -> None:
         match frame:
@@ -296,7 +291,7 @@ class Runner:
         self._supervisor.order(Order.STOP, reason, code=1)
 
     def _renewed(self, grant: TokenGrant) -> None:
-        self._grant = grant
+        self._identity.grant = grant
         self._presence.publish()
 
     def _opened(self, launched: Launched) -> None:
@@ -306,76 +301,9 @@ class Runner:
     def _ready(self) -> None:
         self._tell_ready(self._write_info())
 
-    # --- what others see ----------------------------------------------------------------------------------------------
-
-    def _hello(self) -> Hello:
-        options = self._options
-        own = (options.provider, *(("headless",) if options.headless else ()))
-        return Hello(
-            agent_id=options.agent_id,
-            instance_id=self._instance_id,
-            runner_id=self._runner_id,
-            provider=options.provider,
-            machine=socket.gethostname(),
-            version=__version__,
-            label=options.label,
-            tags=tuple(dict.fromkeys((*options.tags, *own))),
-            capabilities=options.capabilities,
-            status=self._work.status(time.time()),
-            meta=self._meta(),
-        )
-
-    def _meta(self) -> dict[str, Any]:
-        options = self._options
-        info = self._info()
-        meta = {
-            "runnerVersion": __version__,
-            "protocolVersion": PROTOCOL_VERSION,
-            "provider": options.provider,
-            "model": options.model,
-            "effort": options.effort,
-            "runnerId": self._runner_id,
-            "startedAt": self._started_at,
-            "tmuxSession": info.tmux_session,
-            "tmuxSocket": info.tmux_socket,
-            "policyName": options.policy_name,
-            "rig": options.rig,
-            "spawnRequestId": options.spawn_request_id,
-            "automationId": options.automation_id,
-            "automationRunId": options.automation_run_id,
-            "workspace": dict(options.workspace),
-            "runnerManaged": True,
-            "cwd": str(options.cwd),
-            "approvalMode": options.approval_mode,
-            "pid": os.getpid(),
-            "sessionId": self._work.session_id,
-            **self._learnt,
-        }
-        if self._grant is not None:
-            grant = self._grant
-            meta["auth"] = {"profileId": grant.profile_id, "jti": grant.jti, "expiresAt": grant.expires_at}
-        return {name: value for name, value in meta.items() if value not in (None, {}, "")}
-
-    def _info(self) -> RunnerInfo:
-        terminal = self._launched.terminal if self._launched else None
-        return RunnerInfo(
-            agent_id=self._options.agent_id,
-            runner_id=self._runner_id,
-            instance_id=self._instance_id,
-            provider=self._options.provider,
-            control_url=self._control.endpoint.url,
-            pid=os.getpid(),
-            started_at=self._started_at,
-            cwd=str(self._options.cwd),
-            tmux_session=terminal.saved.session if terminal else None,
-            tmux_socket=terminal.saved.socket if terminal else None,
-            provider_pid=terminal.process.pid if terminal else None,
-            session_id=self._work.session_id,
-            attach=terminal.attach_command() if terminal else (),
-        )
-
     def _write_info(self) -> RunnerInfo:
-        info = self._info()
+        terminal = self._launched.terminal if self._launched else None
+        info = self._identity.info(self._control.endpoint, terminal, self._work.session_id)
         for file in (self._paths.info, self._options.info_file):
             if file is not None:
                 try:
@@ -383,6 +311,9 @@ class Runner:
                 except OSError as error:
                     raise ConfigError(f"cannot write {file} ({error.strerror})", hint="name another file") from error
         return info
+
+    def _hello(self) -> Hello:
+        return self._identity.hello(self._work.status(time.time()))
 
     # --- commands -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,103 @@
+"""Who this runner is, as others see it: the hello and its meta, and the info file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from relay_runner import __version__
+from relay_runner.protocol.agents import Status
+from relay_runner.protocol.control import ControlEndpoint, RunnerInfo
+from relay_runner.protocol.frames import Hello
+from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.protocol.wire import PROTOCOL_VERSION
+from relay_runner.runner.options import RunnerOptions
+from relay_runner.terminal.base import Terminal
+
+
+class Identity:
+    """One life of one runner: its ids, its options, and what its provider told about itself."""
+
+    def __init__(self, options: RunnerOptions, grant: TokenGrant | None) -> None:
+        self._options = options
+        self.grant = grant
+        self.runner_id = uuid.uuid4().hex
+        self.instance_id = uuid.uuid4().hex
+        self.started_at = time.time()
+        self._learnt: dict[str, Any] = {}
+        self._terminal: dict[str, Any] = {}
+
+    def learn(self, values: Mapping[str, Any]) -> None:
+        """Remember what the provider told: model, effort, version, context use."""
+        self._learnt.update({name: value for name, value in values.items() if value is not None})
+
+    def hello(self, status: Status) -> Hello:
+        """Return the first frame on the bus."""
+        options = self._options
+        own = (options.provider, *(("headless",) if options.headless else ()))
+        return Hello(
+            agent_id=options.agent_id,
+            instance_id=self.instance_id,
+            runner_id=self.runner_id,
+            provider=options.provider,
+            machine=socket.gethostname(),
+            version=__version__,
+            label=options.label,
+            tags=tuple(dict.fromkeys((*options.tags, *own))),
+            capabilities=options.capabilities,
+            status=status,
+            meta=self._meta(),
+        )
+
+    def info(self, control: ControlEndpoint, terminal: Terminal | None, session_id: str | None) -> RunnerInfo:
+        """Return what the info file says; the terminal is known from its opening on."""
+        saved = terminal.saved if terminal else None
+        if saved is not None:
+            self._terminal = {"tmuxSession": saved.session, "tmuxSocket": saved.socket}
+        return RunnerInfo(
+            agent_id=self._options.agent_id,
+            runner_id=self.runner_id,
+            instance_id=self.instance_id,
+            provider=self._options.provider,
+            control_url=control.url,
+            pid=os.getpid(),
+            started_at=self.started_at,
+            cwd=str(self._options.cwd),
+            tmux_session=saved.session if saved else None,
+            tmux_socket=saved.socket if saved else None,
+            provider_pid=terminal.process.pid if terminal else None,
+            session_id=session_id,
+            attach=terminal.attach_command() if terminal else (),
+        )
+
+    def _meta(self) -> dict[str, Any]:
+        options = self._options
+        meta: dict[str, Any] = {
+            "runnerVersion": __version__,
+            "protocolVersion": PROTOCOL_VERSION,
+            "runnerManaged": True,
+            "runnerId": self.runner_id,
+            "pid": os.getpid(),
+            "startedAt": self.started_at,
+            "provider": options.provider,
+            "cwd": str(options.cwd),
+            "model": options.model,
+            "effort": options.effort,
+            "approvalMode": options.approval_mode,
+            "rig": options.rig,
+            "policyName": options.policy_name,
+            "spawnRequestId": options.spawn_request_id,
+            "automationId": options.automation_id,
+            "automationRunId": options.automation_run_id,
+            "workspace": dict(options.workspace),
+            **self._terminal,
+            **self._learnt,
+        }
+        if self.grant is not None:
+            grant = self.grant
+            meta["auth"] = {"profileId": grant.profile_id, "jti": grant.jti, "expiresAt": grant.expires_at}
+        return {name: value for name, value in meta.items() if value not in (None, {}, "")}
