@@ -1,0 +1,1 @@
+"""The command line: flags become configuration, configuration becomes a composition, errors become exit codes."""

@@ -21,6 +21,7 @@ from relay_runner.protocol.messages import (
     LEASE_S,
     MAX_ATTEMPTS,
     MOVES,
+    UNPROVEN,
     ClaimRequest,
     ClaimResult,
     Delivery,
@@ -144,16 +145,16 @@ def apply_receipt(delivery: Delivery, receipt: Receipt, now: float, *, claimable
         raise _illegal(delivery, receipt.state)
     _check_proof(delivery, receipt)
     if receipt.state is State.QUEUED:
-        if delivery.state is State.QUEUED:
-            return replace(delivery, held=receipt.held, updated_at=now)
-        return requeue(delivery, now, reason=receipt.reason, claimable=claimable)
+        if receipt.held is None and delivery.state is not State.QUEUED:
+            return requeue(delivery, now, reason=receipt.reason, claimable=claimable)
+        return _hold(delivery, receipt.held, now, claimable=claimable)
     if receipt.state not in IN_FLIGHT and receipt.state is delivery.state:
         return delivery  # a terminal state is told once; the first report stands
     return replace(
         delivery,
         state=receipt.state,
         instance_id=receipt.instance_id,
-        claim_expires_at=now + _lease(receipt.lease_s) if receipt.state in IN_FLIGHT else None,
+        claim_expires_at=now + _lease(receipt.lease_s) if _leased(receipt) else None,
         nonce=receipt.nonce or delivery.nonce,
         evidence=receipt.evidence or delivery.evidence,
         outcome=receipt.outcome or delivery.outcome,
@@ -200,6 +201,25 @@ def _settle(delivery: Delivery, state: State, now: float, *, reason: str) -> Del
     return replace(
         delivery, state=state, claim_expires_at=None, reason=reason, held=None, not_before=None, updated_at=now
     )
+
+
+def _hold(delivery: Delivery, held: str | None, now: float, *, claimable: bool) -> Delivery:
+    """Return the delivery as waiting for a reason that has nothing to do with it: the same attempt goes on later."""
+    return replace(
+        delivery,
+        recipient=None if claimable else delivery.recipient,
+        state=State.QUEUED,
+        instance_id=None,
+        claim_expires_at=None,
+        nonce=None,
+        held=held,
+        updated_at=now,
+    )
+
+
+def _leased(receipt: Receipt) -> bool:
+    """Say whether more is to be expected: a submission that can never be proven is over."""
+    return receipt.state in IN_FLIGHT and receipt.evidence != UNPROVEN
 
 
 def _lease(lease_s: float) -> float:

@@ -26,6 +26,10 @@ LEASE_S = 15 * 60.0
 EMOJI_MAX_CHARS = 32
 
 
+UNPROVEN = "unproven"
+"""The evidence of a provider that has none: the delivery ends at `submitted`."""
+
+
 class Timing(StrEnum):
     """When a message goes in: when the agent is idle, into the running turn, or by interrupting it."""
 

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.agents import WorkKind
-from relay_runner.protocol.messages import Message, Outcome, Receipt, State
+from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
@@ -24,7 +25,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.journal import Journal, Row, Stage
-from relay_runner.runner.receipts import UNPROVEN, Receipts
+from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
@@ -161,14 +162,18 @@ class Flights:
         """Ask the provider's records about every flight that is due."""
         for flight in self.all():
             if flight.check_at <= time.time():
-                evidence = await process.find(flight.nonce)
-                if flight.nonce in self._flights:
+                evidence = await _find(process, flight.nonce)
+                if evidence is None:
+                    flight.check_at = time.time() + SETTLE_S
+                elif flight.nonce in self._flights:
                     self._judge(flight, evidence, process.state)
 
     async def settle_dead(self, flight: Flight, process: Process) -> bool:
         """Settle a flight whose provider process is gone for good; False: it provably never entered."""
-        evidence = await process.find(flight.nonce)
-        if evidence.seen or flight.stage is Stage.SEEN:
+        evidence = await _find(process, flight.nonce)
+        if evidence is None:
+            self._unknown(flight, "the provider ended, and its records cannot be read")
+        elif evidence.seen or flight.stage is Stage.SEEN:
             self.seen(flight.nonce, evidence.source or "records")
             if evidence.turn is TurnState.ENDED and evidence.outcome is not None:
                 self._done(flight, evidence.outcome, evidence.result, evidence.reason)
@@ -244,3 +249,12 @@ class Flights:
         if not flight.fenced:
             receipt = self._receipts.make(flight.attempt, state, flight.nonce, evidence=evidence)
             self._receipts.post(flight.message.id, receipt)
+
+
+async def _find(process: Process, nonce: str) -> Evidence | None:
+    """Return what the provider's records say, or None where they could not be asked."""
+    try:
+        return await process.find(nonce)
+    except (ProviderError, TerminalError) as error:
+        log.warning("the provider's records cannot be read: %s", error)
+        return None

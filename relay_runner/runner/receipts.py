@@ -12,15 +12,12 @@ import logging
 import msgspec
 
 from relay_runner.errors import ClaimLost, RelayRefused, RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.messages import Outcome, Receipt, State
+from relay_runner.protocol.messages import UNPROVEN, Outcome, Receipt, State
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.journal import Journal, Posted
 
 log = logging.getLogger(__name__)
-
-UNPROVEN = "unproven"
-"""The evidence of a provider that has none: the delivery ends at `submitted`."""
 
 
 class Receipts:

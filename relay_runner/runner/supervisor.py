@@ -106,6 +106,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._policy = RestartPolicy()
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
+        self._launches = 0
         self._resume_lost = False
         self._deaf = False
         """The adopted process posts its hooks to a port that somebody else took."""
@@ -177,6 +178,8 @@ class Supervisor:
             )
         )
         launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at)
+        self._launches += 1
+        self._resume_lost = False
         self._save(launched, plan.session_id)
         log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
         return launched
@@ -205,10 +208,9 @@ class Supervisor:
     def _session_to_resume(self) -> str | None:
         if not self._provider.capabilities.resume or self._resume_lost:
             return None
-        if self._options.fresh and self._journal.fact(f"fresh:{self._runner_id}") is None:
-            self._journal.remember(f"fresh:{self._runner_id}", "done")
-            return None
-        return self._options.resume or self._journal.fact(SESSION_FACT)
+        if not self._launches:
+            return None if self._options.fresh else self._options.resume or self._journal.fact(SESSION_FACT)
+        return self._journal.fact(SESSION_FACT)
 
     def session_is(self, session_id: str) -> None:
         """Note the session that the process has now, for every later start."""
