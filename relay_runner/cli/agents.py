@@ -1,0 +1,167 @@
+"""ps, attach, logs, stop, kill, restart, interrupt: what people do with running agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relay_runner.cli import loop, output
+from relay_runner.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from relay_runner.protocol.agents import Agent
+    from relay_runner.protocol.control import RunnerInfo
+
+AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id; see ps.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (ps, attach, logs, stop, kill, restart, interrupt):
+        app.command(command.__name__)(command)
+
+
+def ps(as_json: JsonFlag = False) -> None:
+    """List the agents and what they do."""
+    rows = loop.run(_list_agents())
+    if as_json:
+        output.say_json(rows)
+        return
+    from relay_runner.cli import compose
+
+    output.table(
+        ("agent", "provider", "status", "since", "queued", "pid", "why"),
+        [
+            (
+                row["agentId"],
+                row["provider"] or "-",
+                row["status"],
+                output.age(row["since"]),
+                row["queued"],
+                row["pid"] or "-",
+                row["detail"] or ", ".join(row["busyReasons"]) or "-",
+            )
+            for row in rows
+        ],
+        empty="no agents" + ("" if compose.inside_agent() else ": `relay-runner start` starts one"),
+    )
+
+
+def attach(agent: AgentArgument) -> int:
+    """Show an agent's terminal; leave it by Ctrl-] d."""
+    from relay_runner import config
+    from relay_runner.cli import compose, local, viewing
+
+    compose.refuse_inside("attach to a terminal")
+    paths = config.paths()
+    return viewing.watch(paths, local.require_live(paths, agent), None)
+
+
+def logs(
+    agent: AgentArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is added.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 200,
+) -> None:
+    """Show what an agent's runner logged."""
+    from relay_runner import config
+    from relay_runner.cli import compose, local, logfile
+
+    compose.refuse_inside("read the runner's log")
+    paths = config.paths()
+    local.require_known(paths, agent)
+    log = paths.agent(agent).log
+    for text in logfile.last_lines(log, lines):
+        output.say(text)
+    if follow:
+        for text in logfile.follow(log):
+            output.say(text)
+
+
+def stop(
+    agent: AgentArgument,
+    timeout: Annotated[float, typer.Option(help="How long it may take, in seconds.", min=0.1)] = 20.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """End an agent; messages for it wait.
+
+    Its program is asked to quit, then made to."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.stop(agent, timeout)), "stopped", as_json)
+
+
+def kill(agent: AgentArgument, as_json: JsonFlag = False) -> int:
+    """End an agent by force.
+
+    Ends its program, its terminal and its runner, also where nothing answers any more."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.kill(agent)), "killed", as_json)
+
+
+def restart(
+    agent: AgentArgument,
+    timeout: Annotated[float, typer.Option(help="How long it may take, in seconds.", min=0.1)] = 60.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """Restart an agent's program in the same session."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.order(agent, "agent.restart", timeout)), "restarted", as_json)
+
+
+def interrupt(
+    agent: AgentArgument,
+    timeout: Annotated[float, typer.Option(help="How long it may take, in seconds.", min=0.1)] = 10.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """Stop what an agent is doing now.
+
+    The agent stays, and takes the next message."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.order(agent, "agent.interrupt", timeout)), "interrupted", as_json)
+
+
+async def _list_agents() -> list[dict[str, Any]]:
+    from relay_runner.cli import local, session
+
+    async with session.open_session() as opened:
+        listed = {agent.id: agent for agent in await opened.relay.agents()}
+        runners = {} if opened.access.inside else local.all_live(opened.paths)
+    return [_row(agent_id, listed.get(agent_id), runners.get(agent_id)) for agent_id in sorted({*listed, *runners})]
+
+
+def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None) -> dict[str, Any]:
+    """Return the stable shape of `ps --json`: what the relay says, and what this machine knows beside it."""
+    status = agent.status if agent is not None else None
+    work = status.active_work if status is not None else ()
+    meta = agent.meta if agent is not None else {}
+    return {
+        "agentId": agent_id,
+        "provider": (agent.provider if agent else None) or (runner.provider if runner else None),
+        "status": str(status.agent_status) if status is not None else "offline",
+        "busyReasons": list(status.busy_reasons) if status is not None else [],
+        "detail": status.detail if status is not None else "its runner lives, but has not reached the relay",
+        "ready": status.ready if status is not None else False,
+        "pid": runner.pid if runner else None,
+        "runnerId": runner.runner_id if runner else (agent.runner_id if agent else None),
+        "tmuxSession": runner.tmux_session if runner else meta.get("tmuxSession"),
+        "tmuxSocket": runner.tmux_socket if runner else meta.get("tmuxSocket"),
+        "sessionId": (status.provider_session_id if status else None) or (runner.session_id if runner else None),
+        "queued": agent.queued if agent else 0,
+        "since": min((one.started_at for one in work), default=(status.at if status else 0.0)) or None,
+    }
+
+
+def _report(result: dict[str, Any], done: str, as_json: bool) -> int:
+    ok = bool(result.pop("ok"))
+    if as_json:
+        output.say_json(result)
+    elif ok:
+        output.say(f"{result['agentId']}: {output.line(result.get('reason') or done)}")
+    else:
+        output.note(f"{result['agentId']} was not {done}: {output.line(result.get('reason') or 'no reason given')}")
+    return Exit.OK if ok else Exit.FAILED

@@ -1,0 +1,137 @@
+"""The checks of `doctor`: each one looks at one thing and never fails itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+
+from relay_runner import config
+from relay_runner.cli import compose, local, output, session
+from relay_runner.errors import RelayRunnerError
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+VERSION_S = 10.0
+MIN_PYTHON = (3, 11)
+INSTALL = {
+    "claude": "npm install -g @anthropic-ai/claude-code",
+    "codex": "npm install -g @openai/codex",
+    "opencode": "npm install -g opencode-ai",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one look found: `ok`, `warn` or `fail`, and what to do."""
+
+    state: str
+    what: str
+    detail: str
+    fix: str | None = None
+
+
+async def run() -> list[Check]:
+    """Look at everything; the slow looks at the same time."""
+    async with asyncio.TaskGroup() as group:
+        slow = [group.create_task(look) for look in (_tmux(), *map(_provider, compose.PREFERRED), _relay())]
+    return [_python(), _state(), _settings(), *(task.result() for task in slow), _agents()]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < MIN_PYTHON:
+        return Check(FAIL, "python", version, "use Python 3.11 or newer")
+    return Check(OK, "python", version)
+
+
+def _state() -> Check:
+    folder = config.paths().state
+    if not folder.exists():
+        return Check(OK, "state folder", f"{folder}, made at the first start")
+    status = folder.stat()
+    if status.st_uid != os.getuid():
+        return Check(FAIL, "state folder", f"{folder} belongs to somebody else", f"set {config.HOME_VARIABLE}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check(FAIL, "state folder", f"{folder} cannot be written", f"chmod u+rwx {folder}")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        return Check(WARN, "state folder", f"{folder} is open to others", f"chmod 700 {folder}")
+    return Check(OK, "state folder", str(folder))
+
+
+def _settings() -> Check:
+    from pathlib import Path
+
+    paths = config.paths()
+    try:
+        config.load(paths, Path.cwd())
+    except RelayRunnerError as error:
+        return Check(FAIL, "settings", error.message, error.hint)
+    return Check(OK, "settings", str(paths.config_file) if paths.config_file.exists() else "defaults")
+
+
+async def _tmux() -> Check:
+    if not shutil.which("tmux"):
+        return Check(WARN, "tmux", "not installed; agents run in a plain pty", "install tmux to attach to agents")
+    text = await _version("tmux", "-V")
+    return Check(OK, "tmux", text) if text else Check(FAIL, "tmux", "does not run", "install it again")
+
+
+async def _provider(name: str) -> Check:
+    if name not in compose.PROVIDERS:
+        return Check(OK, name, "not driven by this version; `start generic -- " + name + "` runs it")
+    if not shutil.which(name):
+        return Check(WARN, name, "not on PATH", INSTALL[name])
+    text = await _version(name, "--version")
+    return Check(OK, name, text) if text else Check(WARN, name, "does not say its version", f"run `{name}` once")
+
+
+async def _relay() -> Check:
+    try:
+        async with asyncio.timeout(VERSION_S), session.open_session(start=False) as opened:
+            health = await opened.relay.health()
+            return Check(OK, "relay", f"{opened.access.url}, version {output.line(health.get('version', '?'))}")
+    except RelayRunnerError as error:
+        configured = _configured_relay()
+        if configured is None and error.retryable:
+            return Check(OK, "relay", "does not run; it starts when it is needed")
+        return Check(FAIL, "relay", error.message, error.hint or "check the relay's URL and token")
+    except TimeoutError:
+        return Check(FAIL, "relay", f"no answer within {VERSION_S:g} s", "`relay-runner relay restart`")
+
+
+def _configured_relay() -> str | None:
+    from pathlib import Path
+
+    try:
+        return config.load(config.paths(), Path.cwd()).relay_url
+    except RelayRunnerError:
+        return None
+
+
+def _agents() -> Check:
+    runners = local.all_live(config.paths())
+    return Check(OK, "agents here", ", ".join(runners) or "none run")
+
+
+async def _version(*command: str) -> str:
+    """Return the first line that a program says of its version, or nothing."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return ""
+    try:
+        async with asyncio.timeout(VERSION_S):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return ""
+    return output.line(out.decode("utf-8", "replace")) if process.returncode == 0 else ""

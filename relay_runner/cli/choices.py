@@ -1,0 +1,195 @@
+"""What `start` is asked for: flags over environment over settings files become `RunnerOptions`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from relay_runner import config
+from relay_runner.cli import compose, output
+from relay_runner.errors import ConfigError
+from relay_runner.protocol.addresses import check_agent_id, suggest_agent_id
+from relay_runner.runner.options import RunnerOptions
+
+TAGS_VARIABLE = "AGENT_RELAY_TAGS"
+INFO_VARIABLE = "AGENT_RELAY_RUNNER_INFO_FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The command line of `start`, as it was typed."""
+
+    provider: str | None = None
+    agent_id: str | None = None
+    label: str | None = None
+    tags: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    cwd: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    prompt: str | None = None
+    system_prompt_append: str | None = None
+    approval_mode: str | None = None
+    headless: bool = False
+    trust_folder: bool = False
+    resume: str | None = None
+    fresh: bool = False
+    replace: bool = False
+    relay: str | None = None
+    tmux: bool = True
+    tmux_session: str | None = None
+    info_file: str | None = None
+    rig: str | None = None
+    policy: str | None = None
+    spawn_request_id: str | None = None
+    automation_id: str | None = None
+    automation_run_id: str | None = None
+    workspace: str | None = None
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One start, resolved: what the runner is to be, and what it is made of."""
+
+    options: RunnerOptions
+    relay_url: str | None = None
+    tmux: bool = True
+    why: str | None = None
+    """Why this provider, where nobody named it."""
+
+
+class _Launched(msgspec.Struct):
+    """The part of an earlier `launch.json` that says whose agent it is."""
+
+    provider: str = ""
+    cwd: str = ""
+
+
+def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Request:
+    """Return what is to be started; raise `ConfigError` for what cannot be."""
+    cwd = _folder(flags.cwd)
+    settings = config.load(paths, cwd, environ)
+    name, why = (flags.provider, None) if flags.provider else compose.choose_provider(settings)
+    compose.check_provider(name)
+    if flags.resume and flags.fresh:
+        raise ConfigError("--resume and --fresh contradict each other", hint="give one of them")
+    mine = settings.of(name)
+    info_file = flags.info_file or environ.get(INFO_VARIABLE)
+    options = RunnerOptions(
+        agent_id=check_agent_id(flags.agent_id) if flags.agent_id else agent_id(paths, cwd, name),
+        provider=name,
+        cwd=cwd,
+        args=(*mine.args, *flags.args),
+        command=mine.command,
+        env=mine.env,
+        model=flags.model or settings.model,
+        effort=flags.effort or settings.effort,
+        approval_mode=_mode(flags.approval_mode or settings.approval_mode),
+        label=flags.label,
+        tags=_unique(flags.tags, _csv(environ.get(TAGS_VARIABLE, "")), settings.tags, mine.tags),
+        capabilities=_unique(flags.capabilities, mine.capabilities),
+        prompt=flags.prompt,
+        system_prompt_append=flags.system_prompt_append,
+        headless=flags.headless,
+        trust_folder=flags.trust_folder,
+        resume=flags.resume,
+        fresh=flags.fresh,
+        replace=flags.replace,
+        tmux_session=flags.tmux_session,
+        info_file=Path(info_file).absolute() if info_file else None,
+        shutdown_timeout_s=mine.shutdown_timeout_s,
+        rig=flags.rig,
+        policy_name=flags.policy,
+        spawn_request_id=flags.spawn_request_id,
+        automation_id=flags.automation_id,
+        automation_run_id=flags.automation_run_id,
+        workspace=_workspace(flags.workspace),
+    )
+    return Request(options, relay_url=flags.relay, tmux=flags.tmux, why=why)
+
+
+def agent_id(paths: config.Paths, cwd: Path, provider: str) -> str:
+    """Return the id of this folder's agent: the one it had before, or the first that no other folder has."""
+    base = suggest_agent_id(cwd.name or "root", provider)
+    for number in range(1, 1000):
+        candidate = base if number == 1 else f"{base[: 47 - len(str(number))]}-{number}"
+        owner = _launched(paths, candidate)
+        if owner is None or (owner.cwd == str(cwd) and owner.provider == provider):
+            return candidate
+    raise ConfigError(f"there are too many agents called {base}", hint="name this one with --agent-id")
+
+
+def encode(request: Request) -> bytes:
+    """Return a request as it travels to the background process."""
+    return msgspec.json.encode(request, enc_hook=str)
+
+
+def decode(data: bytes) -> Request:
+    """Return the request that `encode` wrote."""
+    return msgspec.json.decode(data, type=Request, dec_hook=_decode_path)
+
+
+def describe(request: Request) -> str:
+    """Return one line that says what is started, and why."""
+    options = request.options
+    why = f" ({request.why})" if request.why else ""
+    return output.line(f"starting {options.agent_id}: {options.provider}{why} in {options.cwd}", 400)
+
+
+def _decode_path(type_: type[Any], value: Any) -> Any:
+    if type_ is Path:
+        return Path(value)
+    raise TypeError(f"no way to read a {type_}")
+
+
+def _launched(paths: config.Paths, candidate: str) -> _Launched | None:
+    try:
+        return msgspec.json.decode(paths.agent(candidate).launch.read_bytes(), type=_Launched)
+    except OSError:
+        return None
+    except msgspec.DecodeError:
+        return _Launched()
+
+
+def _folder(text: str | None) -> Path:
+    try:
+        folder = Path(text).expanduser().resolve() if text else Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError("this folder is gone", hint="change into one that exists, or use --cwd") from error
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}", hint="make it, or give another --cwd")
+    return folder
+
+
+def _mode(text: str) -> str:
+    if text not in config.APPROVAL_MODES:
+        raise ConfigError(f"unknown approval mode {text!r}", hint=f"use {', '.join(config.APPROVAL_MODES)}")
+    return text
+
+
+def _workspace(text: str | None) -> Mapping[str, Any]:
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--workspace is not JSON: {error}", hint='give an object, like {"mode": "shared"}'
+        ) from error
+    if not isinstance(value, dict):
+        raise ConfigError("--workspace is not a JSON object", hint='give one, like {"mode": "shared"}')
+    return value
+
+
+def _csv(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _unique(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for group in groups for word in group))

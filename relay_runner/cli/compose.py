@@ -1,0 +1,154 @@
+"""The only composition root: which relay, which provider and which terminals there are, chosen by name.
+
+Implementations are named by dotted path and imported when they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from relay_runner import config
+from relay_runner.errors import ConfigError
+from relay_runner.protocol.addresses import agent_principal
+
+if TYPE_CHECKING:
+    from relay_runner.providers.base import Provider
+    from relay_runner.relay.base import Relay
+    from relay_runner.terminal.base import Terminals
+
+PROVIDERS: Mapping[str, str] = {
+    "claude": "relay_runner.providers.claude:ClaudeProvider",
+    "generic": "relay_runner.providers.generic:GenericProvider",
+    "demo": "relay_runner.providers.demo:DemoProvider",
+}
+PREFERRED = ("claude", "codex", "opencode")
+"""What `start` looks for on PATH when no provider is named; one without code here does not count."""
+FALLBACK = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAccess:
+    """How this command reaches its relay, and who it is there."""
+
+    url: str
+    token: str
+    embedded: bool
+    inside: bool = False
+    """Through the control server of the agent that this command runs in."""
+    pid: int | None = None
+    """The embedded relay's process."""
+
+
+def inside_agent(environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether this command runs inside an agent."""
+    return bool((os.environ if environ is None else environ).get(config.INSIDE_VARIABLE))
+
+
+def refuse_inside(what: str) -> None:
+    """Raise `ConfigError` when an agent calls what only a person may do."""
+    if inside_agent():
+        raise ConfigError(f"an agent cannot {what}", hint="ask the person who runs it")
+
+
+def provider(name: str) -> Provider:
+    """Return the provider of that name; raise `ConfigError` for an unknown one."""
+    check_provider(name)
+    made: Provider = _load(PROVIDERS[name])()
+    return made
+
+
+def check_provider(name: str) -> None:
+    """Raise `ConfigError` for a provider that this version has no code for."""
+    if name not in PROVIDERS:
+        near = get_close_matches(name, PROVIDERS, 1)
+        hint = f"did you mean {near[0]}" if near else f"use {', '.join(PROVIDERS)}"
+        if shutil.which(name):
+            hint = f"`relay-runner start generic -- {name}` runs any terminal program"
+        raise ConfigError(f"unknown provider {name!r}", hint=hint)
+
+
+def choose_provider(settings: config.Settings) -> tuple[str, str]:
+    """Return the provider to start when none was named, and why, in words that follow its name."""
+    if settings.provider:
+        return settings.provider, "it is configured"
+    for name in PREFERRED:
+        if name in PROVIDERS and shutil.which(name):
+            return name, f"{name} is on PATH"
+    looked_for = ", ".join(name for name in PREFERRED if name in PROVIDERS)
+    return FALLBACK, f"{looked_for} is not on PATH; the demo agent needs no account"
+
+
+def terminals(paths: config.Paths, *, tmux: bool = True) -> tuple[Terminals, str | None]:
+    """Return how terminals are made here, and a line for a person where it is not the usual way."""
+    if tmux and shutil.which("tmux"):
+        return terminals_of(paths, "tmux"), None
+    why = "tmux is not installed: " if tmux else ""
+    return terminals_of(paths, "pty"), f"{why}the agent runs in a plain pty, where nobody can attach to it"
+
+
+def terminals_of(paths: config.Paths, kind: str) -> Terminals:
+    """Return the terminals of one kind, `tmux` or `pty`."""
+    if kind == "tmux":
+        return cast("Terminals", _load("relay_runner.terminal.tmux:TmuxTerminals")(paths.runtime()))
+    return cast("Terminals", _load("relay_runner.terminal.pty:PtyTerminals")())
+
+
+async def access(
+    paths: config.Paths,
+    settings: config.Settings,
+    *,
+    url: str | None = None,
+    start: bool = True,
+    environ: Mapping[str, str] | None = None,
+) -> RelayAccess:
+    """Return the relay to use: the enclosing agent's, the configured one, or this machine's own.
+
+    The last is started if need be; with `start=False` one that does not run is `RelayUnavailable`.
+    """
+    environ = os.environ if environ is None else environ
+    if inside_agent(environ):
+        return RelayAccess(environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"], embedded=False, inside=True)
+    url = url or settings.relay_url
+    if url:
+        return RelayAccess(_check_url(url), settings.relay_token or "", embedded=False)
+    from relay_runner.relay import embedded
+
+    endpoint = await embedded.ensure(paths)
+    return RelayAccess(endpoint.url, endpoint.token, embedded=True)
+
+
+@asynccontextmanager
+async def open_relay(paths: config.Paths, found: RelayAccess) -> AsyncIterator[Relay]:
+    """Open the relay for one command."""
+    from relay_runner.relay.http import HttpRelay
+
+    async with HttpRelay(found.url, found.token) as relay:
+        yield relay
+
+
+def me(found: RelayAccess) -> str | None:
+    """Return the principal that this command speaks for, or None where only the relay knows."""
+    if found.inside:
+        return agent_principal(os.environ.get("AGENT_RELAY_ID", ""))
+    return None
+
+
+def _check_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"not a relay URL: {url!r}", hint="use http://HOST:PORT or https://HOST")
+    return url.rstrip("/")
+
+
+def _load(dotted: str) -> Any:
+    module, _, name = dotted.partition(":")
+    return getattr(import_module(module), name)

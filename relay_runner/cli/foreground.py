@@ -1,0 +1,148 @@
+"""Run one runner in this process: relay, token, provider and terminals put together, signals heard."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relay_runner import config
+from relay_runner.cli import compose, local, output
+from relay_runner.cli.choices import Request
+from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.protocol.addresses import agent_principal
+from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.messages import NewMessage
+from relay_runner.protocol.tokens import SEND, TokenGrant, TokenRequest, agent_scope
+from relay_runner.runner.options import RunnerExit, RunnerOptions
+
+if TYPE_CHECKING:
+    from relay_runner.runner.runner import Runner
+
+RETRY_S = 2.0
+HAND_OVER_S = 10.0
+Tell = Callable[[str], None]
+Opened = Callable[[RunnerInfo], None]
+
+
+async def run(
+    request: Request, paths: config.Paths, *, tell: Tell = output.note, on_open: Opened | None = None
+) -> RunnerExit:
+    """Run the agent until it ends; `tell` takes what a person should know before there is a log to read."""
+    from relay_runner.relay.http import HttpRelay
+    from relay_runner.runner.runner import Runner
+
+    options = request.options
+    if options.replace:
+        await _replace(paths, options.agent_id, tell)
+    provider = compose.provider(options.provider)
+    terminals, odd = compose.terminals(paths, tmux=request.tmux)
+    if odd:
+        tell(odd)
+    access, grant = await _credentials(request, paths, tell)
+    ready: asyncio.Future[RunnerInfo] = asyncio.get_running_loop().create_future()
+    runner = Runner(
+        options,
+        relay=HttpRelay(access.url, grant.token if grant else access.token),
+        provider=provider,
+        terminals=terminals,
+        paths=paths,
+        grant=grant,
+        on_open=on_open or (lambda info: None),
+        on_ready=lambda info: None if ready.done() else ready.set_result(info),
+    )
+    with _signals(runner):
+        async with asyncio.TaskGroup() as group:
+            prompter = group.create_task(_prompt(options, access, ready, tell), name="prompt")
+            ended = await runner.run()
+            prompter.cancel()
+    return ended
+
+
+async def _credentials(
+    request: Request, paths: config.Paths, tell: Tell
+) -> tuple[compose.RelayAccess, TokenGrant | None]:
+    """Return the relay and the agent's own token; a relay that is not there is asked again until it is."""
+    settings = config.load(paths, Path(request.options.cwd))
+    agent = request.options.agent_id
+    wanted = TokenRequest(subject=agent_principal(agent), scopes=(agent_scope(agent), SEND))
+    said = False
+    while True:
+        try:
+            access = await compose.access(paths, settings, url=request.relay_url)
+            async with compose.open_relay(paths, access) as relay:
+                return access, await relay.issue_token(wanted)
+        except RelayUnavailable as error:
+            if not said:
+                tell(f"{error}; trying until it answers")
+                said = True
+            await asyncio.sleep(RETRY_S)
+        except RelayRefused as error:
+            if error.status != 403:
+                raise
+            # A token that may not make others is this agent's own already.
+            tell("the relay makes no token for this agent; it uses the configured one")
+            return access, None
+
+
+async def _prompt(
+    options: RunnerOptions, access: compose.RelayAccess, ready: asyncio.Future[RunnerInfo], tell: Tell
+) -> None:
+    """Send the first prompt as a message of the person, once per session."""
+    if not options.prompt:
+        return
+    info = await ready
+    digest = hashlib.sha256(options.prompt.encode()).hexdigest()[:12]
+    new = NewMessage(
+        to=options.agent_id,
+        body=options.prompt,
+        idempotency_key=f"initial:{options.agent_id}:{info.session_id or info.runner_id}:{digest}",
+    )
+    while True:
+        try:
+            async with compose.open_relay(config.paths(), access) as relay:
+                await relay.send(new)
+            return
+        except RelayUnavailable:
+            await asyncio.sleep(RETRY_S)
+        except RelayRefused as error:
+            tell(f"the first prompt was not sent: {error}")
+            return
+
+
+async def _replace(paths: config.Paths, agent_id: str, tell: Tell) -> None:
+    """Make a live runner hand its provider over; one that does not answer is killed, its provider is not."""
+    running = local.live(paths, agent_id)
+    if running is None:
+        return
+    tell(f"taking over from the runner with pid {running.pid}")
+    for number in (signal.SIGUSR1, signal.SIGKILL):
+        local.signal_runner(paths, running, number)
+        if await asyncio.to_thread(local.wait_gone, paths, running, HAND_OVER_S):
+            return
+    raise RelayRunnerError(f"the runner with pid {running.pid} does not end", hint="look at it with ps, or reboot")
+
+
+@contextmanager
+def _signals(runner: Runner) -> Iterator[None]:
+    """SIGTERM, SIGINT and SIGHUP end the agent in order, a second one at once; SIGUSR1 leaves the provider running."""
+    loop = asyncio.get_running_loop()
+    heard: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        runner.stop(number.name, now=bool(heard))
+        heard.append(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, end, number)
+    loop.add_signal_handler(signal.SIGUSR1, runner.hand_over, "replaced by another runner")
+    try:
+        yield
+    finally:
+        for number in (*numbers, signal.SIGUSR1):
+            loop.remove_signal_handler(number)

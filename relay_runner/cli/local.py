@@ -1,0 +1,88 @@
+"""What this machine's files and processes say of the agents that run on it, with or without a relay.
+
+A runner lives while it holds its agent's lock, which the kernel takes from it when it dies: no pid is ever believed
+without it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from relay_runner.config import Paths
+from relay_runner.errors import ConfigError, ProtocolError
+from relay_runner.protocol.addresses import check_agent_id
+from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.wire import decode
+from relay_runner.runner.lock import holder
+from relay_runner.terminal import processes
+
+POLL_S = 0.05
+
+
+def info(paths: Paths, agent_id: str) -> RunnerInfo | None:
+    """Return what the agent's last runner wrote of itself, or None where there is nothing readable."""
+    try:
+        return decode(paths.agent(agent_id).info.read_bytes(), RunnerInfo)
+    except (OSError, ProtocolError):
+        return None
+
+
+def runner_pid(paths: Paths, agent_id: str) -> int | None:
+    """Return the pid of the agent's live runner, also of one that has not said anything of itself yet."""
+    return holder(paths.agent(agent_id).lock)
+
+
+def live(paths: Paths, agent_id: str) -> RunnerInfo | None:
+    """Return the agent's runner if it runs now and has told where it is."""
+    found = info(paths, agent_id)
+    return found if found is not None and runner_pid(paths, agent_id) == found.pid else None
+
+
+def all_live(paths: Paths) -> dict[str, RunnerInfo]:
+    """Return the running runners of this machine by agent id."""
+    found = ((agent_id, live(paths, agent_id)) for agent_id in known(paths))
+    return {agent_id: runner for agent_id, runner in found if runner is not None}
+
+
+def known(paths: Paths) -> list[str]:
+    """Return the ids of the agents that have files here."""
+    return sorted(folder.name for folder in paths.agents.iterdir() if folder.is_dir()) if paths.agents.is_dir() else []
+
+
+def require_known(paths: Paths, agent_id: str) -> str:
+    """Return `agent_id`; raise `ConfigError` with the nearest id where no agent of that name ever ran here."""
+    ids = known(paths)
+    if check_agent_id(agent_id) in ids:
+        return agent_id
+    from difflib import get_close_matches
+
+    near = get_close_matches(agent_id, ids, 1)
+    hint = f"did you mean {near[0]}" if near else "`relay-runner ps` lists the agents"
+    raise ConfigError(f"no agent {agent_id} ran on this machine", hint=hint)
+
+
+def require_live(paths: Paths, agent_id: str) -> RunnerInfo:
+    """Return the agent's runner; raise `ConfigError` where it does not run."""
+    runner = live(paths, require_known(paths, agent_id))
+    if runner is None:
+        raise ConfigError(f"{agent_id} does not run", hint=f"`relay-runner start --agent-id {agent_id}` starts it")
+    return runner
+
+
+def signal_runner(paths: Paths, runner: RunnerInfo, number: signal.Signals) -> None:
+    """Send a signal to the runner, if it is still that process."""
+    process = processes.identity(runner.pid)
+    # Who held the lock after the process was identified is that process: the signal cannot meet a stranger.
+    if process is not None and runner_pid(paths, runner.agent_id) == runner.pid:
+        processes.send(process, number)
+
+
+def wait_gone(paths: Paths, runner: RunnerInfo, timeout_s: float) -> bool:
+    """Return True when the runner ended in time."""
+    deadline = time.monotonic() + timeout_s
+    while runner_pid(paths, runner.agent_id) == runner.pid:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

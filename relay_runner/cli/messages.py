@@ -1,0 +1,284 @@
+"""send, inbox, read, reply, react, dead, redeliver: what people and agents do with messages."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relay_runner.cli import loop, output
+from relay_runner.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from relay_runner.cli.session import Session
+    from relay_runner.protocol.messages import MessageRecord, NewMessage
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BodyArgument = Annotated[str, typer.Argument(metavar="BODY|-", help="The text; - reads it from stdin.")]
+IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The message's number.", min=1)]
+TIMINGS = ("queue", "steer", "interrupt")
+DEFAULT_TIMEOUT_S = 600.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (send, inbox, read, reply, react, dead, redeliver):
+        app.command(command.__name__)(command)
+
+
+def send(
+    to: Annotated[str, typer.Argument(metavar="TO", help="ID, person:, label:, tag:, cap: or broadcast.")],
+    body: BodyArgument,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answer and print it.")] = False,
+    timeout: Annotated[float, typer.Option(help="How long to wait, in seconds.", min=0.0)] = DEFAULT_TIMEOUT_S,
+    timing: Annotated[str, typer.Option(metavar="|".join(TIMINGS), help="When it goes in.")] = "queue",
+    subject: Annotated[str | None, typer.Option(help="One line about it.")] = None,
+    reply_required: Annotated[bool, typer.Option("--reply-required", help="Ask the agent for a reply.")] = False,
+    claimable: Annotated[bool, typer.Option("--claimable", help="Only the first agent to claim it gets it.")] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Send a message to an agent.
+
+    Without --wait one line says that the relay has it. With --wait the reply is printed or, when the agent
+    ended its turn without one, the turn's final text.
+    """
+    from relay_runner.cli import sending
+
+    new = sending.message(
+        to,
+        read_body(body),
+        timing=timing,
+        subject=subject,
+        reply_required=reply_required,
+        claimable=claimable,
+    )
+    return loop.run(_send(new, timeout if wait else None, as_json))
+
+
+def inbox(
+    show_all: Annotated[bool, typer.Option("--all", "-a", help="Show those that you have read, too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.", min=1, max=1000)] = 100,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the messages for you.
+
+    Inside an agent: those for the agent."""
+
+    async def run(session: Session) -> list[MessageRecord]:
+        from relay_runner.protocol.messages import MessageQuery
+
+        query = MessageQuery(recipient=await session.me(), unread=not show_all, limit=limit)
+        return await session.relay.messages(query)
+
+    records = _with_session(run)
+    if as_json:
+        output.say_json(_builtins(records))
+        return
+    rows = [(one.message.id, output.age(one.message.created_at), one.message.sender, _headline(one)) for one in records]
+    output.table(("id", "age", "from", "message"), rows, empty="no messages" if show_all else "no unread messages")
+
+
+def read(message_id: IdArgument, as_json: JsonFlag = False) -> None:
+    """Show one message and what became of it.
+
+    A message for you is marked as read."""
+
+    async def run(session: Session) -> MessageRecord:
+        record = await session.relay.message(message_id)
+        me = await session.me()
+        if any(one.recipient == me and one.read_at is None for one in record.deliveries):
+            await session.relay.read(message_id)
+        return record
+
+    record = _with_session(run)
+    if as_json:
+        output.say_json(_builtins(record))
+    else:
+        _show(record)
+
+
+def reply(message_id: IdArgument, body: BodyArgument, as_json: JsonFlag = False) -> None:
+    """Answer a message."""
+    text = read_body(body)
+
+    async def run(session: Session) -> MessageRecord:
+        from relay_runner.protocol.messages import NewReply
+
+        return await session.relay.reply(message_id, NewReply(body=text))
+
+    _accepted(_with_session(run), as_json)
+
+
+def react(
+    message_id: IdArgument,
+    emoji: Annotated[str, typer.Argument(metavar="EMOJI", help="An emoji, or a short word.")],
+) -> None:
+    """Put an emoji on a message."""
+
+    async def run(session: Session) -> None:
+        await session.relay.react(message_id, emoji)
+
+    _with_session(run)
+    output.say(f"message {message_id}: {output.line(emoji, 32)}")
+
+
+def dead(
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.", min=1, max=1000)] = 100,
+    as_json: JsonFlag = False,
+) -> None:
+    """List messages that are dead or unknown.
+
+    Dead ones did not go in, and say why. Of unknown ones nobody can know whether they went in. See redeliver."""
+
+    async def run(session: Session) -> list[MessageRecord]:
+        from relay_runner.protocol.messages import MessageQuery, State
+
+        return await session.relay.messages(MessageQuery(states=(State.DEAD, State.UNKNOWN), limit=limit))
+
+    records = _with_session(run, only_person="list dead messages")
+    if as_json:
+        output.say_json(_builtins(records))
+        return
+    from relay_runner.cli.verdict import name
+    from relay_runner.protocol.messages import State
+
+    rows = [
+        (
+            record.message.id,
+            output.age(delivery.updated_at),
+            name(delivery.recipient or record.message.to),
+            delivery.state,
+            delivery.reason or "-",
+            _headline(record),
+        )
+        for record in records
+        for delivery in record.deliveries
+        if delivery.state in (State.DEAD, State.UNKNOWN)
+    ]
+    output.table(("id", "age", "to", "state", "reason", "message"), rows, empty="no dead messages")
+
+
+def redeliver(
+    message_id: IdArgument,
+    agent: Annotated[str | None, typer.Option(help="Only to this agent.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Queue a dead or unknown message again.
+
+    The agent may see an unknown one twice."""
+
+    async def run(session: Session) -> MessageRecord:
+        return await session.relay.redeliver(message_id, agent)
+
+    _accepted(_with_session(run, only_person="redeliver messages"), as_json)
+
+
+def read_body(body: str) -> str:
+    """Return the text of a message, from the argument or from stdin; raise `ConfigError` for none or too much."""
+    from relay_runner.errors import ConfigError
+    from relay_runner.protocol.messages import MAX_BODY_BYTES
+
+    if body == "-":
+        data = sys.stdin.buffer.read(MAX_BODY_BYTES + 1)
+        try:
+            body = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if len(data) <= MAX_BODY_BYTES:
+                raise ConfigError("the text on stdin is not UTF-8", hint="convert it first") from error
+    else:
+        data = body.encode("utf-8", "surrogateescape")
+    if len(data) > MAX_BODY_BYTES:
+        raise ConfigError("the message is larger than 1 MiB", hint="write it to a file and send the file's path")
+    if not body.strip():
+        raise ConfigError("the message is empty", hint="give its text, or - and the text on stdin")
+    return data.decode("utf-8", "replace")
+
+
+async def _send(new: NewMessage, timeout_s: float | None, as_json: bool) -> int:
+    from relay_runner.cli import sending, session, verdict
+
+    async with session.open_session() as opened:
+        record = await opened.relay.send(new)
+        if timeout_s is None:
+            _accepted(record, as_json)
+            return Exit.OK
+        record, replies = await sending.wait(opened.relay, record, timeout_s)
+    replied = sending.repliers(replies)
+    code = verdict.exit_code(record, replied)
+    if as_json:
+        output.say_json(verdict.as_json(record, replies))
+    else:
+        text = "\n\n".join(one.message.body for one in replies) or verdict.result(record)
+        if text:
+            output.say(text)
+    if code is Exit.TIMED_OUT:
+        states = "; ".join(verdict.describe(one) for one in record.deliveries)
+        output.note(
+            f"message {record.message.id} after {timeout_s:g} s: {states}: see `relay-runner read {record.message.id}`"
+        )
+    elif code is not Exit.OK:
+        for one in record.deliveries:
+            output.note(f"message {record.message.id} to {verdict.describe(one)}")
+    for one in filter(verdict.unproven, record.deliveries):
+        output.note(f"message {record.message.id} to {verdict.describe(one)}: this provider cannot prove more")
+    return code
+
+
+def _accepted(record: MessageRecord, as_json: bool) -> None:
+    from relay_runner.cli import verdict
+
+    if as_json:
+        output.say_json(verdict.as_json(record, []))
+    else:
+        to = ", ".join(verdict.name(one.recipient) for one in record.deliveries if one.recipient)
+        output.say(f"message {record.message.id} to {to or record.message.to}: {verdict.state(record)}")
+
+
+def _show(record: MessageRecord) -> None:
+    from relay_runner.cli import verdict
+
+    message = record.message
+    head = {
+        "message": str(message.id),
+        "from": message.sender,
+        "to": message.to,
+        "at": output.clock(message.created_at),
+        "subject": message.subject,
+        "reply to": message.reply_to,
+        "asks for": "a reply" if message.reply_required else None,
+        "replies": ", ".join(map(str, record.replies)),
+        "reactions": ", ".join(f"{one.emoji} ({one.sender})" for one in record.reactions),
+    }
+    for key, value in head.items():
+        if value:
+            output.say(f"{key + ':':<11}{output.line(value)}")
+    for delivery in record.deliveries:
+        output.say(f"{'delivery:':<11}{output.line(verdict.describe(delivery))}")
+    output.say()
+    output.say(message.body)
+    for delivery in record.deliveries:
+        if delivery.result:
+            output.say(f"\n--- the turn's final text ({output.line(verdict.name(delivery.recipient or '?'))}) ---")
+            output.say(delivery.result)
+
+
+def _headline(record: MessageRecord) -> str:
+    text = record.message.subject or record.message.body
+    return output.line(text, 80)
+
+
+def _builtins(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _with_session(run: Any, *, only_person: str | None = None) -> Any:
+    from relay_runner.cli import session
+
+    async def inner() -> Any:
+        async with session.open_session(only_person=only_person) as opened:
+            return await run(opened)
+
+    return loop.run(inner())

@@ -1,0 +1,109 @@
+"""Orders about agents: by the relay, and for stop and kill by this machine's files where the relay cannot help."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import uuid
+from typing import Any
+
+from relay_runner import config
+from relay_runner.cli import compose, ending, local, session
+from relay_runner.errors import RelayRefused, RelayUnavailable
+from relay_runner.protocol.addresses import check_agent_id
+from relay_runner.protocol.commands import Command, CommandState, NewCommand
+
+POLL_S = 0.2
+WORDS = {"agent.restart": "restart an agent", "agent.interrupt": "interrupt an agent"}
+FORCE_AFTER_S = 5.0
+"""How long `kill` waits for the runner to do it in order before it does it itself."""
+
+
+async def order(agent_id: str, kind: str, timeout_s: float) -> dict[str, Any]:
+    """Give an order by the relay and return what became of it: `ok`, `agentId`, `state`, `reason`, `result`."""
+    check_agent_id(agent_id)
+    async with session.open_session(only_person=WORDS[kind]) as opened:
+        agent = await opened.relay.agent(agent_id)
+        if not agent.connected and local.live(opened.paths, agent_id) is None:
+            raise RelayRefused(f"{agent_id} does not run", hint="`relay-runner start` starts it", code="offline")
+        command = await _settle(opened, agent_id, kind, timeout_s)
+    return _result(agent_id, command, timeout_s)
+
+
+async def stop(agent_id: str, timeout_s: float) -> dict[str, Any]:
+    """End an agent's runner in order; without a relay or an answer, by a signal to it."""
+    check_agent_id(agent_id)
+    compose.refuse_inside("stop an agent")
+    paths = config.paths()
+    runner = local.live(paths, agent_id)
+    deadline = time.monotonic() + timeout_s
+    command = await _try_order(agent_id, "agent.shutdown", timeout_s / 2 if runner else timeout_s)
+    if runner is None:
+        if command is None:
+            return await _not_running(paths, agent_id)
+        return _result(agent_id, command, timeout_s)
+    if command is None or command.state is not CommandState.SUCCEEDED:
+        local.signal_runner(paths, runner, signal.SIGTERM)
+    if await asyncio.to_thread(local.wait_gone, paths, runner, max(1.0, deadline - time.monotonic())):
+        return {"ok": True, "agentId": agent_id, "state": "succeeded", "reason": None, "result": {}}
+    reason = f"its runner (pid {runner.pid}) still runs after {timeout_s:g} s; use `relay-runner kill {agent_id}`"
+    return {"ok": False, "agentId": agent_id, "state": "failed", "reason": reason, "result": {}}
+
+
+async def kill(agent_id: str) -> dict[str, Any]:
+    """End an agent now: by order if its runner answers, then whatever is left of it by force."""
+    check_agent_id(agent_id)
+    compose.refuse_inside("kill an agent")
+    paths = config.paths()
+    runner = local.live(paths, agent_id)
+    command = await _try_order(agent_id, "agent.kill", FORCE_AFTER_S)
+    if runner is None and command is not None:
+        return _result(agent_id, command, FORCE_AFTER_S)
+    ended = await ending.by_force(paths, agent_id, runner)
+    if runner is None and not ended:
+        return await _not_running(paths, agent_id)
+    return {"ok": True, "agentId": agent_id, "state": "succeeded", "reason": None, "result": {"ended": ended}}
+
+
+async def _try_order(agent_id: str, kind: str, timeout_s: float) -> Command | None:
+    """Give an order if the relay is there and the agent is connected to it; None where that could not be done."""
+    try:
+        async with asyncio.timeout(timeout_s + 5), session.open_session(start=False) as opened:
+            if not (await opened.relay.agent(agent_id)).connected:
+                return None
+            return await _settle(opened, agent_id, kind, timeout_s)
+    except (RelayUnavailable, RelayRefused, TimeoutError):
+        return None
+
+
+async def _settle(opened: session.Session, agent_id: str, kind: str, timeout_s: float) -> Command:
+    """Post a command and return it when it settled, or as it is when its time is over."""
+    new = NewCommand(type=kind, target=agent_id, timeout_s=min(timeout_s, 60.0), idempotency_key=uuid.uuid4().hex)
+    command = await opened.relay.command(new)
+    deadline = time.monotonic() + timeout_s
+    while command.state not in (CommandState.SUCCEEDED, CommandState.FAILED) and time.monotonic() < deadline:
+        await asyncio.sleep(POLL_S)
+        command = await opened.relay.get_command(command.id)
+    return command
+
+
+async def _not_running(paths: config.Paths, agent_id: str) -> dict[str, Any]:
+    """Answer an order for an agent without a runner: fine if it is known, an error if it is not."""
+    if agent_id not in local.known(paths):
+        async with session.open_session(start=False) as opened:
+            await opened.relay.agent(agent_id)  # raises RelayNotFound, with the nearest name
+    return {"ok": True, "agentId": agent_id, "state": "succeeded", "reason": "does not run", "result": {}}
+
+
+def _result(agent_id: str, command: Command, timeout_s: float) -> dict[str, Any]:
+    reason = command.result.get("reason")
+    if command.state not in (CommandState.SUCCEEDED, CommandState.FAILED):
+        reason = f"no answer within {timeout_s:g} s"
+    return {
+        "ok": command.state is CommandState.SUCCEEDED,
+        "agentId": agent_id,
+        "state": str(command.state),
+        "reason": reason,
+        "result": dict(command.result),
+    }

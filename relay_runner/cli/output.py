@@ -1,0 +1,121 @@
+"""How the command line speaks: lines, tables, JSON and errors.
+
+Whatever came from a message or a peer passes `clean` or `line`: it can neither move the cursor nor be taken for
+markup. Tables are drawn by rich on a terminal, and are plain columns in a pipe. What a person should know beside the
+answer goes to stderr, so that stdout can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from relay_runner.errors import RelayRunnerError
+
+PROGRAM = "relay-runner"
+STYLES = {
+    "idle": "green",
+    "busy": "yellow",
+    "error": "red",
+    "offline": "dim",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "dead": "red",
+    "unknown": "yellow",
+    "done": "green",
+}
+
+
+def say(text: str = "") -> None:
+    """Print an answer on stdout."""
+    print(clean(text), flush=True)
+
+
+def note(text: str) -> None:
+    """Tell a person something beside the answer, on stderr."""
+    print(f"{PROGRAM}: {clean(text)}", file=sys.stderr, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON document on stdout; `value` is made of plain containers."""
+    print(json.dumps(value, ensure_ascii=not _is_utf8(), indent=2 if sys.stdout.isatty() else None), flush=True)
+
+
+def clean(text: str) -> str:
+    """Return `text` as it may reach a terminal, and as this terminal's encoding can show it."""
+    from relay_runner.protocol.envelope import sanitise
+
+    text = sanitise(text)
+    return text if _is_utf8() else text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def line(text: object, limit: int = 200) -> str:
+    """Return `text` as one harmless line."""
+    from relay_runner.protocol.envelope import sanitise_line
+
+    return sanitise_line("" if text is None else str(text), limit)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print a table, or say `empty` on stderr where there are no rows."""
+    cells = [[line(cell) for cell in row] for row in rows]
+    if not cells:
+        note(empty)
+    elif sys.stdout.isatty():
+        _rich_table(headers, cells)
+    else:
+        for row in _columns([[header.upper() for header in headers], *cells]):
+            say(row)
+
+
+def fail(error: RelayRunnerError, *, as_json: bool, debug: bool) -> None:
+    """Print one error: a line on stderr, or an object on stdout where JSON was asked for."""
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if as_json:
+        say_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+    else:
+        note(line(str(error), 2000))
+
+
+def age(at: float | None, now: float | None = None) -> str:
+    """Return how long ago an instant was: `12s`, `5m`, `3h`, `2d`; a dash for none."""
+    if not at:
+        return "-"
+    seconds = max(0, int((time.time() if now is None else now) - at))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def clock(at: float) -> str:
+    """Return an instant as local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _is_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for number, header in enumerate(headers):
+        drawn.add_column(header.upper(), overflow="fold" if number == len(headers) - 1 else "ellipsis")
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=STYLES.get(cell.split(" ")[0], "")) for cell in row))
+    Console(highlight=False, markup=False, emoji=False).print(drawn)

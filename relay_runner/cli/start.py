@@ -1,0 +1,125 @@
+"""start: put one agent on the relay, in the background of a terminal or in the foreground of a service."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from relay_runner.cli import loop
+
+PROVIDER_ARGS = "relay_runner.provider_args"
+
+
+class StartCommand(TyperCommand):
+    """A command whose words after `--` belong to the provider, and whose `--resume` may stand without an id."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the provider's own words away before the options are read."""
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[PROVIDER_ARGS] = tuple(args[at + 1 :])
+            args = args[:at]
+        # The agent's last session is resumed anyway: a `--resume` without an id asks for nothing more.
+        args = [
+            word
+            for word, after in zip(args, [*args[1:], "-"], strict=True)
+            if not (word == "--resume" and after.startswith("-"))
+        ]
+        return list(super().parse_args(ctx, args))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    settings = {"allow_interspersed_args": True}
+    app.command("start", cls=StartCommand, context_settings=settings)(start)
+    app.command("_run", hidden=True)(run_in_background)
+
+
+def start(
+    ctx: typer.Context,
+    provider: Annotated[
+        str | None, typer.Argument(metavar="[PROVIDER]", help="claude, generic or demo; default: what is installed.")
+    ] = None,
+    agent_id: Annotated[str | None, typer.Option(help="The agent's id; default: FOLDER-PROVIDER.")] = None,
+    label: Annotated[str | None, typer.Option(help="A name for people; addressed as label:NAME.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Addressed as tag:NAME; may be repeated.")] = None,
+    capability: Annotated[list[str] | None, typer.Option(help="Addressed as cap:NAME; may be repeated.")] = None,
+    cwd: Annotated[str | None, typer.Option(metavar="FOLDER", help="The folder to work in; default: this one.")] = None,
+    model: Annotated[str | None, typer.Option(help="The provider's model.")] = None,
+    effort: Annotated[str | None, typer.Option(help="The model's reasoning effort.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The first message, once per session.")] = None,
+    system_prompt_append: Annotated[str | None, typer.Option(help="Added to the system prompt.")] = None,
+    approval_mode: Annotated[
+        str | None, typer.Option(help="ask (default), accept-edits, auto, read-only or bypass.")
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without a terminal.")] = False,
+    trust_folder: Annotated[bool, typer.Option("--trust-folder", help="Trust the folder without asking.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="[ID]", help="Go on with this session; default: the last.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new session.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take over from a live runner of this agent.")] = False,
+    relay: Annotated[
+        str | None, typer.Option(metavar="URL", help="The relay to join; default: this machine's.")
+    ] = None,
+    no_tmux: Annotated[bool, typer.Option("--no-tmux", help="Use a plain pty (nobody can attach).")] = False,
+    tmux_session: Annotated[str | None, typer.Option(help="The tmux session's name; default: the agent's id.")] = None,
+    info_file: Annotated[str | None, typer.Option(metavar="FILE", help="Write what a spawner needs to know.")] = None,
+    rig: Annotated[str | None, typer.Option(help="The rig it belongs to.")] = None,
+    policy: Annotated[str | None, typer.Option(help="The policy it was started by.")] = None,
+    spawn_request_id: Annotated[str | None, typer.Option(help="The spawn request it answers.")] = None,
+    automation_id: Annotated[str | None, typer.Option(help="The automation it works for.")] = None,
+    automation_run_id: Annotated[str | None, typer.Option(help="That automation's run.")] = None,
+    workspace: Annotated[str | None, typer.Option(metavar="JSON", help="What is known of the workspace.")] = None,
+) -> int:
+    """Start an agent and show it.
+
+    In a terminal the agent runs in the background and is shown; Ctrl-] d leaves it running. Without a terminal,
+    or with --headless, the runner stays in the foreground and logs to stderr.
+
+    What stands after -- goes to the provider; for generic it is the whole command:
+    relay-runner start generic -- python3 -i
+    """
+    from relay_runner.cli import starting
+    from relay_runner.cli.choices import Flags
+
+    flags = Flags(
+        provider=provider,
+        agent_id=agent_id,
+        label=label,
+        tags=tuple(tag or ()),
+        capabilities=tuple(capability or ()),
+        cwd=cwd,
+        model=model,
+        effort=effort,
+        prompt=prompt,
+        system_prompt_append=system_prompt_append,
+        approval_mode=approval_mode,
+        headless=headless or not (sys.stdin.isatty() and sys.stdout.isatty()),
+        trust_folder=trust_folder,
+        resume=resume,
+        fresh=fresh,
+        replace=replace,
+        relay=relay,
+        tmux=not no_tmux,
+        tmux_session=tmux_session,
+        info_file=info_file,
+        rig=rig,
+        policy=policy,
+        spawn_request_id=spawn_request_id,
+        automation_id=automation_id,
+        automation_run_id=automation_run_id,
+        workspace=workspace,
+        args=ctx.meta.get(PROVIDER_ARGS, ()),
+    )
+    return starting.start(flags)
+
+
+def run_in_background(descriptor: Annotated[int, typer.Argument(hidden=True)]) -> int:
+    """Run a runner for a `start` in a terminal: the request comes by stdin, the report goes to `descriptor`."""
+    from relay_runner.cli import background
+
+    return loop.run(background.serve(descriptor))
