@@ -101,10 +101,10 @@ def belongings(leader: ProcessIdentity) -> frozenset[ProcessIdentity]:
     A dead leader's session is found by its number, which the kernel gives to nobody else while a member lives. When the
     number is another process's now, nothing is left, and nothing is returned.
     """
-    all_of_them = {found.pid: found for found in everything() if found.running}
-    now = all_of_them.get(leader.pid)
+    now = stat(leader.pid)
     if now is not None and now.identity != leader:
         return frozenset()
+    all_of_them = {found.pid: found for found in everything() if found.running}
     ours = {found.pid for found in all_of_them.values() if found.session == leader.pid}
     grew = True
     while grew:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from relay_runner.errors import ProviderExited, TerminalError
 from relay_runner.terminal import processes
-from relay_runner.terminal.base import ExitStatus, ProcessIdentity, TerminalSpec
+from relay_runner.terminal.base import ExitStatus, TerminalSpec
 
 SHELL = "/bin/sh"
 START_TIMEOUT_S = 10.0
@@ -36,12 +36,18 @@ _OF_TERMINAL = frozenset({"TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION"})
 # Handlers, not `''`: an ignored signal stays ignored in the program, a handled one is reset to its default by exec.
 # The program is a plain foreground child, so it has the terminal as its stdin and its foreground process group; the
 # inner shell becomes the program by exec, so its pid is the program's. $0 marks it until then.
+# Two shells, because the kernel reports a hang-up to the session's leader alone, and the program's group hears of it
+# when the leader dies: the outer one dies of it, the inner one lives on and writes the exit code.
 _BODY = """\
+trap : INT QUIT TERM
+(
 trap : HUP INT QUIT TERM
 {shell} -c 'echo $$ >"$0"; exec "$@"' {pid} "$@"
 rc=$?
 echo "$rc" >{exit}
 exit "$rc"
+)
+exit $?
 """
 
 
@@ -129,18 +135,17 @@ async def started(run_dir: Path) -> int | None:
         raise TerminalError(f"the program did not start within {START_TIMEOUT_S:g} s") from None
 
 
-async def exit_status(run_dir: Path, shim: ProcessIdentity | None) -> ExitStatus:
-    """Return what the script wrote down; wait for it as long as the script lives, but never long."""
-    deadline = asyncio.get_running_loop().time() + EXIT_FILE_TIMEOUT_S
-    while True:
-        # Asked before the file is read: a script that is gone by now has written everything it ever will.
-        last = shim is None or not processes.runs(shim) or asyncio.get_running_loop().time() > deadline
-        code = _number(run_dir / "exit")
-        if code is not None:
-            return ExitStatus(exit_code(code))
-        if last:
-            return ExitStatus(None)
-        await asyncio.sleep(_POLL_S)
+async def exit_status(run_dir: Path) -> ExitStatus:
+    """Return what the script wrote down about a program that is over; the writing may still be a moment away."""
+    try:
+        async with asyncio.timeout(EXIT_FILE_TIMEOUT_S):
+            while True:
+                code = _number(run_dir / "exit")
+                if code is not None:
+                    return ExitStatus(exit_code(code))
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        return ExitStatus(None)
 
 
 def exit_code(shell_code: int) -> int:

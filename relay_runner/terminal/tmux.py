@@ -51,15 +51,13 @@ class TmuxTerminals:
         program = shutil.which(self._program)
         if program is None:
             raise TerminalError(f"{self._program} is not installed", hint="install tmux, or use --no-tmux")
-        command = shim.prepare(spec, tuple(scrubbed()))
         server = TmuxServer(program, self._socket(spec.name))
         await _end_server(server)
+        command = shim.prepare(spec, tuple(scrubbed()))
         try:
-            pane, shim_pid = await self._new_session(server, spec, command)
+            pane, pane_process = await self._new_session(server, spec, command)
             pid = await shim.started(spec.run_dir)
-            # The order matters: the program's own record first, then who that pid is; gone in between means ended.
             process = processes.identity(pid) if pid is not None else None
-            pane_process = processes.identity(shim_pid)
             if process is None or pane_process is None:
                 raise await self._never_ran(server, pane, spec)
         except BaseException:
@@ -89,7 +87,9 @@ class TmuxTerminals:
         await terminal.close()
         return None
 
-    async def _new_session(self, server: TmuxServer, spec: TerminalSpec, command: tuple[str, ...]) -> tuple[str, int]:
+    async def _new_session(
+        self, server: TmuxServer, spec: TerminalSpec, command: tuple[str, ...]
+    ) -> tuple[str, ProcessIdentity | None]:
         settings = spec.run_dir / "tmux.conf"
         shim.write(settings, config(spec.title or spec.name, spec.width, spec.height).encode())
         # `window-size manual` in the settings kills a tmux 3.3a at its first session; set right after, it holds.
@@ -102,10 +102,11 @@ class TmuxTerminals:
         if reply.code != 0 or not re.fullmatch(r"%\d+ \d+\n", reply.out):
             raise TerminalError(f"tmux could not open a session: {reply.error or reply.out or reply.code}")
         pane, pid = reply.out.split()
-        return pane, int(pid)
+        found = processes.stat(int(pid))
+        return pane, found.identity if found is not None else None
 
     async def _never_ran(self, server: TmuxServer, pane: str, spec: TerminalSpec) -> ProviderExited:
-        status = await shim.exit_status(spec.run_dir, None)
+        status = await shim.exit_status(spec.run_dir)
         reply = await server.ask(*_capture(pane))
         tail = parse_capture(reply.out).tail() if reply.code == 0 else ""
         return ProviderExited(f"{spec.argv[0]} ended at once: {status}", exit_code=status.code, tail=tail)
@@ -183,7 +184,7 @@ class TmuxTerminal:
         """Return when the program has ended; cancelling is safe."""
         await processes.wait_gone(self.process)
         if self._exit is None:
-            self._exit = await shim.exit_status(self._run_dir, self._saved.pane_process)
+            self._exit = await shim.exit_status(self._run_dir)
         return self._exit
 
     def alive(self) -> bool:
@@ -207,15 +208,15 @@ class TmuxTerminal:
         leftovers = self._belongings()
         await processes.end(frozenset({self.process}), grace_s)
         # The script is no part of it: it still has to write the exit code.
-        self._exit = self._exit or await shim.exit_status(self._run_dir, self._saved.pane_process)
+        self._exit = self._exit or await shim.exit_status(self._run_dir)
         await processes.end(leftovers | self._belongings(), min(grace_s, SWEEP_GRACE_S))
         return self._exit
 
     async def close(self) -> None:
         """Take the tmux server away, and whatever the dead program left running in its session."""
-        if self._exit is None and not self.alive():
-            self._exit = await shim.exit_status(self._run_dir, self._saved.pane_process)
         if shim.same_boot(self._run_dir):
+            if self._exit is None and not self.alive():
+                self._exit = await shim.exit_status(self._run_dir)
             await processes.end(self._belongings(), SWEEP_GRACE_S)
         await self._server.kill()
         shim.clear(self._run_dir)
@@ -253,7 +254,7 @@ async def _end_server(server: TmuxServer) -> None:
     if server.socket.exists():
         reply = await server.ask("list-panes", "-a", "-F", "#{pane_pid}")
         for word in reply.out.split():
-            leader = processes.identity(int(word))
+            leader = processes.stat(int(word))
             if leader is not None:
-                await processes.end(processes.belongings(leader), SWEEP_GRACE_S)
+                await processes.end(processes.belongings(leader.identity), SWEEP_GRACE_S)
     await server.kill()
