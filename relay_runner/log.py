@@ -1,6 +1,7 @@
 """Where the log goes, what is left out of it, and what may never stand in it.
 
-Headless it goes to stderr; where a TUI owns the screen, to `runner.log` only. The same warning comes once in five
+Headless it goes to stderr and `runner.log`; where a TUI owns the screen, to `runner.log` only. The same warning comes
+once in five
 minutes. Tokens and keys are blacked out, and control characters never reach a terminal that shows the log.
 """
 
@@ -33,19 +34,19 @@ _SECRETS = re.compile(
 _hidden: set[str] = set()
 
 
-def setup(file: Path | None = None, *, level: int = logging.INFO) -> None:
-    """Send this process's log to `file` (0600, rotated by size), or to stderr."""
-    if file is None:
-        handler: logging.Handler = logging.StreamHandler()
-    else:
-        handler = PrivateFile(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
-    handler.setFormatter(Redacting(_FORMAT))
-    handler.addFilter(Repeats())
+def setup(file: Path | None = None, *, stderr: bool = True, level: int = logging.INFO) -> None:
+    """Send this process's log to stderr and to `file` (0600, rotated by size), whichever of them is asked for."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()] if stderr else []
+    if file is not None:
+        handlers.append(PrivateFile(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
-    root.addHandler(handler)
+    for handler in handlers:
+        handler.setFormatter(Redacting(_FORMAT))
+        handler.addFilter(Repeats())
+        root.addHandler(handler)
     root.setLevel(level)
     # What these say at INFO is every request, which nobody wants to read.
     for chatty in ("httpx", "httpcore", "websockets", "uvicorn", "libtmux", "asyncio"):

@@ -142,7 +142,7 @@ async def serve(descriptor: int) -> int:
     os.set_blocking(descriptor, False)
     request = choices.decode(sys.stdin.buffer.read())
     paths = config.paths()
-    log.setup(paths.agent(request.options.agent_id).log)
+    log.setup(paths.agent(request.options.agent_id).log, stderr=False)
     try:
         ended = await foreground.run(
             request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,15 @@ class Request:
     """Why this provider, where nobody named it."""
 
 
-class _Launched(msgspec.Struct):
-    """The part of an earlier `launch.json` that says whose agent it is."""
-
-    provider: str = ""
-    cwd: str = ""
-
-
 def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Request:
-    """Return what is to be started; raise `ConfigError` for what cannot be."""
+    """Return what is to be started; raise `ConfigError` for what cannot be.
+
+    An agent's id alone means: again as it was started last.
+    """
+    if flags.agent_id and flags == Flags(agent_id=flags.agent_id, headless=flags.headless):
+        again = last(paths, check_agent_id(flags.agent_id))
+        if again is not None and again.options.cwd.is_dir():
+            return replace(again, options=replace(again.options, headless=flags.headless))
     cwd = _folder(flags.cwd)
     settings = config.load(paths, cwd, environ)
     name, why = (flags.provider, None) if flags.provider else compose.choose_provider(settings)
@@ -119,8 +119,8 @@ def agent_id(paths: config.Paths, cwd: Path, provider: str) -> str:
     base = suggest_agent_id(cwd.name or "root", provider)
     for number in range(1, 1000):
         candidate = base if number == 1 else f"{base[: 47 - len(str(number))]}-{number}"
-        owner = _launched(paths, candidate)
-        if owner is None or (owner.cwd == str(cwd) and owner.provider == provider):
+        owner = last(paths, candidate)
+        if owner is None or (owner.options.cwd == cwd and owner.options.provider == provider):
             return candidate
     raise ConfigError(f"there are too many agents called {base}", hint="name this one with --agent-id")
 
@@ -135,6 +135,20 @@ def decode(data: bytes) -> Request:
     return msgspec.json.decode(data, type=Request, dec_hook=_decode_path)
 
 
+def remember(request: Request, paths: config.Paths) -> None:
+    """Save a start for the next one; what was meant for that one only is left out."""
+    options = replace(request.options, prompt=None, resume=None, fresh=False, replace=False, info_file=None)
+    config.write_private(paths.agent(options.agent_id).launch, encode(replace(request, options=options, why=None)))
+
+
+def last(paths: config.Paths, agent_id: str) -> Request | None:
+    """Return how the agent was started last, or None where nothing readable says so."""
+    try:
+        return decode(paths.agent(agent_id).launch.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 def describe(request: Request) -> str:
     """Return one line that says what is started, and why."""
     options = request.options
@@ -146,15 +160,6 @@ def _decode_path(type_: type[Any], value: Any) -> Any:
     if type_ is Path:
         return Path(value)
     raise TypeError(f"no way to read a {type_}")
-
-
-def _launched(paths: config.Paths, candidate: str) -> _Launched | None:
-    try:
-        return msgspec.json.decode(paths.agent(candidate).launch.read_bytes(), type=_Launched)
-    except OSError:
-        return None
-    except msgspec.DecodeError:
-        return _Launched()
 
 
 def _folder(text: str | None) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay_runner import config
-from relay_runner.cli import compose, local, output
+from relay_runner.cli import choices, compose, local, output
 from relay_runner.cli.choices import Request
 from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
@@ -44,6 +44,12 @@ async def run(
     if odd:
         tell(odd)
     access, grant = await _credentials(request, paths, tell)
+
+    def opened(info: RunnerInfo) -> None:
+        choices.remember(request, paths)
+        if on_open is not None:
+            on_open(info)
+
     ready: asyncio.Future[RunnerInfo] = asyncio.get_running_loop().create_future()
     runner = Runner(
         options,
@@ -52,7 +58,7 @@ async def run(
         terminals=terminals,
         paths=paths,
         grant=grant,
-        on_open=on_open or (lambda info: None),
+        on_open=opened,
         on_ready=lambda info: None if ready.done() else ready.set_result(info),
     )
     with _signals(runner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay_runner.cli.exits import Exit
-from relay_runner.protocol.messages import TERMINAL, Delivery, MessageRecord, Outcome, State
+from relay_runner.protocol.messages import TERMINAL, UNPROVEN, Delivery, MessageRecord, Outcome, State
 
 # From the first receipt to the last; a message for many is where its slowest delivery is.
 _ORDER = (
@@ -25,7 +25,6 @@ _OUTCOMES = {
     Outcome.INTERRUPTED: Exit.INTERRUPTED,
 }
 _WORST_FIRST = (Exit.FAILED, Exit.UNKNOWN, Exit.INTERRUPTED, Exit.TIMED_OUT)
-UNPROVEN = "unproven"
 
 
 def unproven(delivery: Delivery) -> bool:

@@ -1,0 +1,57 @@
+"""How values become bytes, and what is not one of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_runner.errors import ProtocolError
+from relay_runner.protocol.messages import Delivery, MessageQuery, NewMessage, State, Timing
+from relay_runner.protocol.wire import convert, decode, encode
+
+messages = st.builds(
+    NewMessage,
+    to=st.text(max_size=20),
+    body=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
+    subject=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    timing=st.sampled_from(Timing),
+    claimable=st.booleans(),
+    reply_to=st.none() | st.integers(min_value=1, max_value=2**53),
+    ttl_s=st.floats(min_value=0, max_value=1e9),
+)
+
+
+@given(messages)
+def test_every_message_comes_back_as_it_was(new: NewMessage) -> None:
+    assert decode(encode(new), NewMessage) == new
+
+
+def test_defaults_are_left_out_and_names_are_camel_case() -> None:
+    assert encode(NewMessage(to="bob", body="x")) == b'{"to":"bob","body":"x"}'
+    assert encode(NewMessage(to="bob", body="x", reply_to=3)) == b'{"to":"bob","body":"x","replyTo":3}'
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert decode('{"to":"bob","body":"x","mood":"fine"}', NewMessage) == NewMessage(to="bob", body="x")
+
+
+@pytest.mark.parametrize(
+    "data", ["", "{", "[]", '{"to":"bob"}', '{"to":"bob","body":5}', '{"to":"b","body":"x","timing":"now"}', b"\xff"]
+)
+def test_what_does_not_fit_is_a_protocol_error_that_names_the_type(data: str | bytes) -> None:
+    with pytest.raises(ProtocolError, match="NewMessage"):
+        decode(data, NewMessage)
+
+
+def test_plain_containers_are_converted() -> None:
+    query = convert({"recipient": "agent:bob", "states": ["dead"], "oldestFirst": True}, MessageQuery)
+    assert query == MessageQuery(recipient="agent:bob", states=(State.DEAD,), oldest_first=True)
+    with pytest.raises(ProtocolError, match="MessageQuery"):
+        convert({"limit": "many"}, MessageQuery)
+
+
+def test_values_are_frozen() -> None:
+    delivery = Delivery(message_id=1, recipient=None)
+    with pytest.raises(AttributeError):
+        delivery.state = State.DONE  # type: ignore[misc]

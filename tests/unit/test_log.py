@@ -1,0 +1,116 @@
+"""Where the log goes, what is left out, what may never stand in it."""
+
+from __future__ import annotations
+
+import logging
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay_runner import log
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZ2VudDpib2IifQ.c2lnbmF0dXJlLXRoYXQtaXMtbG9uZw"
+
+
+@pytest.fixture
+def clean_root() -> Iterator[logging.Logger]:
+    """Give the root logger without handlers and put back what pytest had there."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers = []
+    yield root
+    for handler in root.handlers:
+        handler.close()
+    root.handlers, root.level = before, level
+
+
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer [redacted]"),
+        (f"token {JWT} renewed", "token [redacted] renewed"),
+        ("key sk-ant-api03-AAAABBBBCCCC is wrong", "key [redacted] is wrong"),
+        ("the bearer of news", "the bearer of news"),
+        ("a task-list, risk-free", "a task-list, risk-free"),
+    ],
+)
+def test_secrets_are_blacked_out(said: str, logged: str) -> None:
+    assert log.redact(said) == logged
+
+
+def test_a_registered_secret_is_blacked_out_and_a_short_one_is_not() -> None:
+    log.hide("the-control-secret")
+    log.hide("ab")
+    assert log.redact("said the-control-secret about") == "said [redacted] about"
+
+
+def test_tracebacks_are_redacted_and_control_characters_stripped(tmp_path: Path, clean_root: logging.Logger) -> None:
+    file = tmp_path / "runner.log"
+    log.setup(file, stderr=False)
+    try:
+        raise ValueError(f"bad {JWT}")
+    except ValueError:
+        clean_root.exception("from a peer: \x1b[2J\x07 end")
+    text = file.read_text()
+    assert JWT not in text and "ValueError: bad [redacted]" in text
+    assert "\x1b" not in text and "\x07" not in text and "from a peer: [2J end" in text
+
+
+def test_the_file_is_private_from_its_first_byte(tmp_path: Path, clean_root: logging.Logger) -> None:
+    file = tmp_path / "agents" / "bob" / "runner.log"
+    log.setup(file, stderr=False)
+    clean_root.info("hello")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text().endswith("root: hello\n")
+
+
+def test_a_full_file_is_rotated(tmp_path: Path, clean_root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "MAX_BYTES", 400)
+    file = tmp_path / "runner.log"
+    log.setup(file, stderr=False)
+    for number in range(20):
+        clean_root.info("line %d of the log", number)
+    assert "line 19" in file.read_text()
+    assert file.with_name("runner.log.1").exists()
+    assert stat.S_IMODE(file.with_name("runner.log.1").stat().st_mode) == 0o600
+
+
+def test_stderr_is_for_headless_only(
+    tmp_path: Path, clean_root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.setup(tmp_path / "runner.log", stderr=False)
+    clean_root.warning("one")
+    log.setup()
+    clean_root.warning("two")
+    assert capsys.readouterr().err.endswith("root: two\n")
+    assert "one" in (tmp_path / "runner.log").read_text()
+
+
+def test_the_same_error_comes_once_in_five_minutes_and_says_how_often() -> None:
+    now = [0.0]
+    repeats = log.Repeats(clock=lambda: now[0])
+
+    def heard(text: str, level: int = logging.ERROR) -> str | None:
+        record = logging.LogRecord("relay", level, __file__, 1, "%s", (text,), None)
+        return record.getMessage() if repeats.filter(record) else None
+
+    assert heard("no relay") == "no relay"
+    assert heard("no relay") is None
+    assert heard("no disk") == "no disk"
+    assert heard("no relay", logging.INFO) == "no relay"
+    now[0] = log.REPEAT_S - 1
+    assert heard("no relay") is None
+    now[0] = log.REPEAT_S
+    assert heard("no relay") == "no relay (2 more times since)"
+    assert heard("no relay") is None
+
+
+def test_what_repeats_is_forgotten_at_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "MAX_REMEMBERED", 3)
+    repeats = log.Repeats(clock=lambda: 0.0)
+    for number in range(10):
+        record = logging.LogRecord("relay", logging.ERROR, __file__, 1, f"error {number}", (), None)
+        assert repeats.filter(record)
+    assert len(repeats._seen) == 3
