@@ -118,13 +118,12 @@ class ControlServer:
         )
         self._server = server = _Server(config)
         async with asyncio.TaskGroup() as group:
+            # The server closes the socket itself; closed before, it could not stop listening to it.
             group.create_task(server.serve(sockets=[self._socket]), name="control")
             try:
                 yield
             finally:
                 server.should_exit = True
-                with contextlib.suppress(OSError):
-                    self._socket.close()
 
     # --- routes ---
 

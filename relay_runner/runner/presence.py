@@ -71,7 +71,7 @@ class Presence:
                 async with self._relay.connect(self._hello()) as bus:
                     delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
                     await self._live(bus)
-            except SupersededByAnother as error:
+            except (SupersededByAnother, ClaimLost) as error:
                 self._on_superseded(str(error))
                 return
             except RelayUnavailable as error:
