@@ -1,0 +1,178 @@
+"""How Claude Code is started: its arguments, its environment, and the settings file rendered for one process.
+
+The user's own settings are never written: what the runner needs stands in a 0600 file given by `--settings`, and in the
+plugin, which is the same for everybody. The secret of the control server is in that file and in no argument.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from relay_runner.config import write_private
+from relay_runner.errors import ConfigError, ProviderUnsupported
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.providers.base import LaunchPlan, LaunchSpec
+from relay_runner.providers.claude import hook_client
+from relay_runner.providers.claude.home import ClaudeHome
+
+SETTINGS_FILE = "claude-settings.json"
+HOOK_PROGRAM = "relay-runner-hook"
+HTTP_EVENTS = ("UserPromptSubmit", "Stop", "StopFailure", "SubagentStart", "SubagentStop")
+"""Every one costs Claude Code 5 to 40 ms when it fires, so only what nothing else tells stands here."""
+HOOK_TIMEOUT_S = 10
+
+PERMISSION_MODES = {
+    "ask": "default",
+    "accept-edits": "acceptEdits",
+    "auto": "auto",
+    "read-only": "default",
+    "bypass": "bypassPermissions",
+}
+WRITING_TOOLS = ("Bash", "Edit", "Write", "NotebookEdit")
+"""What a read-only agent does not have."""
+RELAY_VERBS = ("send", "reply", "read", "react", "inbox", "ps")
+"""Of `relay-runner`, what the agent may run without asking: the control server lets nothing else through."""
+
+RESERVED = frozenset(
+    {
+        "--session-id",
+        "--resume",
+        "-r",
+        "--continue",
+        "-c",
+        "--fork-session",
+        "--print",
+        "-p",
+        "--bare",
+        "--safe-mode",
+        "--settings",
+        "--permission-mode",
+        "--dangerously-skip-permissions",
+        "--allow-dangerously-skip-permissions",
+    }
+)
+"""Arguments of the program that are the runner's own: giving them twice breaks hooks, session or approval mode."""
+
+# Long enough that a resumed session never asks whether to start from a summary.
+_NEVER_MINUTES = "525600"
+
+
+def check_args(args: tuple[str, ...]) -> None:
+    """Raise `ProviderUnsupported` for an argument that is the runner's own."""
+    for arg in args:
+        name = arg.partition("=")[0]
+        if name in RESERVED:
+            raise ProviderUnsupported(
+                f"{name} cannot be passed on to claude", hint="use relay-runner's own options (see `start --help`)"
+            )
+
+
+def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> LaunchPlan:
+    """Render the settings and return how to start `command`, the program with its first arguments."""
+    check_args(spec.args)
+    settings = spec.agent_dir / SETTINGS_FILE
+    write_private(settings, msgspec.json.format(msgspec.json.encode(settings_of(spec)), indent=2))
+    for old in spec.agent_dir.glob("rewake-*.lock"):
+        old.unlink(missing_ok=True)
+    session, session_id, notes = _session(spec, home)
+    mode = _permission_mode(spec.approval_mode)
+    env, more = _environment(spec)
+    argv = [*command, "--plugin-dir", str(plugin_dir()), "--settings", str(settings), *session]
+    argv += ["--permission-mode", mode, "--name", spec.label or spec.agent_id]
+    if spec.approval_mode == "read-only":
+        argv.append(f"--disallowedTools={','.join(WRITING_TOOLS)}")
+    if spec.model:
+        argv += ["--model", spec.model]
+    if spec.effort:
+        argv += ["--effort", spec.effort]
+    if spec.system_prompt_append:
+        argv += ["--append-system-prompt", spec.system_prompt_append]
+    return LaunchPlan(
+        argv=(*argv, *spec.args),
+        env=env,
+        cwd=spec.cwd,
+        session_id=session_id,
+        resumed=session[0] == "--resume",
+        title=spec.label or spec.agent_id,
+        programs={HOOK_PROGRAM: (sys.executable, "-S", "-E", str(Path(hook_client.__file__)))},
+        notes=(*notes, *more),
+    )
+
+
+def settings_of(spec: LaunchSpec) -> dict[str, Any]:
+    """Return the settings of one process: hooks that post by themselves, and dialogs that nobody could answer."""
+    settings: dict[str, Any] = {
+        "hooks": {event: [{"hooks": [_http_hook(event, spec.control)]}] for event in HTTP_EVENTS},
+        "permissions": {"allow": [f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS]},
+    }
+    if spec.approval_mode == "bypass":
+        settings["skipDangerousModePermissionPrompt"] = True
+    if spec.trust_folder:
+        settings["enableAllProjectMcpServers"] = True
+    return settings
+
+
+def plugin_dir() -> Path:
+    """Return the plugin's folder: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[2]
+    for folder in (package / "_plugins" / "claude", package.parent / "plugins" / "claude"):
+        if (folder / ".claude-plugin" / "plugin.json").is_file():
+            return folder
+    raise ConfigError("the Claude plugin is missing from this installation", hint="install relay-runner again")
+
+
+def _http_hook(event: str, control: ControlEndpoint) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "url": f"{control.url}/hooks/{event}",
+        "timeout": HOOK_TIMEOUT_S,
+        "headers": {
+            "Authorization": f"Bearer {control.secret}",
+            "X-Relay-Process": control.provider_session_id,
+        },
+    }
+
+
+def _session(spec: LaunchSpec, home: ClaudeHome) -> tuple[tuple[str, str], str, tuple[str, ...]]:
+    """Return the session's arguments, its id, and a note where a session could not be resumed."""
+    session_id = spec.resume_session
+    if session_id is None:
+        session_id = str(uuid.uuid4())
+        return ("--session-id", session_id), session_id, ()
+    if home.transcript(session_id) is not None:
+        return ("--resume", session_id), session_id, ()
+    # A session without a transcript cannot be resumed, but nothing was ever said in it: it can begin under its id.
+    note = f"session {session_id} has no transcript: it starts empty"
+    return ("--session-id", session_id), session_id, (note,)
+
+
+def _permission_mode(approval_mode: str) -> str:
+    try:
+        return PERMISSION_MODES[approval_mode]
+    except KeyError:
+        raise ProviderUnsupported(
+            f"claude has no approval mode {approval_mode!r}", hint=f"use {', '.join(PERMISSION_MODES)}"
+        ) from None
+
+
+def _environment(spec: LaunchSpec) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    env = dict(spec.environ)
+    notes: tuple[str, ...] = ()
+    # A left arrow on an empty line would open a view that forks the session and then ends the process.
+    env["CLAUDE_CODE_DISABLE_AGENT_VIEW"] = "1"
+    env["CLAUDE_CODE_RESUME_THRESHOLD_MINUTES"] = _NEVER_MINUTES
+    # A suggested prompt in the input row could not be told from what a person typed.
+    env["CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION"] = "false"
+    if spec.trust_folder:
+        env["CLAUDE_CODE_SANDBOXED"] = "1"
+    if spec.approval_mode == "bypass" and os.geteuid() == 0:
+        env["IS_SANDBOX"] = "1"
+        notes = ("claude bypasses permissions as root: IS_SANDBOX=1 was set for it",)
+    return env, notes

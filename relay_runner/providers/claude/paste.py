@@ -1,0 +1,118 @@
+"""The second rung: paste into the input row, press Enter, and make sure of it. The first one for an operator's words.
+
+What a paste changes (2.1.197): a tab becomes four spaces and final newlines are cut; the envelope keeps everything
+else safe from being read as a command. Enter is never pressed unless the input row is on the screen: in a dialog it
+would approve what is preselected. A person's half-typed line is waited for, then stashed, never submitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay_runner.errors import ProviderRefused
+from relay_runner.providers.base import Held, SubmitResult, Submitted, Uncertain
+from relay_runner.providers.claude.screen import InputRow, input_row
+from relay_runner.terminal.base import Key, Terminal
+
+TYPING_HOLD_S = 60.0
+"""How long a half-typed line holds a delivery."""
+STILL_S = 3.0
+"""A line that changed more recently than this is being typed right now."""
+ENTER_S = 2.0
+"""How long an Enter may take to show an effect before the screen is looked at."""
+EVIDENCE_S = 10.0
+"""How long the evidence may take when the text has left the input row."""
+CLEAR_S = 2.0
+_LOOK_S = 0.05
+
+CHANNEL = "paste"
+DIALOG = Held("dialog open")
+TYPING = Held("person typing")
+_PASTED = ("[Pasted text", "<relay-message ")
+
+
+@dataclass(slots=True)
+class _Draft:
+    text: str
+    since: float
+    changed_at: float
+
+
+class Paste:
+    """Pastes of one terminal; remembers since when a person's draft stands there."""
+
+    def __init__(self, terminal: Terminal, *, typing_hold_s: float = TYPING_HOLD_S) -> None:
+        self._terminal = terminal
+        self._typing_hold_s = typing_hold_s
+        self._draft: _Draft | None = None
+
+    async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
+        """Put `text` in once; `entered` says whether the program's own records have it."""
+        row = await self._row()
+        if row is None:
+            return DIALOG
+        if self._typing(row, time.monotonic()):
+            return TYPING
+        if row.draft and not await self._stash():
+            return TYPING
+        await self._terminal.paste(text, then=Key.ENTER)
+        if await self._wait(entered, ENTER_S):
+            return Submitted(CHANNEL)
+        if await self._stands():
+            # The Enter was swallowed; pressed once more on an input row that was empty after all, it does nothing.
+            await self._terminal.press(Key.ENTER)
+        if await self._wait(entered, EVIDENCE_S):
+            return Submitted(CHANNEL)
+        return await self._give_up(entered)
+
+    def _typing(self, row: InputRow, now: float) -> bool:
+        """Say whether a person's line is still to be waited for."""
+        if not row.draft:
+            self._draft = None
+            return False
+        if self._draft is None:
+            self._draft = _Draft(row.text, now, now)
+        elif self._draft.text != row.text:
+            self._draft.text, self._draft.changed_at = row.text, now
+        return now - self._draft.since < self._typing_hold_s or now - self._draft.changed_at < STILL_S
+
+    async def _stash(self) -> bool:
+        """Put the draft aside; Claude Code puts it back after the next prompt. False: it still stands there."""
+        await self._terminal.press(Key.CTRL_S)
+        self._draft = None
+        return await self._until_clear()
+
+    async def _give_up(self, entered: Callable[[], bool]) -> SubmitResult:
+        """Take our text off the input row again; raise `ProviderRefused` when provably nothing entered."""
+        if await self._stands():
+            await self._terminal.press(Key.CTRL_C)
+            if await self._until_clear() and not entered():
+                raise ProviderRefused("the pasted message was not taken from the input row")
+        return Submitted(CHANNEL) if entered() else Uncertain("it was pasted, but nothing shows what became of it")
+
+    async def _stands(self) -> bool:
+        row = await self._row()
+        return row is not None and row.text.startswith(_PASTED)
+
+    async def _until_clear(self) -> bool:
+        deadline = time.monotonic() + CLEAR_S
+        while time.monotonic() < deadline:
+            row = await self._row()
+            if row is not None and not row.draft:
+                return True
+            await asyncio.sleep(_LOOK_S)
+        return False
+
+    async def _row(self) -> InputRow | None:
+        return input_row(await self._terminal.capture())
+
+    async def _wait(self, entered: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not entered():
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return True

@@ -1,0 +1,116 @@
+"""Claude Code: what it can do, what is known before a start, and how it is started and watched."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from asyncio import TaskGroup
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+from relay_runner.errors import ProviderNotFound, ProviderNotReady, ProviderUnsupported
+from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
+from relay_runner.providers.claude import launch
+from relay_runner.providers.claude.home import ClaudeHome
+from relay_runner.providers.claude.process import ClaudeProcess
+from relay_runner.providers.claude.screen import NO_CONVERSATION
+from relay_runner.terminal.base import Screen, Terminal
+
+PROGRAM = "claude"
+INSTALL = "npm install -g @anthropic-ai/claude-code"
+
+
+class ClaudeProvider:
+    """See `providers.base.Provider`."""
+
+    name = "claude"
+    capabilities = Capabilities(
+        evidence=True,
+        results=True,
+        steer=True,
+        interrupt=True,
+        resume=True,
+        subagents=True,
+        approval_modes=frozenset(launch.PERMISSION_MODES),
+        hooks=True,
+    )
+
+    def check(self, spec: LaunchSpec) -> None:
+        """Raise for what is known before a start; a dialog is only in the way when nobody is there to answer it."""
+        self._program(spec)
+        launch.check_args(spec.args)
+        if spec.resume_session is not None and not _is_uuid(spec.resume_session):
+            raise ProviderUnsupported(
+                f"{spec.resume_session!r} is not a Claude Code session id", hint="session ids are UUIDs"
+            )
+        if spec.approval_mode not in launch.PERMISSION_MODES:
+            raise ProviderUnsupported(
+                f"claude has no approval mode {spec.approval_mode!r}", hint=f"use {', '.join(launch.PERMISSION_MODES)}"
+            )
+        if spec.headless:
+            self._check_unattended(spec)
+
+    def plan(self, spec: LaunchSpec) -> LaunchPlan:
+        """Render the settings and return how to start the program."""
+        return launch.plan(spec, (self._program(spec), *spec.command[1:]), ClaudeHome.of(spec.environ))
+
+    def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
+        """Say whether the program ended because it does not know the session that it was to resume."""
+        return plan.resumed and screen is not None and NO_CONVERSATION.search(screen.text) is not None
+
+    def connect(
+        self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool
+    ) -> AbstractAsyncContextManager[Process]:
+        """Watch the program in `terminal`; see `Provider.connect`."""
+        process = ClaudeProcess(spec, plan, terminal, emit, ClaudeHome.of(spec.environ), adopted=adopted)
+        return _watched(process)
+
+    def _program(self, spec: LaunchSpec) -> str:
+        wanted = spec.command[0] if spec.command else PROGRAM
+        program = shutil.which(wanted, path=spec.environ.get("PATH"))
+        if program is None:
+            raise ProviderNotFound(f"{wanted} is not installed", hint=INSTALL)
+        return program
+
+    def _check_unattended(self, spec: LaunchSpec) -> None:
+        home = ClaudeHome.of(spec.environ)
+        if not home.onboarded():
+            raise ProviderNotReady("Claude Code was never set up here", hint="run `claude` once")
+        if not home.logged_in(spec.environ):
+            raise ProviderNotReady("Claude Code is not logged in", hint="run `claude` once")
+        if home.asks_for_key(spec.environ):
+            raise ProviderNotReady(
+                "Claude Code would ask whether it may use ANTHROPIC_API_KEY", hint="run `claude` once and answer"
+            )
+        sandboxed = spec.trust_folder or spec.environ.get("CLAUDE_CODE_SANDBOXED")
+        if not sandboxed and not home.trusts(spec.cwd):
+            raise ProviderNotReady(
+                f"Claude Code does not trust the folder {spec.cwd} yet",
+                hint="run `claude` there once, or start with --trust-folder",
+            )
+
+
+@contextlib.asynccontextmanager
+async def _watched(process: ClaudeProcess) -> AsyncIterator[Process]:
+    """Follow the program's records while the context is open."""
+    try:
+        async with TaskGroup() as group:
+            watcher = group.create_task(process.watch(), name="claude")
+            try:
+                yield process
+            finally:
+                process.close()
+                watcher.cancel()
+    except BaseExceptionGroup as errors:
+        # What the body raised is the body's own: the group around it says nothing more.
+        if len(errors.exceptions) == 1:
+            raise errors.exceptions[0] from None
+        raise
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""What Claude Code (2.1.197) shows: the input row, dialogs, and its last words. Screens are data here.
+
+The input row starts with the prompt sign in the first column; rows of the history have it too, followed by a plain
+space and text, but only the last one above the rule is the input row. In a dialog the sign is indented or followed by
+a number, and the input row is gone: then no Enter may be pressed, it would approve what is preselected.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from relay_runner.terminal.base import Screen
+
+_RULE = re.compile(r"^─{10,}")
+_INPUT = re.compile(r"^\u276f(?:\u00a0(?P<text>.*))?$")
+_PLACEHOLDER = re.compile(r'(?:Try "|Press up to edit queued messages)')
+_TEXT_COLUMN = 2
+
+_DIALOGS = (
+    (re.compile(r"Do you trust the files in this folder|Is this a project you created or one you trust"), "folder"),
+    (re.compile(r"Detected a custom API key in your environment"), "key"),
+    (re.compile(r"Choose the text style that looks best|Let's get started"), "onboarding"),
+    (re.compile(r"Select login method|Not logged in"), "login"),
+    (re.compile(r"New MCP server found|MCP servers? (?:found )?in \.mcp\.json"), "mcp"),
+    (re.compile(r"Allow external CLAUDE\.md file imports"), "imports"),
+    (re.compile(r"Bypass Permissions mode"), "bypass"),
+    (re.compile(r"Settings (?:Warning|Error)"), "settings"),
+)
+DIALOG_LINES = {
+    "folder": "Claude Code asks whether this folder is trusted: run `claude` here once, or start with --trust-folder",
+    "key": "Claude Code asks whether it may use ANTHROPIC_API_KEY: run `claude` once and answer",
+    "onboarding": "Claude Code was never set up here: run `claude` once",
+    "login": "Claude Code is not logged in: run `claude` once",
+    "mcp": "Claude Code asks about the servers in .mcp.json: run `claude` here once, or start with --trust-folder",
+    "imports": "Claude Code asks about imports in CLAUDE.md: run `claude` here once",
+    "bypass": "Claude Code asks whether to bypass permissions: run `claude` once and answer",
+    "settings": "Claude Code complains about a settings file: run `claude` here once",
+}
+_LAST_WORDS = (
+    (re.compile(r"No conversation found with session ID: ?(\S*)"), "it has no conversation {0} in this folder"),
+    (re.compile(r"Session ID (\S+) is already in use"), "its session {0} is already in use"),
+    (re.compile(r"cannot be used with root/sudo"), "it refuses to bypass permissions as root"),
+    (re.compile(r"Unable to connect to Anthropic services"), "it cannot reach Anthropic's services"),
+    (re.compile(r"error: (unknown option .+|option .+)"), "it does not know an argument: {0}"),
+    (re.compile(r"(Invalid API key[^\n]*)"), "{0}"),
+    (re.compile(r"Error: ([^\n]+)"), "{0}"),
+)
+NO_CONVERSATION = re.compile(r"No conversation found with session ID")
+
+
+@dataclass(frozen=True, slots=True)
+class InputRow:
+    """What stands in the input box."""
+
+    text: str
+    """The box's first line; empty when nothing stands there but a hint."""
+    draft: bool
+    """Whether a person has typed something."""
+
+
+def input_row(screen: Screen) -> InputRow | None:
+    """Return the input box, or None when it is not on the screen."""
+    for number in range(len(screen.lines) - 1, -1, -1):
+        match = _INPUT.match(screen.lines[number])
+        if match is None or number == 0 or not _RULE.match(screen.lines[number - 1]):
+            continue
+        text = (match["text"] or "").rstrip()
+        at_start = screen.cursor == (_TEXT_COLUMN, number)
+        if at_start and _PLACEHOLDER.match(text):
+            return InputRow("", draft=False)
+        more = _continues(screen, number)
+        return InputRow(text, draft=bool(text) or more)
+    return None
+
+
+def start_dialog(screen: Screen) -> str | None:
+    """Return the line for a person when a first-run dialog is on the screen."""
+    for pattern, name in _DIALOGS:
+        if pattern.search(screen.text):
+            return DIALOG_LINES[name]
+    return None
+
+
+def last_words(screen: Screen | None) -> str | None:
+    """Return what the program said before it ended, in our words where we know it."""
+    if screen is None:
+        return None
+    text = screen.text
+    for pattern, words in _LAST_WORDS:
+        if match := pattern.search(text):
+            return words.format(*match.groups())
+    return None
+
+
+def _continues(screen: Screen, number: int) -> bool:
+    """Say whether the box has more lines below its first."""
+    below = screen.lines[number + 1] if number + 1 < len(screen.lines) else ""
+    return bool(below.strip()) and not _RULE.match(below)

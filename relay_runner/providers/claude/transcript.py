@@ -1,0 +1,165 @@
+"""What a session's transcript says: which messages the model saw, and how the turns that carried them ended.
+
+A transcript is `<config>/projects/<folder>/<session>.jsonl`, one JSON object a line (2.1.197; undocumented). `Ledger`
+is fed line after line and knows, for every nonce, its `Turn`. Only what the model was really shown counts as seen: a
+`queue-operation` means that the program has the text, not that the model has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from relay_runner.protocol.envelope import nonces
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import NOT_FOUND, Evidence, TurnState
+from relay_runner.providers.tail import scan
+
+INTERRUPTED = "[Request interrupted by user"
+KEPT_TURNS = 200
+SOURCE = "transcript"
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn as the transcript tells it."""
+
+    nonces: list[str] = field(default_factory=list)
+    result: str | None = None
+    outcome: Outcome | None = None
+    """None while it has not ended."""
+    reason: str | None = None
+    ended_at: float = 0.0
+    worked: bool = False
+    """Whether the model said or did something since the last prompt."""
+    pending_agents: bool = False
+    """The model paused for a background agent; the turn goes on when that is done."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.outcome is not None
+
+    def evidence(self) -> Evidence:
+        """Return what this says of a message that the turn carried."""
+        state = TurnState.ENDED if self.ended else TurnState.RUNNING
+        result = self.result if self.outcome is Outcome.COMPLETED else None
+        return Evidence(True, SOURCE, state, self.outcome, result, self.reason)
+
+
+class Ledger:
+    """Every turn that carried a message, from the lines of one transcript."""
+
+    def __init__(self) -> None:
+        self.current: Turn | None = None
+        """The newest turn, ended or not."""
+        self.queued: set[str] = set()
+        """Messages that the program has taken and not yet shown to the model."""
+        self._turns: dict[str, Turn] = {}
+
+    def turn_of(self, nonce: str) -> Turn | None:
+        """Return the turn that carried the message with this nonce."""
+        return self._turns.get(nonce)
+
+    def feed(self, line: Any) -> tuple[str, ...]:
+        """Take the next line; return the nonces that the model was shown for the first time by it."""
+        if not isinstance(line, dict) or line.get("isSidechain"):
+            return ()
+        match line.get("type"):
+            case "queue-operation" if line.get("operation") == "enqueue":
+                self.queued.update(nonces(_text(line.get("content"))))
+            case "user":
+                return self._user(line)
+            case "attachment":
+                attachment = line.get("attachment") or {}
+                if attachment.get("type") == "queued_command":
+                    return self._joined(_text(attachment.get("prompt")))
+            case "assistant":
+                self._assistant(line)
+            case "system" if line.get("subtype") == "turn_duration" and self.current is not None:
+                self._paused(line)
+        return ()
+
+    def _user(self, line: dict[str, Any]) -> tuple[str, ...]:
+        text = _text((line.get("message") or {}).get("content"))
+        turn = self.current
+        if text.startswith(INTERRUPTED):
+            if turn is not None and not turn.ended:
+                self._end(turn, Outcome.INTERRUPTED, line, "interrupted")
+            return ()
+        if not text or line.get("isMeta"):
+            return ()
+        if turn is None or turn.ended or (turn.worked and not turn.pending_agents):
+            if turn is not None and not turn.ended:
+                # The next prompt came although nothing ended the turn: the program was killed in it, or gave up.
+                self._end(turn, Outcome.FAILED, line, turn.reason or "the turn was cut off")
+            turn = self.current = Turn()
+        turn.pending_agents = turn.worked = False
+        return self._joined(text)
+
+    def _joined(self, text: str) -> tuple[str, ...]:
+        """Note the messages in `text` as carried by the current turn."""
+        turn = self.current
+        if turn is None or turn.ended:
+            turn = self.current = Turn()
+        new = tuple(nonce for nonce in dict.fromkeys(nonces(text)) if nonce not in self._turns)
+        for nonce in new:
+            turn.nonces.append(nonce)
+            self._turns[nonce] = turn
+            self.queued.discard(nonce)
+        while len(self._turns) > KEPT_TURNS:
+            del self._turns[next(iter(self._turns))]
+        return new
+
+    def _assistant(self, line: dict[str, Any]) -> None:
+        turn = self.current
+        if turn is None or turn.ended:
+            return
+        turn.worked = True
+        text = _text((line.get("message") or {}).get("content"))
+        if line.get("isApiErrorMessage"):
+            kind = str(line.get("error") or "error")
+            turn.reason = f"{kind}: {text}" if text else kind
+        elif text:
+            turn.result, turn.reason = text, None
+
+    def _paused(self, line: dict[str, Any]) -> None:
+        turn = self.current
+        assert turn is not None
+        if line.get("pendingBackgroundAgentCount"):
+            turn.pending_agents = True
+        elif not turn.ended:
+            self._end(turn, Outcome.FAILED if turn.reason else Outcome.COMPLETED, line, turn.reason)
+
+    def _end(self, turn: Turn, outcome: Outcome, line: dict[str, Any], reason: str | None) -> None:
+        turn.outcome, turn.reason, turn.ended_at = outcome, reason, _instant(line)
+
+
+def find(path: Path | None, nonce: str) -> Evidence:
+    """Read a transcript from its start and return what it says of one message."""
+    if path is None or next(iter(scan(path, containing=nonce.encode())), None) is None:
+        return NOT_FOUND
+    ledger = Ledger()
+    for line in scan(path):
+        ledger.feed(line)
+    turn = ledger.turn_of(nonce)
+    return turn.evidence() if turn is not None else NOT_FOUND
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message's content: a string, or the text blocks of a list."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    blocks = (block for block in content if isinstance(block, dict) and block.get("type") == "text")
+    return "\n".join(str(block.get("text", "")) for block in blocks)
+
+
+def _instant(line: dict[str, Any]) -> float:
+    try:
+        return datetime.fromisoformat(str(line.get("timestamp"))).timestamp()
+    except ValueError:
+        return 0.0

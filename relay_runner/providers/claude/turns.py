@@ -1,0 +1,301 @@
+"""From what Claude Code tells to what the runner is told: a pure state machine, `now` goes in, events come out.
+
+Three sources, none of which is enough (2.1.197). Hooks say when a prompt goes in (`UserPromptSubmit`) and when the
+model is done (`Stop`, `StopFailure`), but an interrupt fires none, and neither does a message steered into a running
+turn. The state file says idle, busy, waiting, but not why. The transcript says everything, a little later.
+
+    turn begins   UserPromptSubmit; or the state file stays busy without one (lost hook, /compact, a shell command)
+    turn ends     Stop with no subagent running      completed, with that Stop's last assistant message
+                  StopFailure                        failed, with its reason
+                  transcript: [Request interrupted   interrupted
+                  state file idle, none of these     what the transcript says, or failed, after a short grace
+    state         waiting: a dialog is open (state file); busy: a turn, or the state file; else idle
+
+A turn cannot stick: whatever was missed, an idle state file ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay_runner.protocol.envelope import nonces
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import (
+    Event,
+    Learnt,
+    ProcessState,
+    Seen,
+    SessionStarted,
+    StateChanged,
+    SubagentEnded,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+)
+from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
+from relay_runner.providers.claude.transcript import Ledger
+
+IDLE_GRACE_S = 1.0
+"""How long an idle state file waits for the transcript to say why a turn without a Stop ended."""
+BUSY_GRACE_S = 1.0
+"""How long the state file may be busy without a prompt hook before that counts as a turn of its own."""
+SESSION_GRACE_S = 0.5
+"""How long the state file's new session id waits for the SessionStart hook that says more."""
+NO_ANSWER = "the turn stopped without an answer"
+STATE_FILE = "state-file"
+TRANSCRIPT = "transcript"
+HOLDING_TASKS = frozenset({"subagent"})
+"""Background tasks that hold a turn open; a background shell does not."""
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """The turn that is going on."""
+
+    id: str
+    started_at: float
+    prompted_at: float
+    nonces: list[str] = field(default_factory=list)
+    paused: bool = False
+    """The model is done for now, and a background agent is not."""
+    result: str | None = None
+    """What it said when it paused."""
+
+
+class Tracker:
+    """One process's state, session and turns; every call returns the events that follow from it."""
+
+    def __init__(self, *, adopted: bool = False) -> None:
+        self.state = ProcessState.STARTING
+        self.session_id: str | None = None
+        """The session that was announced last."""
+        self.heard = False
+        """Whether any hook arrived."""
+        self.ledger = Ledger()
+        self._detail: str | None = None
+        self._turn: OpenTurn | None = None
+        self._reading: Reading | None = None
+        self._session_noticed_at: float | None = None
+        self._ended_at = float("-inf")
+        # An adopted process may have been at work for long: nothing to wait for.
+        self._busy_grace_s = 0.0 if adopted else BUSY_GRACE_S
+        self._seen: set[str] = set()
+        self._loose: list[str] = []
+        """Messages seen in the transcript outside of any turn that we know; their turn is still to be settled."""
+        self._subagents: set[str] = set()
+        self._events: list[Event] = []
+
+    @property
+    def turn(self) -> OpenTurn | None:
+        """The turn that is going on."""
+        return self._turn
+
+    @property
+    def detail(self) -> str | None:
+        """The program's own word for the state."""
+        return self._detail
+
+    def has(self, nonce: str) -> bool:
+        """Say whether the program has the message: the model saw it, or it waits in the program's own queue."""
+        return nonce in self._seen or nonce in self.ledger.queued
+
+    def carries(self, nonce: str) -> bool:
+        """Say whether the message belongs to something that still goes on."""
+        return nonce in self._loose or (self._turn is not None and nonce in self._turn.nonces)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def hook(self, name: str, payload: Mapping[str, Any], now: float) -> list[Event]:
+        """Take one hook call; the caller has fed the transcript up to now."""
+        self.heard = True
+        source = f"hook:{name}"
+        if payload.get("agent_id"):
+            self._subagent(name, payload, source)
+        elif name == "SessionStart":
+            self._session(payload, source)
+        elif name == "UserPromptSubmit":
+            self._prompt(payload, source, now)
+        elif name == "Stop":
+            self._stop(payload, source, now)
+        elif name == "StopFailure":
+            kind, text = str(payload.get("error") or "error"), payload.get("last_assistant_message")
+            self._open(source, now)
+            self._end(Outcome.FAILED, source, now, reason=f"{kind}: {text}" if text else kind)
+        return self._drain(source, now)
+
+    def read(self, reading: Reading | None, now: float) -> list[Event]:
+        """Take what the state file says now, changed or not; also the clock's tick."""
+        self._reading = reading
+        if reading is not None:
+            self._check_session(reading, now)
+            if self._turn is None:
+                self._check_busy(reading, now)
+                self._give_up_loose(reading, now)
+            elif reading.idle and reading.since > self._turn.prompted_at:
+                self._check_idle(self._turn, reading, now)
+        return self._drain(STATE_FILE, now)
+
+    def lines(self, batch: Iterable[Any], now: float) -> list[Event]:
+        """Take what was added to the transcript."""
+        for line in batch:
+            for nonce in self.ledger.feed(line):
+                self._see(nonce, TRANSCRIPT)
+            told, turn = self.ledger.current, self._turn
+            interrupted = told is not None and told.outcome is Outcome.INTERRUPTED
+            if told is not None and turn is not None and interrupted and told.ended_at >= turn.prompted_at:
+                self._end(Outcome.INTERRUPTED, TRANSCRIPT, now, reason=told.reason)
+        return self._drain(TRANSCRIPT, now)
+
+    def recall(self, batch: Iterable[Any]) -> None:
+        """Take the transcript as an earlier runner left it: what ended there is settled through `find`."""
+        for line in batch:
+            self._seen.update(self.ledger.feed(line))
+        told = self.ledger.current
+        if told is not None and not told.ended:
+            self._loose.extend(told.nonces)
+
+    # --- hooks --------------------------------------------------------------------------------------------------------
+
+    def _session(self, payload: Mapping[str, Any], source: str) -> None:
+        session_id, model = str(payload.get("session_id") or ""), payload.get("model")
+        if session_id and session_id != self.session_id:
+            self.session_id = session_id
+            self._events.append(SessionStarted(session_id, str(payload.get("source") or source), model))
+        if model:
+            self._events.append(Learnt({"model": model}))
+
+    def _prompt(self, payload: Mapping[str, Any], source: str, now: float) -> None:
+        found = list(nonces(str(payload.get("prompt") or "")))
+        new = [nonce for nonce in found if nonce not in self._seen]
+        # The transcript may have been quicker: then the message is seen already, and loose.
+        carried = [nonce for nonce in found if nonce in new or nonce in self._loose]
+        self._loose = [nonce for nonce in self._loose if nonce not in carried]
+        if self._turn is None:
+            turn_id = str(payload.get("prompt_id") or now)
+            self._turn = OpenTurn(turn_id, now, now, carried)
+            self._events.append(TurnStarted(turn_id, source, tuple(carried)))
+        else:
+            # Several queued prompts go to the model at once; after a background agent the same turn goes on.
+            self._turn.nonces.extend(carried)
+        self._turn.paused, self._turn.prompted_at = False, now
+        self._seen.update(new)
+        self._events.extend(Seen(nonce, source) for nonce in new)
+
+    def _stop(self, payload: Mapping[str, Any], source: str, now: float) -> None:
+        turn = self._open(source, now)
+        turn.result = payload.get("last_assistant_message")
+        tasks = payload.get("background_tasks") or ()
+        turn.paused = any(task.get("type") in HOLDING_TASKS and task.get("status") == "running" for task in tasks)
+        if not turn.paused:
+            self._end(Outcome.COMPLETED, source, now, result=turn.result)
+
+    def _subagent(self, name: str, payload: Mapping[str, Any], source: str) -> None:
+        agent_id, kind = str(payload["agent_id"]), payload.get("agent_type")
+        if name == "SubagentStart" and kind:
+            self._subagents.add(agent_id)
+            self._events.append(SubagentStarted(agent_id, source, role=str(kind)))
+        elif name == "SubagentStop" and agent_id in self._subagents:
+            self._subagents.discard(agent_id)
+            self._events.append(SubagentEnded(agent_id, source))
+
+    # --- state file ---------------------------------------------------------------------------------------------------
+
+    def _check_session(self, reading: Reading, now: float) -> None:
+        if reading.session_id == self.session_id:
+            self._session_noticed_at = None
+        elif self._session_noticed_at is None:
+            self._session_noticed_at = now
+        elif now - self._session_noticed_at >= SESSION_GRACE_S:
+            self.session_id, self._session_noticed_at = reading.session_id, None
+            self._events.append(SessionStarted(reading.session_id, STATE_FILE))
+
+    def _check_busy(self, reading: Reading, now: float) -> None:
+        """Open a turn that no hook told of."""
+        working = reading.status in (BUSY, WAITING) and reading.waiting_for != "dialog open"
+        if working and now - max(reading.since, self._ended_at) >= self._busy_grace_s:
+            turn = self._open(STATE_FILE, now)
+            turn.prompted_at = reading.since
+        self._busy_grace_s = BUSY_GRACE_S
+
+    def _check_idle(self, turn: OpenTurn, reading: Reading, now: float) -> None:
+        """End a turn that no Stop ended."""
+        told = self.ledger.current
+        if told is not None and told.outcome is not None and told.ended_at >= turn.prompted_at:
+            result = told.result if told.outcome is Outcome.COMPLETED else None
+            self._end(told.outcome, TRANSCRIPT, now, result=result, reason=told.reason)
+        elif now - reading.since < IDLE_GRACE_S:
+            return
+        elif turn.paused or not turn.nonces:
+            self._end(Outcome.COMPLETED, STATE_FILE, now, result=turn.result)
+        else:
+            reason = told.reason if told is not None and not told.ended else None
+            self._end(Outcome.FAILED, STATE_FILE, now, reason=reason or NO_ANSWER)
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    def _open(self, source: str, now: float) -> OpenTurn:
+        """Return the turn that goes on; make it up when its beginning was missed."""
+        if self._turn is None:
+            self._turn = OpenTurn(f"{self.session_id}:{now}", now, now, list(self._loose))
+            self._loose.clear()
+            self._events.append(TurnStarted(self._turn.id, source, tuple(self._turn.nonces)))
+        return self._turn
+
+    def _end(
+        self, outcome: Outcome, source: str, now: float, *, result: str | None = None, reason: str | None = None
+    ) -> None:
+        turn, self._turn = self._turn, None
+        assert turn is not None
+        self._ended_at = now
+        if self._subagents:
+            # A killed subagent says nothing; nothing of the turn runs any more.
+            self._subagents.clear()
+            self._events.append(SubagentEnded(None, source))
+        self._events.append(TurnEnded(outcome, source, tuple(turn.nonces), result, reason))
+
+    def _see(self, nonce: str, source: str) -> None:
+        if nonce in self._seen:
+            return
+        self._seen.add(nonce)
+        self._events.append(Seen(nonce, source))
+        (self._loose if self._turn is None else self._turn.nonces).append(nonce)
+
+    def _settle_loose(self) -> None:
+        """End what the transcript shows as ended and no turn of ours carried: its line came after the Stop."""
+        for nonce in list(self._loose):
+            told = self.ledger.turn_of(nonce)
+            if told is not None and told.outcome is not None:
+                self._loose.remove(nonce)
+                result = told.result if told.outcome is Outcome.COMPLETED else None
+                self._events.append(TurnEnded(told.outcome, TRANSCRIPT, (nonce,), result, told.reason))
+
+    def _give_up_loose(self, reading: Reading, now: float) -> None:
+        """End what nothing ended although the program is idle: it was killed in that turn, or gave up in it."""
+        if self._loose and self._turn is None and reading.idle and now - reading.since >= IDLE_GRACE_S:
+            carried, self._loose = tuple(self._loose), []
+            self._events.append(TurnEnded(Outcome.FAILED, STATE_FILE, carried, None, NO_ANSWER))
+
+    # --- what goes out ------------------------------------------------------------------------------------------------
+
+    def _drain(self, source: str, now: float) -> list[Event]:
+        self._settle_loose()
+        state, detail = self._now()
+        if (state, detail) != (self.state, self._detail):
+            self.state, self._detail = state, detail
+            self._events.append(StateChanged(state, source, detail))
+        events, self._events = self._events, []
+        return events
+
+    def _now(self) -> tuple[ProcessState, str | None]:
+        reading = self._reading
+        if reading is not None and reading.status == WAITING:
+            return ProcessState.WAITING, reading.waiting_for
+        if self._turn is not None:
+            return ProcessState.BUSY, "background agent" if self._turn.paused else None
+        if reading is not None and reading.status == BUSY:
+            return ProcessState.BUSY, None
+        if reading is None and not self.heard:
+            return ProcessState.STARTING, None
+        return ProcessState.IDLE, "shell" if reading is not None and reading.status == "shell" else None
