@@ -71,12 +71,8 @@ def logs(
     compose.refuse_inside("read the runner's log")
     paths = config.paths()
     local.require_known(paths, agent)
-    log = paths.agent(agent).log
-    for text in logfile.last_lines(log, lines):
+    for text in logfile.read(paths.agent(agent).log, lines, follow=follow):
         output.say(text)
-    if follow:
-        for text in logfile.follow(log):
-            output.say(text)
 
 
 def stop(

@@ -5,6 +5,8 @@ Implementations are named by dotted path and imported when they are used.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -134,10 +136,20 @@ async def open_relay(paths: config.Paths, found: RelayAccess) -> AsyncIterator[R
 
 
 def me(found: RelayAccess) -> str | None:
-    """Return the principal that this command speaks for, or None where only the relay knows."""
+    """Return the principal that this command speaks for, or None where its token does not say."""
     if found.inside:
         return agent_principal(os.environ.get("AGENT_RELAY_ID", ""))
-    return None
+    return _subject(found.token)
+
+
+def _subject(token: str) -> str | None:
+    """Read a token's subject; whether the token is good is the relay's business."""
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return str(claims["sub"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _check_url(url: str) -> str:

@@ -1,0 +1,146 @@
+"""Flags over environment over files over defaults become what a runner is asked to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relay_runner import config
+from relay_runner.cli import choices, compose
+from relay_runner.cli.choices import Flags
+from relay_runner.errors import ConfigError
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> config.Paths:
+    return config.paths({"RELAY_RUNNER_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "My App").mkdir()
+    return tmp_path / "My App"
+
+
+def started(paths: config.Paths, request: choices.Request) -> None:
+    config.private_dir(paths.agent(request.options.agent_id).root)
+    choices.remember(request, paths)
+
+
+def test_flags_win_over_files_and_environment(paths: config.Paths, folder: Path) -> None:
+    paths.config.mkdir()
+    paths.config_file.write_text(
+        'model = "m1"\neffort = "low"\ntags = ["team"]\n'
+        '[providers.demo]\nargs = ["-v"]\ntags = ["toy"]\ncapabilities = ["talk"]\nshutdown_timeout_s = 2.5\n'
+    )
+    flags = Flags(
+        provider="demo",
+        cwd=str(folder),
+        model="m2",
+        tags=("mine", "team"),
+        capabilities=("review",),
+        args=("-x", "--"),
+        workspace='{"mode": "shared"}',
+    )
+    environ = {"AGENT_RELAY_TAGS": "spawned, mine,", "AGENT_RELAY_RUNNER_INFO_FILE": "/tmp/info"}
+    request = choices.resolve(flags, paths, environ)
+    options = request.options
+    assert (options.agent_id, options.provider, options.cwd) == ("my-app-demo", "demo", folder)
+    assert (options.model, options.effort, options.approval_mode) == ("m2", "low", "ask")
+    assert options.tags == ("mine", "team", "spawned", "toy")
+    assert options.capabilities == ("review", "talk")
+    assert options.args == ("-v", "-x", "--")
+    assert options.info_file == Path("/tmp/info")
+    assert options.workspace == {"mode": "shared"}
+    assert options.shutdown_timeout_s == 2.5
+    assert request.why is None
+
+
+def test_a_request_travels_whole(paths: config.Paths, folder: Path) -> None:
+    flags = Flags(provider="demo", cwd=str(folder), prompt="hé\n\x00", info_file="x", relay="http://h:1", tmux=False)
+    request = choices.resolve(flags, paths, {})
+    assert choices.decode(choices.encode(request)) == request
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (Flags(provider="nope"), "unknown provider"),
+        (Flags(provider="demo", cwd="/does/not/exist"), "no folder"),
+        (Flags(provider="demo", approval_mode="yolo"), "unknown approval mode"),
+        (Flags(provider="demo", agent_id="Bob!"), "cannot be an agent id"),
+        (Flags(provider="demo", workspace="{"), "not JSON"),
+        (Flags(provider="demo", workspace="[]"), "not a JSON object"),
+        (Flags(provider="demo", resume="s", fresh=True), "contradict"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(paths: config.Paths, flags: Flags, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        choices.resolve(flags, paths, {})
+
+
+def test_a_folder_keeps_its_agent_and_two_of_one_name_have_two(paths: config.Paths, tmp_path: Path) -> None:
+    one, two = tmp_path / "a" / "app", tmp_path / "b" / "app"
+    for folder in (one, two):
+        folder.mkdir(parents=True)
+
+    def start(folder: Path, provider: str = "demo") -> str:
+        request = choices.resolve(Flags(provider=provider, cwd=str(folder)), paths, {})
+        started(paths, request)
+        return request.options.agent_id
+
+    assert [start(one), start(two), start(one), start(two)] == ["app-demo", "app-demo-2", "app-demo", "app-demo-2"]
+    assert start(one, "generic") == "app-generic"
+
+
+def test_a_long_folder_name_still_gets_a_number(paths: config.Paths, tmp_path: Path) -> None:
+    ids = []
+    for parent in "ab":
+        folder = tmp_path / parent / ("x" * 60)
+        folder.mkdir(parents=True)
+        request = choices.resolve(Flags(provider="demo", cwd=str(folder)), paths, {})
+        started(paths, request)
+        ids.append(request.options.agent_id)
+    assert len(set(ids)) == 2 and all(len(one) <= 48 for one in ids)
+
+
+def test_an_id_alone_starts_it_again_as_it_was(paths: config.Paths, folder: Path) -> None:
+    flags = Flags(provider="demo", agent_id="bob", cwd=str(folder), model="m", prompt="secret", replace=True)
+    first = choices.resolve(flags, paths, {})
+    started(paths, first)
+    assert b"secret" not in paths.agent("bob").launch.read_bytes()
+    again = choices.resolve(Flags(agent_id="bob", headless=True), paths, {})
+    assert again.options == replace(first.options, prompt=None, replace=False, headless=True)
+    other = choices.resolve(Flags(agent_id="bob", provider="generic", cwd=str(folder)), paths, {})
+    assert (other.options.provider, other.options.model) == ("generic", None)
+
+
+def test_an_unreadable_launch_file_is_as_good_as_none(paths: config.Paths, folder: Path) -> None:
+    config.private_dir(paths.agent("my-app-demo").root)
+    paths.agent("my-app-demo").launch.write_text("{")
+    assert choices.last(paths, "my-app-demo") is None
+
+
+def test_without_a_provider_the_first_one_with_code_is_taken(
+    paths: config.Paths, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+
+    def install(name: str) -> None:
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+
+    install("some-agent")
+    monkeypatch.setattr(compose, "PREFERRED", ("claude", "some-agent"))
+    request = choices.resolve(Flags(cwd=str(folder)), paths, {})
+    assert request.options.provider == "demo" and "claude is not on PATH" in (request.why or "")
+    install("claude")
+    request = choices.resolve(Flags(cwd=str(folder)), paths, {})
+    assert (request.options.provider, request.why) == ("claude", "claude is on PATH")
+    assert "claude (claude is on PATH)" in choices.describe(request)
+    chosen = choices.resolve(Flags(cwd=str(folder)), paths, {"RELAY_RUNNER_PROVIDER": "demo"})
+    assert (chosen.options.provider, chosen.why) == ("demo", "it is configured")

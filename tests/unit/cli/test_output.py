@@ -1,0 +1,98 @@
+"""Nothing that came from elsewhere reaches a terminal as more than text."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from relay_runner.cli import output
+from relay_runner.errors import ConfigError
+
+NASTY = "red \x1b[31m[bold]b[/bold]\x07 \x9b2J\rtop\nnext"
+
+
+class Tty(io.StringIO):
+    """A stdout that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        """Say yes."""
+        return True
+
+
+def test_say_and_note_strip_control_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say(NASTY)
+    output.note(NASTY)
+    said, noted = capsys.readouterr()
+    assert said == "red [31m[bold]b[/bold] 2J\ntop\nnext\n"
+    assert noted == "relay-runner: " + said
+
+
+def test_a_table_in_a_pipe_is_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("id", "text"), [(1, NASTY), (22, None)], empty="nothing")
+    assert capsys.readouterr().out == "ID  TEXT\n1   red [31m[bold]b[/bold] 2J top next\n22\n"
+
+
+def test_an_empty_table_says_so_beside_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("id",), [], empty="no agents")
+    assert capsys.readouterr() == ("", "relay-runner: no agents\n")
+
+
+def test_a_table_on_a_terminal_takes_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Tty()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    output.table(("agent", "status", "why"), [("bob", "idle", NASTY + " :smile:")], empty="nothing")
+    drawn = screen.getvalue()
+    assert "[bold]b[/bold]" in drawn and ":smile:" in drawn
+    assert "\x1b[31m" not in drawn and "\x07" not in drawn and "\x9b" not in drawn
+
+
+def test_json_is_indented_for_people_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    output.say_json({"a": "é\x1b"})
+    assert capsys.readouterr().out == '{"a": "é\\u001b"}\n'
+    screen = Tty()
+    monkeypatch.setattr(sys, "stdout", screen)
+    output.say_json({"a": 1})
+    assert screen.getvalue() == '{\n  "a": 1\n}\n'
+
+
+def test_a_terminal_without_utf8_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    output.say("é 😀")
+    output.say_json({"a": "é"})
+    assert raw.getvalue() == b'\\xe9 \\U0001f600\n{"a": "\\u00e9"}\n'
+
+
+def test_an_error_is_one_line_or_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    error = ConfigError("no folder \x1b[1m x", hint="make it")
+    output.fail(error, as_json=False, debug=False)
+    assert capsys.readouterr() == ("", "relay-runner: no folder [1m x: make it\n")
+    output.fail(error, as_json=True, debug=True)
+    said, noted = capsys.readouterr()
+    assert json.loads(said) == {"error": {"code": "usage", "message": "no folder \x1b[1m x", "hint": "make it"}}
+    assert "ConfigError" in noted
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (None, "-"),
+        (0, "-"),
+        (1000.0, "0s"),
+        (1001.0, "0s"),
+        (988.5, "11s"),
+        (940.0, "1m"),
+        (-5000.0, "1h"),
+        (-200000.0, "2d"),
+    ],
+)
+def test_ages_read_well(at: float | None, text: str) -> None:
+    assert output.age(at, now=1000.0) == text

@@ -1,0 +1,119 @@
+"""What became of a message: one state, one outcome, one exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relay_runner.cli import verdict
+from relay_runner.cli.exits import Exit
+from relay_runner.protocol.messages import Delivery, Message, MessageRecord, Outcome, State
+
+NOBODY: frozenset[str] = frozenset()
+
+
+def record(*deliveries: dict[str, Any]) -> MessageRecord:
+    return MessageRecord(
+        message=Message(id=41, sender="person:a", to="agent:bob", body="x", created_at=0.0, expires_at=9.0),
+        deliveries=tuple(
+            Delivery(message_id=41, **{"recipient": f"agent:bob{number}", **fields})
+            for number, fields in enumerate(deliveries)
+        ),
+    )
+
+
+DONE = {"state": State.DONE, "outcome": Outcome.COMPLETED}
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "settled", "code", "state"),
+    [
+        ([{}], False, Exit.TIMED_OUT, "queued"),
+        ([{"state": State.SEEN}], False, Exit.TIMED_OUT, "seen"),
+        ([{"state": State.SUBMITTED}], False, Exit.TIMED_OUT, "submitted"),
+        ([{"state": State.SUBMITTED, "evidence": "unproven"}], True, Exit.OK, "submitted"),
+        ([DONE], True, Exit.OK, "done"),
+        ([{"state": State.DONE, "outcome": Outcome.FAILED}], True, Exit.FAILED, "done"),
+        ([{"state": State.DONE, "outcome": Outcome.BLOCKED}], True, Exit.FAILED, "done"),
+        ([{"state": State.DONE, "outcome": Outcome.INTERRUPTED}], True, Exit.INTERRUPTED, "done"),
+        ([{"state": State.DEAD}], True, Exit.FAILED, "dead"),
+        ([{"state": State.UNKNOWN}], True, Exit.UNKNOWN, "unknown"),
+        ([DONE, {"state": State.SEEN}], False, Exit.TIMED_OUT, "seen"),
+        ([DONE, {"state": State.UNKNOWN}], True, Exit.UNKNOWN, "unknown"),
+        ([{"state": State.DEAD}, {"state": State.UNKNOWN}, DONE], True, Exit.FAILED, "dead"),
+        ([], False, Exit.TIMED_OUT, "queued"),
+    ],
+)
+def test_the_worst_delivery_decides(deliveries: list[dict[str, Any]], settled: bool, code: Exit, state: str) -> None:
+    found = record(*deliveries)
+    assert verdict.settled(found) is settled
+    assert verdict.exit_code(found) is code
+    assert verdict.state(found) == state
+
+
+def test_a_person_has_no_turn_and_is_done_with_a_reply() -> None:
+    found = record({"recipient": "person:alice"})
+    assert not verdict.settled(found)
+    assert verdict.settled(found, frozenset({"person:alice"}))
+    assert verdict.exit_code(found, frozenset({"person:alice"})) is Exit.OK
+
+
+def test_a_reply_does_not_end_an_agent_s_turn() -> None:
+    assert not verdict.settled(record({"state": State.SEEN}), frozenset({"agent:bob0"}))
+
+
+def test_results_of_several_turns_stand_apart() -> None:
+    assert verdict.result(record(DONE)) is None
+    assert verdict.result(record({**DONE, "result": "one"}, {**DONE, "result": "two"})) == "one\n\ntwo"
+    assert verdict.result(record({**DONE, "result": ""})) == ""
+
+
+def test_the_worst_outcome_is_told() -> None:
+    turns = [{"state": State.DONE, "outcome": one} for one in (Outcome.COMPLETED, Outcome.INTERRUPTED)]
+    assert verdict.outcome(record(*turns)) is Outcome.INTERRUPTED
+    assert verdict.outcome(record(*turns, {"state": State.DONE, "outcome": Outcome.FAILED})) is Outcome.FAILED
+    assert verdict.outcome(record({})) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"recipient": "agent:bob", **DONE}, "bob: done (completed)"),
+        ({"recipient": "agent:bob", "state": State.DEAD, "reason": "expired"}, "bob: dead, expired"),
+        ({"recipient": "agent:bob", "held": "person typing"}, "bob: queued, held: person typing"),
+        ({"recipient": None}, "(nobody yet): queued"),
+        ({"recipient": "person:al"}, "person:al: queued"),
+    ],
+)
+def test_a_delivery_in_one_line(fields: dict[str, Any], line: str) -> None:
+    assert verdict.describe(Delivery(message_id=1, **fields)) == line
+
+
+def test_the_json_shape_is_stable() -> None:
+    reply = MessageRecord(
+        message=Message(id=42, sender="agent:bob", to="person:a", body="yes", created_at=1.0, expires_at=9.0)
+    )
+    found = record({**DONE, "recipient": "agent:bob", "result": "said yes", "evidence": "transcript"})
+    assert verdict.as_json(found, [reply]) == {
+        "id": 41,
+        "to": "agent:bob",
+        "state": "done",
+        "outcome": "completed",
+        "result": {"text": "said yes"},
+        "reply": {"id": 42, "from": "agent:bob", "body": "yes"},
+        "replies": [{"id": 42, "from": "agent:bob", "body": "yes"}],
+        "deliveries": [
+            {
+                "recipient": "agent:bob",
+                "state": "done",
+                "outcome": "completed",
+                "evidence": "transcript",
+                "held": None,
+                "reason": None,
+                "result": {"text": "said yes"},
+            }
+        ],
+    }
+    bare = verdict.as_json(record({}), [])
+    assert (bare["result"], bare["reply"], bare["outcome"], bare["replies"]) == (None, None, None, [])
