@@ -1,0 +1,51 @@
+"""Run the relay without the command line around it: `python -m relay_runner.server --home DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until a signal; return the exit code."""
+    options = _options(argv)
+    if options.detach and os.fork() > 0:
+        os._exit(0)  # the child is nobody's child: no client that starts a relay keeps a zombie of it
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    from relay_runner.config import Paths
+    from relay_runner.errors import RelayRunnerError
+    from relay_runner.protocol.calls import RelayFile
+    from relay_runner.server.serve import serve
+
+    def ready(file: RelayFile) -> None:
+        if options.ready_fd is not None:
+            os.write(options.ready_fd, b"ready\n")
+            os.close(options.ready_fd)
+
+    try:
+        paths = Paths(state=options.home, config=options.home)
+        serve(paths, options.host, options.port, started_by=options.started_by, ready=ready)
+    except RelayRunnerError as error:
+        sys.stderr.write(f"relay-runner: {error}\n")
+        return 1
+    return 0
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m relay_runner.server", description="Run the embedded relay.")
+    parser.add_argument("--home", type=Path, required=True, help="the folder of relay.json and relay.db")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--started-by", default="person", choices=("person", "client"))
+    parser.add_argument("--detach", action="store_true", help="go to the background")
+    parser.add_argument("--ready-fd", type=int, help="a pipe that hears `ready` when the relay answers")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

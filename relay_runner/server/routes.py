@@ -1,0 +1,296 @@
+"""The route table: what can be called, by whom, with what, and what comes back. It drives routing and OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from relay_runner import __version__
+from relay_runner.errors import RelayRefused
+from relay_runner.protocol.acceptance import check_emoji
+from relay_runner.protocol.agents import Agent
+from relay_runner.protocol.calls import API, Beat, Health, ReadyUpdate, Redelivery, Renewal, StatusUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.messages import (
+    ClaimRequest,
+    ClaimResult,
+    Delivery,
+    MessageQuery,
+    MessageRecord,
+    NewMessage,
+    NewReaction,
+    NewReply,
+    Receipt,
+    Release,
+)
+from relay_runner.protocol.tokens import TokenGrant, TokenRequest
+from relay_runner.protocol.wire import PROTOCOL_VERSION
+from relay_runner.server.http import Call, Route, Stream, Text
+from relay_runner.server.metrics import CONTENT_TYPE
+from relay_runner.server.streams import event_stream, record_stream
+from relay_runner.server.tokens import GRACE_S
+
+EVENT_STREAM = "text/event-stream"
+QUERY = {
+    "recipient": "a principal, `agent:ID` or `person:LOGIN`; without it your own messages",
+    "sender": "a principal",
+    "states": "states of the delivery, separated by commas",
+    "unread": "only what was not read yet",
+    "replyTo": "only replies to this message",
+    "after": "only ids above this one",
+    "oldestFirst": "oldest first instead of newest first",
+    "limit": "at most so many (100; a page has at most 500 messages or 8 MiB)",
+}
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+async def _send(call: Call) -> MessageRecord:
+    call.caller.need_send()
+    return await call.core.store.accept(call.caller, call.body)
+
+
+async def _list(call: Call) -> list[MessageRecord]:
+    given: dict[str, Any] = dict(call.query)
+    if "states" in given:
+        given["states"] = [state for state in given["states"].split(",") if state]
+    try:
+        query = msgspec.convert(given, MessageQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise RelayRefused(f"bad query: {error}", status=422) from error
+    return await call.core.store.records(call.caller, query)
+
+
+async def _message(call: Call) -> MessageRecord | Stream:
+    message_id = call.number("id")
+    record = await call.core.store.record(call.caller, message_id)
+    if EVENT_STREAM in (call.header(b"accept") or ""):
+        return Stream(record_stream(call.core, call.caller, message_id))
+    return record
+
+
+async def _claim(call: Call) -> ClaimResult:
+    call.caller.need_agent(call.body.agent_id)
+    return await call.core.store.claim(call.number("id"), call.body)
+
+
+async def _renew(call: Call) -> Renewal:
+    call.caller.need_agent(call.body.agent_id)
+    delivery = await call.core.store.renew(call.number("id"), call.body)
+    return Renewal(claim_expires_at=delivery.claim_expires_at or 0.0)
+
+
+async def _release(call: Call) -> Delivery:
+    call.caller.need_agent(call.body.agent_id)
+    return await call.core.store.release(call.number("id"), call.body)
+
+
+async def _receipt(call: Call) -> Delivery:
+    call.caller.need_agent(call.body.agent_id)
+    return await call.core.store.receipt(call.number("id"), call.body)
+
+
+async def _read(call: Call) -> None:
+    await call.core.store.read(call.caller, call.number("id"))
+
+
+async def _reply(call: Call) -> MessageRecord:
+    call.caller.need_send()
+    reply: NewReply = call.body
+    new = NewMessage(to="", body=reply.body, subject=reply.subject, idempotency_key=reply.idempotency_key)
+    return await call.core.store.reply(call.caller, call.number("id"), new)
+
+
+async def _react(call: Call) -> None:
+    call.caller.need_send()
+    await call.core.store.react(call.caller, call.number("id"), check_emoji(call.body.emoji))
+
+
+async def _redeliver(call: Call) -> MessageRecord:
+    call.caller.need_operator()
+    return await call.core.store.redeliver(call.caller, call.number("id"), call.body.agent_id)
+
+
+# --- agents -----------------------------------------------------------------------------------------------------------
+
+
+async def _agents(call: Call) -> list[Agent]:
+    return await call.core.store.agents()
+
+
+async def _agent(call: Call) -> Agent:
+    return await call.core.store.agent(call.text("id"))
+
+
+async def _remove_agent(call: Call) -> None:
+    agent_id = call.text("id")
+    if not call.caller.operates:
+        call.caller.need_agent(agent_id)
+    await call.core.store.remove_agent(agent_id)
+
+
+async def _status(call: Call) -> None:
+    call.caller.need_agent(call.text("id"))
+    await call.core.store.put_status(call.text("id"), call.body.instance_id, call.body.status)
+
+
+async def _ready(call: Call) -> None:
+    call.caller.need_agent(call.text("id"))
+    await call.core.store.put_ready(call.text("id"), call.body.instance_id, call.body.ready)
+
+
+async def _heartbeat(call: Call) -> None:
+    call.caller.need_agent(call.text("id"))
+    await call.core.store.heartbeat(call.text("id"), call.body.instance_id)
+
+
+# --- commands, tasks, tokens ------------------------------------------------------------------------------------------
+
+
+async def _command(call: Call) -> Command:
+    call.caller.need_operator()
+    return await call.core.store.command(call.caller, call.body)
+
+
+async def _commands(call: Call) -> list[Command]:
+    agent_id = call.query.get("agentId", "")
+    if not call.caller.operates:
+        call.caller.need_agent(agent_id)
+    return await call.core.store.commands(agent_id, pending=call.query.get("pending") == "true")
+
+
+async def _get_command(call: Call) -> Command:
+    return await call.core.store.get_command(call.caller, call.text("id"))
+
+
+async def _update_command(call: Call) -> Command:
+    return await call.core.store.update_command(call.caller, call.text("id"), call.body)
+
+
+async def _create_task(call: Call) -> Task:
+    call.caller.need_send()
+    return await call.core.store.create_task(call.caller, call.body)
+
+
+async def _get_task(call: Call) -> Task:
+    return await call.core.store.get_task(call.number("id"))
+
+
+async def _update_task(call: Call) -> Task:
+    call.caller.need_send()
+    return await call.core.store.update_task(call.number("id"), call.body)
+
+
+async def _issue_token(call: Call) -> TokenGrant:
+    return await call.core.tokens.issue(call.caller, call.body)
+
+
+async def _renew_token(call: Call) -> TokenGrant:
+    return await call.core.tokens.renew(call.caller)
+
+
+async def _revoke_token(call: Call) -> None:
+    call.caller.need_operator()
+    await call.core.store.revoke_token(call.text("jti"))
+
+
+# --- the relay itself -------------------------------------------------------------------------------------------------
+
+
+async def _events(call: Call) -> Stream:
+    given = call.header(b"last-event-id") or call.query.get("after")
+    if given is not None and not (given.isascii() and given.isdigit() and len(given) < 19):
+        raise RelayRefused("`after` and Last-Event-ID are numbers", status=422)
+    chunks: AsyncIterator[bytes] = event_stream(call.core, call.caller, None if given is None else int(given))
+    return Stream(chunks)
+
+
+async def _openapi(call: Call) -> dict[str, Any]:
+    from relay_runner.server.openapi import document
+
+    return document(ROUTES)
+
+
+async def _health(call: Call) -> Health:
+    counts = await call.core.store.counts()
+    return Health(
+        status="ok",
+        version=__version__,
+        protocol=PROTOCOL_VERSION,
+        relay_id=call.core.store.relay_id,
+        uptime_s=round(call.core.clock() - call.core.started_at, 3),
+        agents=counts.agents,
+        connected=counts.connected,
+        queued=counts.queued,
+    )
+
+
+async def _metrics(call: Call) -> Text:
+    return Text(call.core.metrics.text(await call.core.store.counts()).encode(), CONTENT_TYPE)
+
+
+def _api(method: str, path: str, *rest: Any, **named: Any) -> Route:
+    return Route(method, API + path, *rest, **named)
+
+
+ROUTES: tuple[Route, ...] = (
+    _api("POST", "/messages", _send, "Post a message", NewMessage, MessageRecord, 201),
+    _api("POST", "/messages/{id}/receipt", _receipt, "Report what became of a delivery", Receipt, Delivery),
+    _api("POST", "/messages/{id}/claim", _claim, "Claim a message", ClaimRequest, ClaimResult),
+    _api("POST", "/messages/{id}/renew", _renew, "Prolong a claim", ClaimRequest, Renewal),
+    _api("POST", "/messages/{id}/release", _release, "Give a claim back", Release, Delivery),
+    _api("GET", "/messages", _list, "List messages", None, list[MessageRecord], parameters=QUERY),
+    _api(
+        "GET", "/messages/{id}", _message, "Show a message; as an event stream, every change of it", None, MessageRecord
+    ),
+    _api("POST", "/messages/{id}/read", _read, "Mark your delivery as read"),
+    _api("POST", "/messages/{id}/reply", _reply, "Answer a message's sender", NewReply, MessageRecord, 201),
+    _api("POST", "/messages/{id}/reactions", _react, "Put an emoji on a message", NewReaction),
+    _api(
+        "POST",
+        "/messages/{id}/redeliver",
+        _redeliver,
+        "Queue dead or unknown deliveries again",
+        Redelivery,
+        MessageRecord,
+        optional_body=True,
+    ),
+    _api("GET", "/agents", _agents, "List the agents", None, list[Agent]),
+    _api("GET", "/agents/{id}", _agent, "Show an agent", None, Agent),
+    _api("DELETE", "/agents/{id}", _remove_agent, "Retire an agent"),
+    _api("PUT", "/agents/{id}/status", _status, "Publish an agent's status", StatusUpdate),
+    _api("PUT", "/agents/{id}/ready", _ready, "Publish whether an agent is ready", ReadyUpdate),
+    _api("POST", "/agents/{id}/heartbeat", _heartbeat, "Say that an agent's runner lives", Beat),
+    _api("POST", "/commands", _command, "Give an order about an agent", NewCommand, Command, 201),
+    _api(
+        "GET",
+        "/commands",
+        _commands,
+        "List an agent's orders, oldest first",
+        None,
+        list[Command],
+        parameters={"agentId": "the agent", "pending": "only those that are neither succeeded nor failed"},
+    ),
+    _api("GET", "/commands/{id}", _get_command, "Show an order", None, Command),
+    _api("PATCH", "/commands/{id}", _update_command, "Report on an order", CommandUpdate, Command),
+    _api("POST", "/tasks", _create_task, "Open a task", NewTask, Task, 201),
+    _api("GET", "/tasks/{id}", _get_task, "Show a task", None, Task),
+    _api("PATCH", "/tasks/{id}", _update_task, "Move a task on", TaskUpdate, Task),
+    _api("POST", "/tokens", _issue_token, "Make a token", TokenRequest, TokenGrant, 201),
+    _api("POST", "/tokens/renew", _renew_token, "Renew the token in use", None, TokenGrant, 201, grace_s=GRACE_S),
+    _api("DELETE", "/tokens/{jti}", _revoke_token, "Revoke a token and its successors"),
+    _api(
+        "GET",
+        "/events",
+        _events,
+        "Follow what happens, as an event stream; `Last-Event-ID` goes before `after`",
+        None,
+        Stream,
+        parameters={"after": "begin after this `seq`; without it, now"},
+    ),
+    _api("GET", "/openapi.json", _openapi, "This document", None, dict[str, Any], open=True),
+    Route("GET", "/healthz", _health, "Say whether the relay is well", None, Health, open=True),
+    Route("GET", "/metrics", _metrics, "Numbers for Prometheus", None, Text, open=True),
+)

@@ -1,0 +1,264 @@
+"""The life of one relay process: lock, port, server, relay.json, end.
+
+lock ─► listen ─► open the store ─► token ─► relay.json ─► serve ─► SIGTERM ─► close buses ─► finish calls ─► close
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import getpass
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from msgspec.structs import replace
+
+from relay_runner import __version__
+from relay_runner.config import Paths, private_dir, write_private
+from relay_runner.errors import ConfigError, ProtocolError, StoreError
+from relay_runner.protocol.addresses import person_principal
+from relay_runner.protocol.calls import RelayFile
+from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest
+from relay_runner.protocol.wire import PROTOCOL_VERSION, decode, encode
+from relay_runner.server.app import build
+from relay_runner.server.core import Core
+from relay_runner.server.gate import is_loopback
+from relay_runner.server.store.sqlite import SqliteStore
+
+LOOPBACK = "127.0.0.1"
+OPERATOR_PROFILE = "relay-operator"
+OPERATOR_TTL_S = 366 * 24 * 3600.0
+KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection: the side that sends must be the side that closes."""
+GRACE_S = 3
+BACKLOG = 1024
+SWITCH_INTERVAL_S = 0.0005
+"""How long the event loop may keep the interpreter from the writer's thread, and the other way round."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    paths: Paths,
+    host: str = LOOPBACK,
+    port: int | None = None,
+    *,
+    started_by: str = "person",
+    ready: Callable[[RelayFile], None] | None = None,
+) -> None:
+    """Run the relay of `paths` in this process until SIGTERM or SIGINT.
+
+    Without a `port` it takes the one it had last, or a free one. `ready` is called when it answers. Raise `ConfigError`
+    where another relay runs for the same home, or the address cannot be used.
+    """
+    private_dir(paths.state)
+    with _only_one(paths), _listening(paths, host, port) as listener:
+        if not is_loopback(host):
+            log.warning("the relay listens on %s: whoever reaches it there and has a token may use it", host)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            asyncio.run(_Life(paths, host, listener, started_by, ready).run())
+        finally:
+            sys.setswitchinterval(0.005)
+
+
+class _Life:
+    """One run of the server."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        host: str,
+        listener: socket.socket,
+        started_by: str,
+        ready: Callable[[RelayFile], None] | None,
+    ) -> None:
+        self._paths = paths
+        self._listener = listener
+        self._url = _url(host, listener.getsockname()[1])
+        self._local_only = is_loopback(host)
+        self._started_by = started_by
+        self._ready = ready
+
+    async def run(self) -> None:
+        self._core = Core(SqliteStore(self._paths.relay_db))
+        self._server = Server(server_config(build(self._core, local_only=self._local_only)))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            await self._server.run_on(self._listener, self._announce)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        log.info("the relay has ended")
+
+    def _stop(self) -> None:
+        if self._server.should_exit:
+            self._server.force_exit = True
+        self._server.should_exit = True
+        self._core.closing.set()
+
+    async def _announce(self) -> None:
+        """Write relay.json with a fresh operator token; the one before it is worthless from now on."""
+        before = read_relay_file(self._paths.relay_json)
+        login = getpass.getuser()
+        request = TokenRequest(
+            subject=person_principal(login),
+            scopes=(SEND, OPERATOR, ADMIN),
+            profile_id=OPERATOR_PROFILE,
+            ttl_s=OPERATOR_TTL_S,
+        )
+        grant = await self._core.tokens.mint(request)
+        file = RelayFile(
+            url=self._url,
+            operator_token=grant.token,
+            login=login,
+            relay_id=self._core.store.relay_id,
+            pid=os.getpid(),
+            process_started=_process_started(),
+            version=__version__,
+            protocol=PROTOCOL_VERSION,
+            started_at=self._core.started_at,
+            started_by=self._started_by,
+        )
+        write_private(self._paths.relay_json, encode(file))
+        if before is not None:
+            await self._core.tokens.retire(before.operator_token)
+        log.info("the relay %s listens on %s", __version__, self._url)
+        if self._ready is not None:
+            self._ready(file)
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server whose signals are ours, and that says when it answers."""
+
+    _announce: Callable[[], Any] | None = None
+
+    async def run_on(self, listener: socket.socket, announce: Callable[[], Any]) -> None:
+        """Serve on a bound socket until `should_exit`; `announce` is awaited once it listens."""
+        self._announce = announce
+        await self.serve(sockets=[listener])
+        if not self.started:
+            raise StoreError("the relay could not open its store", hint="see the lines above")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone: the ends of a relay are in order, and exit with 0."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then announce."""
+        await super().startup(sockets)
+        if self._announce is not None:
+            await self._announce()
+
+
+def server_config(app: Any) -> uvicorn.Config:
+    """Return how uvicorn is to serve the relay."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=16 * 1024 * 1024,
+        ws_per_message_deflate=False,
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=BACKLOG,
+    )
+
+
+def read_relay_file(path: Path) -> RelayFile | None:
+    """Return what relay.json says, or None where there is none that can be read."""
+    try:
+        return decode(path.read_bytes(), RelayFile)
+    except (OSError, ProtocolError):
+        return None
+
+
+def mark_stopped(path: Path) -> None:
+    """Note in relay.json that the relay was stopped on purpose."""
+    file = read_relay_file(path)
+    if file is not None and not file.stopped:
+        write_private(path, encode(replace(file, stopped=True)))
+
+
+@contextmanager
+def _only_one(paths: Paths) -> Iterator[None]:
+    """Hold the lock of the one relay of this home; the kernel takes it back from a process that dies."""
+    descriptor = os.open(paths.state / "relay.serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file = read_relay_file(paths.relay_json)
+            who = f"as process {file.pid} on {file.url}" if file is not None else "and is just starting"
+            raise ConfigError(
+                f"a relay already runs for {paths.state}, {who}", hint="`relay-runner relay stop` ends it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _listening(paths: Paths, host: str, port: int | None) -> Iterator[socket.socket]:
+    """Bind the port asked for; else the last one, so that addresses in running programs stay good; else a free one."""
+    before = read_relay_file(paths.relay_json)
+    wanted = [port] if port is not None else [_port_of(before.url), 0] if before is not None else [0]
+    listener = None
+    for candidate in wanted:
+        try:
+            listener = _bind(host, candidate)
+            break
+        except OSError as error:
+            log.warning("cannot listen on %s port %s: %s", host, candidate, error.strerror or error)
+            failure = error
+    if listener is None:
+        raise ConfigError(f"cannot listen on {host} port {wanted[0]}: {failure.strerror or failure}") from failure
+    with listener:
+        yield listener
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _port_of(url: str) -> int:
+    port = url.rpartition(":")[2]
+    return int(port) if port.isdigit() else 0
+
+
+def _url(host: str, port: int) -> str:
+    if host in ("", "0.0.0.0", "::"):  # every address of the machine: its own programs use loopback
+        host = LOOPBACK
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _process_started() -> int:
+    stat = Path("/proc/self/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(")")[2].split()[19])

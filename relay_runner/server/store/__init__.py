@@ -1,0 +1,1 @@
+"""Where a relay keeps everything: one narrow port (`base`), and SQLite behind it."""

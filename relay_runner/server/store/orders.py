@@ -1,0 +1,153 @@
+"""Commands, tasks and tokens."""
+
+from __future__ import annotations
+
+import secrets
+
+from relay_runner.errors import RelayNotFound, RelayRefused
+from relay_runner.protocol import acceptance
+from relay_runner.protocol.access import Caller
+from relay_runner.protocol.addresses import agent_principal
+from relay_runner.protocol.commands import (
+    MAX_COMMAND_TIMEOUT_S,
+    Command,
+    CommandState,
+    CommandUpdate,
+    NewCommand,
+    NewTask,
+    Task,
+    TaskUpdate,
+)
+from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.server.store.rows import Row, command_of, task_of, to_json
+from relay_runner.server.store.writer import Transaction
+
+RUNNING_SLACK_S = 30.0
+"""How much longer than its timeout a running command may stay silent before it counts as failed."""
+
+_MOVES: dict[CommandState, frozenset[CommandState]] = {
+    CommandState.ACCEPTED: frozenset({CommandState.RUNNING, CommandState.SUCCEEDED, CommandState.FAILED}),
+    CommandState.RUNNING: frozenset({CommandState.RUNNING, CommandState.SUCCEEDED, CommandState.FAILED}),
+    CommandState.SUCCEEDED: frozenset(),
+    CommandState.FAILED: frozenset(),
+}
+
+
+def command(tx: Transaction, caller: Caller, new: NewCommand) -> Command:
+    """Take an order about an agent that is known by its own or its runner's id."""
+    if not 0.001 <= new.timeout_s <= MAX_COMMAND_TIMEOUT_S:
+        raise RelayRefused(f"timeoutS must be from 0.001 to {MAX_COMMAND_TIMEOUT_S:g}", status=422)
+    if not new.type.startswith("agent."):
+        raise RelayRefused(f"there is no command {new.type[:80]!r}", hint="they begin with agent.", status=422)
+    if new.idempotency_key is not None:
+        since = tx.now - acceptance.IDEMPOTENCY_S
+        known = tx.one("get_key", (caller.subject, "command", new.idempotency_key, since))
+        if known is not None:
+            return command_of(_command_row(tx, known[0]))
+    target = tx.one("agent_by_target", {"target": new.target})
+    if target is None:
+        raise acceptance.unknown_agent(new.target, [row[0] for row in tx.run("agent_ids")])
+    command_id = f"cmd-{secrets.token_hex(8)}"
+    args = to_json(new.args)
+    values = (command_id, new.type, new.target, target[0], caller.subject, args, new.timeout_s, tx.now, tx.now)
+    tx.run("insert_command", values)
+    if new.idempotency_key is not None:
+        tx.run("put_key", (caller.subject, "command", new.idempotency_key, command_id, tx.now))
+    return _tell(tx, command_id)
+
+
+def get_command(tx: Transaction, caller: Caller, command_id: str) -> Command:
+    """Return an order to its giver, its target, or an operator."""
+    row = _command_row(tx, command_id)
+    found = command_of(row)
+    if not caller.may_see(found.sender, agent_principal(row[10])):
+        raise RelayNotFound(f"there is no command {command_id}")
+    return found
+
+
+def commands(tx: Transaction, agent_id: str, *, pending: bool) -> list[Command]:
+    """Return an agent's orders, oldest first."""
+    return [command_of(row) for row in tx.run("commands_open" if pending else "commands_of", (agent_id,))]
+
+
+def update_command(tx: Transaction, caller: Caller, command_id: str, update: CommandUpdate) -> Command:
+    """Move an order on by its agent's runner; what it said first of the end stands."""
+    row = _command_row(tx, command_id)
+    caller.need_agent(row[10])
+    found = command_of(row)
+    if update.state is found.state and update.state not in _MOVES[found.state]:
+        return found
+    if update.state not in _MOVES[found.state]:
+        raise RelayRefused(
+            f"command {command_id} is {found.state} and cannot become {update.state}", status=409, code="illegal-move"
+        )
+    tx.run("update_command", (update.state.value, to_json(update.result), tx.now, command_id))
+    return _tell(tx, command_id)
+
+
+def sweep(tx: Transaction) -> None:
+    """Fail the orders that nobody took or answered in time: an old one must not hit an agent that starts later."""
+    due = tx.run("commands_due", {"now": tx.now, "slack": RUNNING_SLACK_S}).fetchall()
+    for row in due:
+        taken = row[7] == CommandState.RUNNING
+        reason = "the agent did not answer in time" if taken else "the agent did not take it in time"
+        tx.run("update_command", (CommandState.FAILED.value, to_json({"reason": reason}), tx.now, row[0]))
+        _tell(tx, row[0])
+
+
+def create_task(tx: Transaction, caller: Caller, new: NewTask) -> Task:
+    """Open a task."""
+    if not new.subject.strip():
+        raise RelayRefused("the task has no subject", status=422)
+    values = (new.subject, new.description, caller.subject, to_json(new.metadata), tx.now, tx.now)
+    task = get_task(tx, tx.run("insert_task", values).lastrowid or 0)
+    tx.emit("task", {"id": task.id, "state": task.state.value})
+    return task
+
+
+def get_task(tx: Transaction, task_id: int) -> Task:
+    """Return a task."""
+    row = tx.one("task", (task_id,)) if 0 < task_id < 2**63 else None
+    if row is None:
+        raise RelayNotFound(f"there is no task {task_id}")
+    return task_of(row)
+
+
+def update_task(tx: Transaction, task_id: int, update: TaskUpdate) -> Task:
+    """Move a task on; what it has no new word for stays."""
+    task = get_task(tx, task_id)
+    metadata = to_json({**task.metadata, **update.metadata})
+    tx.run("update_task", (update.state.value, update.agent_id or task.agent_id, metadata, tx.now, task_id))
+    tx.emit("task", {"id": task_id, "state": update.state.value, "agentId": update.agent_id or task.agent_id})
+    return get_task(tx, task_id)
+
+
+def put_token(tx: Transaction, grant: TokenGrant, parent: str | None) -> None:
+    """Remember a token, never its text."""
+    scopes = to_json(grant.scopes)
+    values = (grant.jti, parent, grant.subject, grant.profile_id, scopes, grant.issued_at, grant.expires_at)
+    tx.run("insert_token", values)
+
+
+def revoke_token(tx: Transaction, jti: str) -> None:
+    """Make a token and everything renewed from it worthless."""
+    if tx.one("token_revoked", (jti,)) is None:
+        raise RelayNotFound(f"there is no token {jti}")
+    for (heir,) in tx.run("token_heirs", (jti,)).fetchall():
+        tx.run("revoke_token", (tx.now, heir))
+        tx.emit("token", {"jti": heir, "revoked": True})
+
+
+def _command_row(tx: Transaction, command_id: str) -> Row:
+    row = tx.one("command", (command_id,))
+    if row is None:
+        raise RelayNotFound(f"there is no command {command_id[:80]}")
+    return row
+
+
+def _tell(tx: Transaction, command_id: str) -> Command:
+    row = _command_row(tx, command_id)
+    told = command_of(row)
+    data = {"id": told.id, "type": told.type, "agentId": row[10], "from": told.sender, "state": told.state.value}
+    tx.emit("command", data, command=told, target=row[10])
+    return told

@@ -1,0 +1,207 @@
+-- Every statement of the store, by name. Parameters are positional where a statement is on the hot path.
+
+-- name: get_meta
+SELECT value FROM meta WHERE key = ?
+-- name: put_meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING
+
+-- name: insert_message
+INSERT INTO messages (sender, address, body, subject, timing, claimable, reply_to, reply_required, payload, attachments,
+    hops, operator, created_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: message
+SELECT id, sender, address, body, subject, timing, claimable, reply_to, reply_required, payload, attachments,
+    hops, operator, created_at, expires_at
+FROM messages WHERE id = ?
+-- name: message_ends
+SELECT sender, address FROM messages WHERE id = ?
+-- name: prolong_message
+UPDATE messages SET expires_at = :expires_at WHERE id = :id
+-- name: prolong_deliveries
+UPDATE deliveries SET expires_at = :expires_at WHERE message_id = :id
+-- name: replies
+SELECT id FROM messages WHERE reply_to = ? ORDER BY id
+-- name: reactions
+SELECT sender, emoji, created_at FROM reactions WHERE message_id = ? ORDER BY created_at, sender
+-- name: insert_reaction
+INSERT INTO reactions (message_id, sender, emoji, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+-- name: get_key
+SELECT id FROM keys WHERE sender = ? AND kind = ? AND key = ? AND created_at > ?
+-- name: put_key
+INSERT INTO keys (sender, kind, key, id, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (sender, kind, key) DO UPDATE SET id = excluded.id, created_at = excluded.created_at
+
+-- name: insert_delivery
+INSERT INTO deliveries (message_id, recipient, state, attempt, failures, updated_at, claimable, expires_at)
+VALUES (?, ?, 'queued', 1, 0, ?, ?, ?)
+-- name: deliveries
+SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
+    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
+FROM deliveries WHERE message_id = ? ORDER BY id
+-- name: deliveries_held
+SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
+    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
+FROM deliveries WHERE recipient = ? AND state IN ('claimed', 'submitting', 'submitted', 'seen') ORDER BY message_id
+-- name: deliveries_due
+SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
+    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
+FROM deliveries WHERE id IN (
+    SELECT id FROM deliveries WHERE claim_expires_at IS NOT NULL AND claim_expires_at <= :now
+    UNION SELECT id FROM deliveries WHERE not_before IS NOT NULL AND not_before <= :now
+    UNION SELECT id FROM deliveries WHERE state = 'queued' AND expires_at <= :now
+) ORDER BY id LIMIT :limit
+-- name: next_delivery_due
+SELECT min(at) FROM (
+    SELECT min(claim_expires_at) AS at FROM deliveries WHERE claim_expires_at IS NOT NULL
+    UNION ALL SELECT min(not_before) FROM deliveries WHERE not_before IS NOT NULL
+    UNION ALL SELECT min(expires_at) FROM deliveries WHERE state = 'queued'
+)
+-- name: update_delivery
+UPDATE deliveries SET recipient = ?, state = ?, attempt = ?, failures = ?, instance_id = ?, claim_expires_at = ?,
+    nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?
+WHERE id = ?
+
+-- name: list_received
+SELECT message_id FROM (
+    SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id
+    WHERE d.recipient = :recipient AND d.state IN (SELECT value FROM json_each(:states))
+        AND (NOT :unread OR d.read_at IS NULL) AND (:sender IS NULL OR m.sender = :sender)
+        AND (:reply_to IS NULL OR m.reply_to = :reply_to) AND d.message_id > :after
+    UNION
+    SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id
+    WHERE d.recipient IS NULL AND d.state = 'queued' AND 'queued' IN (SELECT value FROM json_each(:states))
+        AND m.address IN (SELECT value FROM json_each(:addresses)) AND m.sender <> :recipient
+        AND (:sender IS NULL OR m.sender = :sender)
+        AND (:reply_to IS NULL OR m.reply_to = :reply_to) AND d.message_id > :after
+) ORDER BY message_id /*order*/ LIMIT :limit
+-- name: list_sent
+SELECT m.id FROM messages m
+WHERE m.sender = :sender AND m.id > :after AND (:reply_to IS NULL OR m.reply_to = :reply_to)
+    AND EXISTS (
+        SELECT 1 FROM deliveries d
+        WHERE d.message_id = m.id AND d.state IN (SELECT value FROM json_each(:states))
+            AND (NOT :unread OR d.read_at IS NULL)
+    )
+ORDER BY m.id /*order*/ LIMIT :limit
+-- name: list_all
+SELECT m.id FROM messages m
+WHERE m.id > :after AND (:reply_to IS NULL OR m.reply_to = :reply_to)
+    AND EXISTS (
+        SELECT 1 FROM deliveries d
+        WHERE d.message_id = m.id AND d.state IN (SELECT value FROM json_each(:states))
+            AND (NOT :unread OR d.read_at IS NULL)
+    )
+ORDER BY m.id /*order*/ LIMIT :limit
+
+-- name: agent_known
+SELECT removed_at IS NULL FROM agents WHERE id = ?
+-- name: agent_instance
+SELECT instance_id, last_seen_at, online FROM agents WHERE id = ? AND removed_at IS NULL
+-- name: agent
+SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
+    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued')
+FROM agents WHERE id = ? AND removed_at IS NULL
+-- name: agents
+SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
+    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued')
+FROM agents WHERE removed_at IS NULL ORDER BY id
+-- name: agent_addresses
+SELECT id, label, tags, capabilities, broad FROM agents WHERE removed_at IS NULL
+-- name: agent_ids
+SELECT id FROM agents WHERE removed_at IS NULL ORDER BY id
+-- name: agent_by_target
+SELECT id FROM agents WHERE (id = :target OR runner_id = :target) AND removed_at IS NULL ORDER BY id <> :target LIMIT 1
+-- name: put_agent
+INSERT INTO agents (id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online,
+    bus_id, bus_closed_at, last_seen_at, created_at, removed_at)
+VALUES (:id, :provider, :label, :tags, :capabilities, :broad, :machine, :instance_id, :runner_id, :status, :meta, 1,
+    :bus_id, NULL, :now, :now, NULL)
+ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, label = excluded.label, tags = excluded.tags,
+    capabilities = excluded.capabilities, broad = excluded.broad, machine = excluded.machine,
+    instance_id = excluded.instance_id, runner_id = excluded.runner_id, status = excluded.status, meta = excluded.meta,
+    online = 1, bus_id = excluded.bus_id, bus_closed_at = NULL, last_seen_at = excluded.last_seen_at, removed_at = NULL
+-- name: seen_instance
+SELECT 1 FROM instances WHERE agent_id = ? AND instance_id = ?
+-- name: put_instance
+INSERT INTO instances (agent_id, instance_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+-- name: put_status
+UPDATE agents SET status = ?, last_seen_at = ?, online = 1 WHERE id = ?
+-- name: touch_agent
+UPDATE agents SET last_seen_at = ?, online = 1 WHERE id = ?
+-- name: put_agent_meta
+UPDATE agents SET meta = ? WHERE id = ?
+-- name: close_bus
+UPDATE agents SET bus_id = NULL, bus_closed_at = ? WHERE id = ? AND bus_id = ?
+-- name: forget_buses
+UPDATE agents SET bus_id = NULL, bus_closed_at = NULL, last_seen_at = CASE WHEN online THEN ? ELSE last_seen_at END
+-- name: remove_agent
+UPDATE agents SET removed_at = ?, online = 0, bus_id = NULL WHERE id = ? AND removed_at IS NULL
+-- name: agents_silent
+SELECT id FROM agents WHERE online AND removed_at IS NULL
+    AND (last_seen_at <= :silent_since OR (bus_closed_at IS NOT NULL AND bus_closed_at <= :closed_since))
+-- name: agent_offline
+UPDATE agents SET online = 0, bus_closed_at = NULL WHERE id = ?
+-- name: next_agent_due
+SELECT min(min(last_seen_at + :offline_after, coalesce(bus_closed_at + :grace, last_seen_at + :offline_after)))
+FROM agents WHERE online AND removed_at IS NULL
+
+-- name: insert_command
+INSERT INTO commands (id, type, target, agent_id, sender, args, timeout_s, state, result, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'accepted', '{}', ?, ?)
+-- name: command
+SELECT id, type, target, sender, created_at, args, timeout_s, state, result, updated_at, agent_id
+FROM commands WHERE id = ?
+-- name: commands_open
+SELECT id, type, target, sender, created_at, args, timeout_s, state, result, updated_at, agent_id
+FROM commands WHERE agent_id = ? AND state IN ('accepted', 'running') ORDER BY seq
+-- name: commands_of
+SELECT id, type, target, sender, created_at, args, timeout_s, state, result, updated_at, agent_id
+FROM (SELECT * FROM commands WHERE agent_id = ? ORDER BY seq DESC LIMIT 100) ORDER BY seq
+-- name: commands_due
+SELECT id, type, target, sender, created_at, args, timeout_s, state, result, updated_at, agent_id
+FROM commands
+WHERE (state = 'accepted' AND created_at + timeout_s <= :now)
+    OR (state = 'running' AND updated_at + timeout_s + :slack <= :now)
+-- name: next_command_due
+SELECT min(CASE state WHEN 'accepted' THEN created_at + timeout_s ELSE updated_at + timeout_s + ? END)
+FROM commands WHERE state IN ('accepted', 'running')
+-- name: update_command
+UPDATE commands SET state = ?, result = ?, updated_at = ? WHERE id = ?
+
+-- name: insert_task
+INSERT INTO tasks (subject, description, created_by, state, metadata, created_at, updated_at)
+VALUES (?, ?, ?, 'open', ?, ?, ?)
+-- name: task
+SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks WHERE id = ?
+-- name: update_task
+UPDATE tasks SET state = ?, agent_id = ?, metadata = ?, updated_at = ? WHERE id = ?
+
+-- name: insert_token
+INSERT INTO tokens (jti, parent, subject, profile_id, scopes, issued_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+-- name: token_revoked
+SELECT revoked_at IS NOT NULL FROM tokens WHERE jti = ?
+-- name: token_heirs
+WITH RECURSIVE heirs (jti) AS (
+    SELECT jti FROM tokens WHERE jti = ?
+    UNION SELECT tokens.jti FROM tokens JOIN heirs ON tokens.parent = heirs.jti
+) SELECT jti FROM heirs
+-- name: revoke_token
+UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE jti = ?
+-- name: forget_tokens
+DELETE FROM tokens WHERE expires_at < ?
+
+-- name: insert_event
+INSERT INTO events (seq, type, at, data) VALUES (?, ?, ?, ?)
+-- name: last_event
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+-- name: events_after
+SELECT seq, type, at, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?
+-- name: forget_events
+DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? ORDER BY at LIMIT ?)
+-- name: forget_keys
+DELETE FROM keys WHERE created_at < ?
+
+-- name: counts
+SELECT (SELECT count(*) FROM agents WHERE removed_at IS NULL),
+    (SELECT count(*) FROM agents WHERE removed_at IS NULL AND bus_id IS NOT NULL),
+    (SELECT count(*) FROM deliveries WHERE state = 'queued')

@@ -1,0 +1,273 @@
+"""The store in one SQLite file: WAL, every commit on the disk before it is answered."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from relay_runner.errors import StoreError
+from relay_runner.protocol.acceptance import IDEMPOTENCY_S, check_new
+from relay_runner.protocol.access import Caller
+from relay_runner.protocol.agents import OFFLINE_AFTER_S, Agent, Status
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.events import Event
+from relay_runner.protocol.frames import Hello
+from relay_runner.protocol.messages import (
+    ClaimRequest,
+    ClaimResult,
+    Delivery,
+    MessageQuery,
+    MessageRecord,
+    NewMessage,
+    Receipt,
+    Release,
+)
+from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.server.store import agents, handling, messages, orders, views
+from relay_runner.server.store.base import Counts, Follower, Joined
+from relay_runner.server.store.reader import Reader
+from relay_runner.server.store.sql import queries, schema
+from relay_runner.server.store.writer import Transaction, Writer, connect
+
+EVENTS_KEPT_S = 7 * 24 * 3600.0
+EVENTS_FORGOTTEN = 20_000
+"""How many old events one tidying forgets at most: it must not hold up the writer."""
+TOKENS_KEPT_S = 24 * 3600.0
+
+
+class SqliteStore:
+    """Implements `store.base.Store`; `clock` tells the time to every rule."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._writer = Writer(path, clock)
+        self._reader = Reader(path, clock)
+        self._clock = clock
+        self._relay_id = ""
+        self._signing_key = b""
+
+    async def __aenter__(self) -> Self:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.close(descriptor)
+        connection = connect(self._path)
+        try:
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise StoreError(f"{self._path} is not a relay's store: {error}", hint="move it away") from error
+        self._writer.start(connection)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._writer.stop()
+        await self._reader.stop()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.executescript(schema())
+        self._relay_id = _keep(connection, "relay_id", secrets.token_hex(8).encode()).decode()
+        self._signing_key = _keep(connection, "signing_key", secrets.token_bytes(32))
+        # No bus outlives the process that held it; who was online gets the time of a silence to come back.
+        connection.execute(queries()["forget_buses"], (self._clock(),))
+
+    @property
+    def relay_id(self) -> str:
+        """The store's own name, made once."""
+        return self._relay_id
+
+    @property
+    def signing_key(self) -> bytes:
+        """The secret that signs tokens, made once."""
+        return self._signing_key
+
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since the start."""
+        return self._writer.commits
+
+    def follow(self, follower: Follower) -> None:
+        """Tell `follower` every change from now on."""
+        self._writer.follow(follower)
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    async def accept(self, caller: Caller, new: NewMessage) -> MessageRecord:
+        """Take a message and make its deliveries."""
+        address = check_new(new)
+        return await self._writer.ask(lambda tx: messages.accept(tx, caller, new, address))
+
+    async def reply(self, caller: Caller, message_id: int, new: NewMessage) -> MessageRecord:
+        """Take an answer to a message."""
+        check_new(new)
+        return await self._writer.ask(lambda tx: messages.reply(tx, caller, message_id, new))
+
+    async def record(self, caller: Caller, message_id: int) -> MessageRecord:
+        """Return one message with what the caller may know of it."""
+        return await self._reader.ask(lambda tx: views.record(tx, caller, message_id))
+
+    async def records(self, caller: Caller, query: MessageQuery) -> list[MessageRecord]:
+        """Return the messages asked for that the caller may read."""
+        return await self._reader.ask(lambda tx: views.records(tx, caller, query))
+
+    async def claim(self, message_id: int, request: ClaimRequest) -> ClaimResult:
+        """Let an agent's current instance claim a message."""
+        return await self._writer.ask(lambda tx: handling.claim(tx, message_id, request))
+
+    async def renew(self, message_id: int, request: ClaimRequest) -> Delivery:
+        """Prolong a claim."""
+        return await self._writer.ask(lambda tx: handling.renew(tx, message_id, request))
+
+    async def release(self, message_id: int, release: Release) -> Delivery:
+        """Put a claimed delivery back."""
+        return await self._writer.ask(lambda tx: handling.release(tx, message_id, release))
+
+    async def receipt(self, message_id: int, receipt: Receipt) -> Delivery:
+        """Move a delivery on by an agent's report."""
+        return await self._writer.ask(lambda tx: handling.receipt(tx, message_id, receipt))
+
+    async def read(self, caller: Caller, message_id: int) -> None:
+        """Mark the caller's delivery as read."""
+        await self._writer.ask(lambda tx: messages.read(tx, caller, message_id))
+
+    async def react(self, caller: Caller, message_id: int, emoji: str) -> None:
+        """Add a reaction."""
+        await self._writer.ask(lambda tx: messages.react(tx, caller, message_id, emoji))
+
+    async def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
+        """Queue dead and unknown deliveries again."""
+        return await self._writer.ask(lambda tx: messages.redeliver(tx, caller, message_id, agent_id))
+
+    # --- agents -------------------------------------------------------------------------------------------------------
+
+    async def join(self, hello: Hello, bus_id: str) -> Joined:
+        """Register an agent's instance, which takes over what its predecessor had in flight."""
+
+        def join(tx: Transaction) -> Joined:
+            predecessor = agents.register(tx, hello, bus_id)
+            return Joined(handling.inherit(tx, hello.agent_id, hello.instance_id), predecessor)
+
+        return await self._writer.ask(join)
+
+    async def leave(self, agent_id: str, bus_id: str) -> None:
+        """Note that a bus was closed."""
+        await self._writer.ask(lambda tx: agents.leave(tx, agent_id, bus_id))
+
+    async def agents(self) -> list[Agent]:
+        """Return every agent that was not removed, by id."""
+        return await self._reader.ask(views.agents)
+
+    async def agent(self, agent_id: str) -> Agent:
+        """Return one agent."""
+        return await self._reader.ask(lambda tx: views.agent(tx, agent_id))
+
+    async def remove_agent(self, agent_id: str) -> None:
+        """Retire an agent."""
+        await self._writer.ask(lambda tx: agents.remove(tx, agent_id))
+
+    async def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
+        """Note an agent's status, and that it lives."""
+        await self._writer.ask(lambda tx: agents.put_status(tx, agent_id, instance_id, status))
+
+    async def put_ready(self, agent_id: str, instance_id: str, ready: bool) -> None:
+        """Note whether an agent is ready, and that it lives."""
+        await self._writer.ask(lambda tx: agents.put_ready(tx, agent_id, instance_id, ready))
+
+    async def heartbeat(self, agent_id: str, instance_id: str, meta: dict[str, object] | None = None) -> None:
+        """Note that an agent lives, with fresh meta where given."""
+        await self._writer.ask(lambda tx: agents.heartbeat(tx, agent_id, instance_id, meta))
+
+    # --- commands, tasks, tokens --------------------------------------------------------------------------------------
+
+    async def command(self, caller: Caller, new: NewCommand) -> Command:
+        """Take an order."""
+        return await self._writer.ask(lambda tx: orders.command(tx, caller, new))
+
+    async def get_command(self, caller: Caller, command_id: str) -> Command:
+        """Return an order that concerns the caller."""
+        return await self._reader.ask(lambda tx: orders.get_command(tx, caller, command_id))
+
+    async def commands(self, agent_id: str, *, pending: bool) -> list[Command]:
+        """Return an agent's orders, oldest first."""
+        return await self._reader.ask(lambda tx: orders.commands(tx, agent_id, pending=pending))
+
+    async def update_command(self, caller: Caller, command_id: str, update: CommandUpdate) -> Command:
+        """Move an order on."""
+        return await self._writer.ask(lambda tx: orders.update_command(tx, caller, command_id, update))
+
+    async def create_task(self, caller: Caller, new: NewTask) -> Task:
+        """Open a task."""
+        return await self._writer.ask(lambda tx: orders.create_task(tx, caller, new))
+
+    async def get_task(self, task_id: int) -> Task:
+        """Return a task."""
+        return await self._reader.ask(lambda tx: orders.get_task(tx, task_id))
+
+    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
+        """Move a task on."""
+        return await self._writer.ask(lambda tx: orders.update_task(tx, task_id, update))
+
+    async def put_token(self, grant: TokenGrant, parent: str | None = None) -> None:
+        """Remember a token that was made."""
+        await self._writer.ask(lambda tx: orders.put_token(tx, grant, parent))
+
+    async def revoke_token(self, jti: str) -> None:
+        """Make a token and all its successors worthless."""
+        await self._writer.ask(lambda tx: orders.revoke_token(tx, jti))
+
+    async def token_good(self, jti: str) -> bool:
+        """Say whether a token is known and was not revoked."""
+        row = await self._reader.ask(lambda tx: tx.one("token_revoked", (jti,)))
+        return row is not None and not row[0]
+
+    # --- the event log and the clock ----------------------------------------------------------------------------------
+
+    async def events_after(self, seq: int, limit: int) -> list[Event]:
+        """Return the next events of the log."""
+        return await self._reader.ask(lambda tx: views.events_after(tx, seq, limit))
+
+    async def last_event(self) -> int:
+        """Return the `seq` of the newest event."""
+        row = await self._reader.ask(lambda tx: tx.one("last_event"))
+        return 0 if row is None else int(row[0])
+
+    async def sweep(self) -> float | None:
+        """Do what is due by the clock; return the instant when something is due next."""
+        return await self._writer.ask(_sweep)
+
+    async def tidy(self) -> None:
+        """Forget what is too old to matter."""
+        await self._writer.ask(_tidy)
+
+    async def counts(self) -> Counts:
+        """Return how much there is."""
+        return await self._reader.ask(views.counts)
+
+
+def _keep(connection: sqlite3.Connection, key: str, value: bytes) -> bytes:
+    connection.execute(queries()["put_meta"], (key, value))
+    kept: bytes = connection.execute(queries()["get_meta"], (key,)).fetchone()[0]
+    return kept
+
+
+def _sweep(tx: Transaction) -> float | None:
+    swept = handling.sweep(tx)
+    agents.sweep(tx)
+    orders.sweep(tx)
+    if swept == handling.MAX_SWEPT:
+        return tx.now
+    due = [
+        tx.one("next_delivery_due"),
+        tx.one("next_agent_due", {"offline_after": OFFLINE_AFTER_S, "grace": agents.BUS_GRACE_S}),
+        tx.one("next_command_due", (orders.RUNNING_SLACK_S,)),
+    ]
+    return min((row[0] for row in due if row is not None and row[0] is not None), default=None)
+
+
+def _tidy(tx: Transaction) -> None:
+    tx.run("forget_events", (tx.now - EVENTS_KEPT_S, EVENTS_FORGOTTEN))
+    tx.run("forget_keys", (tx.now - IDEMPOTENCY_S,))
+    tx.run("forget_tokens", (tx.now - TOKENS_KEPT_S,))
