@@ -20,12 +20,9 @@ from typing import Any
 
 from relay_runner.config import private_dir
 from relay_runner.errors import ProviderExited, ProviderNotReady, ProviderUnsupported, TerminalError
-from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
-    NOT_FOUND,
     Capabilities,
     Emit,
-    Event,
     Evidence,
     Held,
     HookCall,
@@ -34,26 +31,17 @@ from relay_runner.providers.base import (
     LaunchSpec,
     Process,
     ProcessState,
-    Seen,
-    SessionStarted,
-    StateChanged,
-    SubagentEnded,
-    SubagentStarted,
     Submission,
     SubmitResult,
     Submitted,
-    TurnEnded,
-    TurnStarted,
-    TurnState,
     Uncertain,
 )
 from relay_runner.providers.beside import beside
-from relay_runner.providers.tail import Follower, JsonLines, scan
+from relay_runner.providers.demo_records import condense, events, find, input_line
+from relay_runner.providers.tail import Follower, JsonLines
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
 PROGRAM = (sys.executable, "-P", "-m", "relay_runner.providers.demo_agent")
-PROMPT = "demo> "
-SOURCE = "transcript"
 CHANNEL = "paste"
 READY_S = 20.0
 ENTER_S = 3.0
@@ -180,17 +168,7 @@ class DemoProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcript what became of a nonce."""
-        found = NOT_FOUND
-        for record in scan(self._file, containing=nonce.encode()):
-            if not isinstance(record, dict) or nonce not in record.get("nonces", ()):
-                continue
-            if record["type"] == "prompt":
-                found = Evidence(seen=True, source=SOURCE, turn=TurnState.RUNNING)
-            elif record["type"] == "turn-ended":
-                found = Evidence(
-                    True, SOURCE, TurnState.ENDED, Outcome(record["outcome"]), record["text"], record["reason"]
-                )
-        return found
+        return find(self._file, nonce)
 
     async def hook(self, call: HookCall) -> HookReply:
         """Refuse: the demo agent calls no hooks."""
@@ -281,58 +259,3 @@ class DemoProcess:
             self._state = ProcessState(record["state"])
         for event in events(record):
             self._emit(event)
-
-
-def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records that still hold: the newest session, the turn and the subagents that run, the last state."""
-    session: list[dict[str, Any]] = []
-    turn: list[dict[str, Any]] = []
-    subagents: dict[str, dict[str, Any]] = {}
-    state: list[dict[str, Any]] = []
-    for record in records:
-        match record.get("type"):
-            case "session":
-                session, turn, subagents, state = [record], [], {}, []
-            case "prompt":
-                turn = [record]
-            case "turn-started":
-                turn.append(record)
-            case "turn-ended":
-                turn = []
-            case "subagent-started":
-                subagents[record["id"]] = record
-            case "subagent-ended":
-                subagents.pop(record["id"], None)
-            case "state":
-                state = [record]
-    return [*session, *turn, *subagents.values(), *state]
-
-
-def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
-    """Return what one record of the transcript says."""
-    match record.get("type"):
-        case "session":
-            return (SessionStarted(record["session"], "resume" if record["resumed"] else "startup"),)
-        case "state":
-            return (StateChanged(ProcessState(record["state"]), SOURCE, record["detail"]),)
-        case "prompt":
-            return tuple(Seen(nonce, SOURCE) for nonce in record["nonces"])
-        case "turn-started":
-            return (TurnStarted(record["turn"], SOURCE, tuple(record["nonces"])),)
-        case "turn-ended":
-            outcome = Outcome(record["outcome"])
-            return (TurnEnded(outcome, SOURCE, tuple(record["nonces"]), record["text"], record["reason"]),)
-        case "subagent-started":
-            return (SubagentStarted(record["id"], SOURCE, record["role"]),)
-        case "subagent-ended":
-            return (SubagentEnded(record["id"], SOURCE),)
-    return ()
-
-
-def input_line(screen: Screen) -> str | None:
-    """Return what stands on the input line, "" when nothing does, None when there is no input line."""
-    _, row = screen.cursor
-    line = screen.lines[row] if row < len(screen.lines) else ""
-    if not (line + " ").startswith(PROMPT):
-        return None
-    return line[len(PROMPT) :]

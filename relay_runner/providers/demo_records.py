@@ -1,0 +1,97 @@
+"""What the demo agent's transcript and screen say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import (
+    NOT_FOUND,
+    Event,
+    Evidence,
+    ProcessState,
+    Seen,
+    SessionStarted,
+    StateChanged,
+    SubagentEnded,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+    TurnState,
+)
+from relay_runner.providers.tail import scan
+from relay_runner.terminal.base import Screen
+
+PROMPT = "demo> "
+SOURCE = "transcript"
+
+
+def find(file: Path, nonce: str) -> Evidence:
+    """Return what a transcript says of one nonce."""
+    found = NOT_FOUND
+    for record in scan(file, containing=nonce.encode()):
+        if not isinstance(record, dict) or nonce not in record.get("nonces", ()):
+            continue
+        if record["type"] == "prompt":
+            found = Evidence(seen=True, source=SOURCE, turn=TurnState.RUNNING)
+        elif record["type"] == "turn-ended":
+            outcome = Outcome(record["outcome"])
+            found = Evidence(True, SOURCE, TurnState.ENDED, outcome, record["text"], record["reason"])
+    return found
+
+
+def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records that still hold: the newest session, the turn and the subagents that run, the last state."""
+    session: list[dict[str, Any]] = []
+    turn: list[dict[str, Any]] = []
+    subagents: dict[str, dict[str, Any]] = {}
+    state: list[dict[str, Any]] = []
+    for record in records:
+        match record.get("type"):
+            case "session":
+                session, turn, subagents, state = [record], [], {}, []
+            case "prompt":
+                turn = [record]
+            case "turn-started":
+                turn.append(record)
+            case "turn-ended":
+                turn = []
+            case "subagent-started":
+                subagents[record["id"]] = record
+            case "subagent-ended":
+                subagents.pop(record["id"], None)
+            case "state":
+                state = [record]
+    return [*session, *turn, *subagents.values(), *state]
+
+
+def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
+    """Return what one record of the transcript says."""
+    match record.get("type"):
+        case "session":
+            return (SessionStarted(record["session"], "resume" if record["resumed"] else "startup"),)
+        case "state":
+            return (StateChanged(ProcessState(record["state"]), SOURCE, record["detail"]),)
+        case "prompt":
+            return tuple(Seen(nonce, SOURCE) for nonce in record["nonces"])
+        case "turn-started":
+            return (TurnStarted(record["turn"], SOURCE, tuple(record["nonces"])),)
+        case "turn-ended":
+            outcome = Outcome(record["outcome"])
+            return (TurnEnded(outcome, SOURCE, tuple(record["nonces"]), record["text"], record["reason"]),)
+        case "subagent-started":
+            return (SubagentStarted(record["id"], SOURCE, record["role"]),)
+        case "subagent-ended":
+            return (SubagentEnded(record["id"], SOURCE),)
+    return ()
+
+
+def input_line(screen: Screen) -> str | None:
+    """Return what stands on the input line, "" when nothing does, None when there is no input line."""
+    _, row = screen.cursor
+    line = screen.lines[row] if row < len(screen.lines) else ""
+    if not (line + " ").startswith(PROMPT):
+        return None
+    return line[len(PROMPT) :]
