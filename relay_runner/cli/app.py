@@ -151,18 +151,19 @@ def run(argv: Sequence[str]) -> int:
 
 @contextmanager
 def _foreign_errors() -> Iterator[None]:
-    """Map what typer and the system raise to our own errors."""
+    """Map what typer and the system raise to our own errors; what nobody foresaw is told as the bug it is."""
     try:
         yield
+    except (RelayRunnerError, ExceptionGroup, BrokenPipeError, typer.Abort):
+        raise
     except _CLICK_ERROR as error:
         raise _usage(error) from error
-    except BrokenPipeError:
-        raise
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        raise RelayRunnerError(
-            f"cannot use{where}: {error.strerror or error}", hint="try again with --debug"
-        ) from error
+        raise RelayRunnerError(f"cannot use{where}: {error.strerror or error}", hint="--debug tells more") from error
+    except Exception as error:
+        what = f"a bug of ours: {type(error).__name__}: {error}"
+        raise RelayRunnerError(what, hint="please report it with what --debug shows") from error
 
 
 def _usage(error: Exception) -> ConfigError:

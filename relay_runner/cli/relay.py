@@ -35,7 +35,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on; others than loopback need tokens.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; default: the one it had, or a free one.", min=0, max=65535)] = 0,
+    port: Annotated[
+        int | None, typer.Option(help="The port; default: the one it had, or a free one.", min=0, max=65535)
+    ] = None,
 ) -> None:
     """Run the relay in the foreground."""
     from relay_runner import config, log
@@ -46,7 +48,7 @@ def serve(
     paths = config.paths()
     config.private_dir(paths.state)
     log.setup()
-    loop.run(run_server(paths, host, port))
+    run_server(paths, host, port)
 
 
 def status(as_json: JsonFlag = False) -> int:

@@ -25,7 +25,7 @@ class StartCommand(TyperCommand):
         # The agent's last session is resumed anyway: a `--resume` without an id asks for nothing more.
         args = [
             word
-            for word, after in zip(args, [*args[1:], "-"], strict=True)
+            for word, after in zip(args, [*args[1:], "-"], strict=False)
             if not (word == "--resume" and after.startswith("-"))
         ]
         return list(super().parse_args(ctx, args))

@@ -1,0 +1,122 @@
+"""What files and processes say of the agents on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relay_runner import config
+from relay_runner.cli import local
+from relay_runner.errors import ConfigError
+from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.wire import encode
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from relay_runner.runner.lock import AgentLock
+with AgentLock(Path(sys.argv[1]), "bob"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+Runner = tuple[RunnerInfo, "subprocess.Popen[str]"]
+
+
+def write_info(paths: config.Paths, agent_id: str, pid: int) -> RunnerInfo:
+    info = RunnerInfo(
+        agent_id=agent_id,
+        runner_id="r",
+        instance_id="i",
+        provider="demo",
+        control_url="http://127.0.0.1:1",
+        pid=pid,
+        started_at=1.0,
+        cwd="/",
+    )
+    config.private_dir(paths.agent(agent_id).root)
+    config.write_private(paths.agent(agent_id).info, encode(info))
+    return info
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> config.Paths:
+    return config.paths({"RELAY_RUNNER_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def start(paths: config.Paths) -> Iterator[Callable[[str], Runner]]:
+    """Give a function that starts a process which holds an agent's lock, as a runner does."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(agent_id: str) -> Runner:
+        config.private_dir(paths.agent(agent_id).root)
+        lock = paths.agent(agent_id).lock
+        process = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        return write_info(paths, agent_id, process.pid), process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_a_runner_lives_while_it_holds_its_lock(paths: config.Paths, start: Callable[[str], Runner]) -> None:
+    info, process = start("bob")
+    write_info(paths, "dead", os.getpid())
+    assert local.live(paths, "bob") == info == local.require_live(paths, "bob")
+    assert local.live(paths, "dead") is None
+    assert local.all_live(paths) == {"bob": info}
+    assert local.known(paths) == ["bob", "dead"]
+    assert not local.wait_gone(paths, info, 0.0)
+    process.kill()
+    assert local.wait_gone(paths, info, 30.0)
+    assert local.live(paths, "bob") is None
+
+
+def test_a_lock_held_by_another_process_is_not_this_runner_s(
+    paths: config.Paths, start: Callable[[str], Runner]
+) -> None:
+    _, process = start("bob")
+    stale = write_info(paths, "bob", os.getpid())
+    assert local.live(paths, "bob") is None
+    assert local.runner_pid(paths, "bob") == process.pid
+    local.signal_runner(paths, stale, signal.SIGKILL)  # would end this very test
+
+
+def test_only_the_runner_itself_is_signalled(paths: config.Paths, start: Callable[[str], Runner]) -> None:
+    info, process = start("bob")
+    local.signal_runner(paths, info, signal.SIGTERM)
+    assert process.wait(30) == -signal.SIGTERM
+    local.signal_runner(paths, info, signal.SIGTERM)
+
+
+def test_unreadable_info_is_no_info(paths: config.Paths) -> None:
+    config.private_dir(paths.agent("bob").root)
+    assert local.info(paths, "bob") is None
+    paths.agent("bob").info.write_text("{")
+    assert local.info(paths, "bob") is None
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "said"), [("bbo", "did you mean bob"), ("zzz", "ps"), ("../bob", "cannot be an agent id")]
+)
+def test_an_unknown_agent_is_named_with_the_nearest(paths: config.Paths, agent_id: str, said: str) -> None:
+    config.private_dir(paths.agent("bob").root)
+    with pytest.raises(ConfigError, match=said):
+        local.require_known(paths, agent_id)
+
+
+def test_a_known_agent_without_a_runner_can_be_started(paths: config.Paths) -> None:
+    config.private_dir(paths.agent("bob").root)
+    with pytest.raises(ConfigError, match="start --agent-id bob"):
+        local.require_live(paths, "bob")
