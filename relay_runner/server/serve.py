@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from msgspec.structs import replace
 
 from relay_runner import __version__
 from relay_runner.config import Paths, private_dir, write_private
@@ -173,6 +172,7 @@ def server_config(app: Any) -> uvicorn.Config:
         loop="asyncio",
         lifespan="on",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,
@@ -189,13 +189,6 @@ def read_relay_file(path: Path) -> RelayFile | None:
         return decode(path.read_bytes(), RelayFile)
     except (OSError, ProtocolError):
         return None
-
-
-def mark_stopped(path: Path) -> None:
-    """Note in relay.json that the relay was stopped on purpose."""
-    file = read_relay_file(path)
-    if file is not None and not file.stopped:
-        write_private(path, encode(replace(file, stopped=True)))
 
 
 @contextmanager
@@ -237,7 +230,8 @@ def _listening(paths: Paths, host: str, port: int | None) -> Iterator[socket.soc
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol has to be named: asyncio turns Nagle's delay off only where it reads TCP there.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

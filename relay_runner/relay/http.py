@@ -1,0 +1,228 @@
+"""A relay over HTTP and WebSocket: the embedded one of this machine, or one far away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Self
+from urllib.parse import quote
+
+from msgspec.structs import asdict
+
+from relay_runner.protocol.agents import Agent, Status
+from relay_runner.protocol.calls import API, Beat, Redelivery, Renewal, StatusUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.events import Event
+from relay_runner.protocol.frames import Hello
+from relay_runner.protocol.messages import (
+    ClaimRequest,
+    ClaimResult,
+    Delivery,
+    MessageQuery,
+    MessageRecord,
+    NewMessage,
+    NewReaction,
+    NewReply,
+    Receipt,
+    Release,
+)
+from relay_runner.protocol.tokens import TokenGrant, TokenRequest
+from relay_runner.protocol.wire import decode
+from relay_runner.relay.base import Bus
+from relay_runner.relay.bus import connect
+from relay_runner.relay.endpoint import EndpointSource, fixed
+from relay_runner.relay.wire import Wire, events
+
+POLL_S = 1.0
+"""How often a message is asked for where its changes cannot be streamed (through an agent's control server)."""
+
+
+class HttpRelay:
+    """Implements `relay.base.Relay`; `source` says where the relay is whenever that has to be asked."""
+
+    def __init__(self, source: EndpointSource) -> None:
+        self._wire = Wire(source)
+
+    @classmethod
+    def at(cls, url: str, token: str) -> HttpRelay:
+        """Return the relay at a URL that stays the same."""
+        return cls(fixed(url, token))
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._wire.__aexit__(*exc)
+
+    def connect(self, hello: Hello) -> AbstractAsyncContextManager[Bus]:
+        """Open the bus and say hello; entering waits for the welcome."""
+        return connect(self._wire, hello)
+
+    def use_token(self, token: str) -> None:
+        """Use `token` for every later call and connection."""
+        self._wire.use_token(token)
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    async def send(self, new: NewMessage) -> MessageRecord:
+        """Post a message; it is durable when this returns."""
+        return await self._wire.call("POST", f"{API}/messages", MessageRecord, new)
+
+    async def message(self, message_id: int) -> MessageRecord:
+        """Return one message with everything that became of it."""
+        return await self._wire.call("GET", _message(message_id), MessageRecord)
+
+    async def messages(self, query: MessageQuery) -> list[MessageRecord]:
+        """Return the messages that `query` asks for."""
+        return await self._wire.call("GET", f"{API}/messages", list[MessageRecord], None, **_parameters(query))
+
+    async def watch(self, message_id: int) -> AsyncIterator[MessageRecord]:
+        """Yield the message's record now and after every change of it, for ever."""
+        async with self._wire.stream(_message(message_id)) as response:
+            if response.headers.get("content-type", "").startswith("text/event-stream"):
+                async for data in events(response):
+                    yield decode(data, MessageRecord)
+                raise self._wire.ended("the relay ended the stream")
+        last: MessageRecord | None = None
+        while True:
+            record = await self.message(message_id)
+            if record != last:
+                last = record
+                yield record
+            await asyncio.sleep(POLL_S)
+
+    async def claim(self, message_id: int, request: ClaimRequest) -> ClaimResult:
+        """Try to become the one who handles the message; "taken by another" is a result."""
+        return await self._wire.call("POST", f"{_message(message_id)}/claim", ClaimResult, request)
+
+    async def renew(self, message_id: int, request: ClaimRequest) -> float:
+        """Return the claim's new expiry; raise `ClaimLost` where it is no longer ours."""
+        return (await self._wire.call("POST", f"{_message(message_id)}/renew", Renewal, request)).claim_expires_at
+
+    async def release(self, message_id: int, release: Release) -> Delivery:
+        """Put a claimed delivery back into the queue (or, after the last attempt, among the dead)."""
+        return await self._wire.call("POST", f"{_message(message_id)}/release", Delivery, release)
+
+    async def receipt(self, message_id: int, receipt: Receipt) -> Delivery:
+        """Report what became of a delivery; return it as the relay has it now."""
+        return await self._wire.call("POST", f"{_message(message_id)}/receipt", Delivery, receipt)
+
+    async def read(self, message_id: int) -> None:
+        """Mark the caller's delivery of the message as read."""
+        await self._wire.tell("POST", f"{_message(message_id)}/read")
+
+    async def reply(self, message_id: int, reply: NewReply) -> MessageRecord:
+        """Answer a message; the new message goes to its sender."""
+        return await self._wire.call("POST", f"{_message(message_id)}/reply", MessageRecord, reply)
+
+    async def react(self, message_id: int, emoji: str) -> None:
+        """Put an emoji on a message; the same one twice is one."""
+        await self._wire.tell("POST", f"{_message(message_id)}/reactions", NewReaction(emoji=emoji))
+
+    async def redeliver(self, message_id: int, agent_id: str | None = None) -> MessageRecord:
+        """Queue a dead or unknown delivery again, as a new attempt. Needs the operator scope."""
+        body = Redelivery(agent_id=agent_id)
+        return await self._wire.call("POST", f"{_message(message_id)}/redeliver", MessageRecord, body)
+
+    # --- agents -------------------------------------------------------------------------------------------------------
+
+    async def agents(self) -> list[Agent]:
+        """Return every agent that the relay knows, by id."""
+        return await self._wire.call("GET", f"{API}/agents", list[Agent])
+
+    async def agent(self, agent_id: str) -> Agent:
+        """Return one agent."""
+        return await self._wire.call("GET", _agent(agent_id), Agent)
+
+    async def remove_agent(self, agent_id: str) -> None:
+        """Retire an agent: it is listed no more; what is queued for it waits until its TTL, then is dead."""
+        await self._wire.tell("DELETE", _agent(agent_id))
+
+    async def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
+        """Publish a status over HTTP: the backstop for a silent bus. Raise `ClaimLost` when superseded."""
+        update = StatusUpdate(instance_id=instance_id, status=status)
+        await self._wire.tell("PUT", f"{_agent(agent_id)}/status", update)
+
+    async def heartbeat(self, agent_id: str, instance_id: str) -> None:
+        """Say over HTTP that the runner lives. Raise `ClaimLost` when superseded."""
+        await self._wire.tell("POST", f"{_agent(agent_id)}/heartbeat", Beat(instance_id=instance_id))
+
+    # --- commands, tasks, tokens --------------------------------------------------------------------------------------
+
+    async def command(self, new: NewCommand) -> Command:
+        """Give an order about an agent."""
+        return await self._wire.call("POST", f"{API}/commands", Command, new)
+
+    async def get_command(self, command_id: str) -> Command:
+        """Return an order and what became of it."""
+        return await self._wire.call("GET", _command(command_id), Command)
+
+    async def update_command(self, command_id: str, update: CommandUpdate) -> Command:
+        """Report on an order."""
+        return await self._wire.call("PATCH", _command(command_id), Command, update)
+
+    async def pending_commands(self, agent_id: str) -> list[Command]:
+        """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
+        return await self._wire.call("GET", f"{API}/commands", list[Command], agentId=agent_id, pending="true")
+
+    async def create_task(self, new: NewTask) -> Task:
+        """Open a task."""
+        return await self._wire.call("POST", f"{API}/tasks", Task, new)
+
+    async def get_task(self, task_id: int) -> Task:
+        """Return one task."""
+        return await self._wire.call("GET", f"{API}/tasks/{task_id}", Task)
+
+    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
+        """Move a task on; its metadata is merged."""
+        return await self._wire.call("PATCH", f"{API}/tasks/{task_id}", Task, update)
+
+    async def issue_token(self, request: TokenRequest) -> TokenGrant:
+        """Make a token for a principal."""
+        return await self._wire.call("POST", f"{API}/tokens", TokenGrant, request)
+
+    async def renew_token(self) -> TokenGrant:
+        """Return a successor of the token in use; the old one stays good until it expires."""
+        return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant)
+
+    async def revoke_token(self, jti: str) -> None:
+        """Make a token worthless from now on."""
+        await self._wire.tell("DELETE", f"{API}/tokens/{quote(jti, safe='')}")
+
+    # --- the relay itself ---------------------------------------------------------------------------------------------
+
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """Yield what happens on the relay, from after `after` (a `seq`) or from now on."""
+        query = {} if after is None else {"after": str(after)}
+        async with self._wire.stream(f"{API}/events", **query) as response:
+            async for data in events(response):
+                yield decode(data, Event)
+        raise self._wire.ended("the relay ended the stream")
+
+    async def health(self) -> dict[str, object]:
+        """Return what `/healthz` says: status, version, protocol, counts."""
+        return await self._wire.call("GET", "/healthz", dict[str, object])
+
+
+def _message(message_id: int) -> str:
+    return f"{API}/messages/{message_id}"
+
+
+def _agent(agent_id: str) -> str:
+    return f"{API}/agents/{quote(agent_id, safe='')}"
+
+
+def _command(command_id: str) -> str:
+    return f"{API}/commands/{quote(command_id, safe='')}"
+
+
+def _parameters(query: MessageQuery) -> dict[str, str]:
+    """Return a query as the parameters of a URL."""
+    values: dict[str, Any] = asdict(query)
+    states = ",".join(values.pop("states"))
+    names = {"reply_to": "replyTo", "oldest_first": "oldestFirst"}
+    found = {names.get(name, name): value for name, value in values.items() if value not in (None, False)}
+    texts = {name: "true" if value is True else str(value) for name, value in found.items()}
+    return {**texts, "states": states} if states else texts

@@ -1,0 +1,200 @@
+"""One HTTP connection pool to a relay: requests go out, answers or our errors come back.
+
+What httpx raises, what a wrong server says and what a relay refuses are told apart here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self, TypeVar
+
+import httpx
+import msgspec
+
+from relay_runner import __version__
+from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
+from relay_runner.protocol.calls import ProblemBody, error_of
+from relay_runner.protocol.wire import decode, encode
+from relay_runner.relay.endpoint import Endpoint, EndpointSource
+
+CONNECT_S = 5.0
+ANSWER_S = 30.0
+SILENCE_S = 45.0
+"""How long a stream may be silent; the relay says something every 15 s."""
+IDLE_S = 30.0
+"""How long an unused connection is kept: shorter than the relay keeps it."""
+MAX_STREAM_LINE = 16 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+class Wire:
+    """Speaks HTTP with the relay that `source` names."""
+
+    def __init__(self, source: EndpointSource) -> None:
+        self._source = source
+        self._endpoint: Endpoint | None = None
+        self._token: str | None = None
+        self._client: httpx.AsyncClient | None = None
+        self._client_is_local = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def use_token(self, token: str) -> None:
+        """Show `token` from now on, whatever the source says."""
+        self._token = token
+
+    async def endpoint(self, *, fresh: bool = False) -> Endpoint:
+        """Return where the relay is, with the token to show; `fresh` asks the source again."""
+        if fresh or self._endpoint is None:
+            self._endpoint = await self._source()
+        return Endpoint(self._endpoint.url, self._token or self._endpoint.token)
+
+    async def call(self, method: str, path: str, type_: type[T], body: object = None, **query: str) -> T:
+        """Return the relay's answer as a `type_`."""
+        return _decode(await self._ask(method, path, body, query), type_)
+
+    async def tell(self, method: str, path: str, body: object = None) -> None:
+        """Make a call that has no answer but that it was done."""
+        await self._ask(method, path, body, {})
+
+    @asynccontextmanager
+    async def stream(self, path: str, **query: str) -> AsyncIterator[httpx.Response]:
+        """Open an event stream; what breaks inside is raised as our errors."""
+        endpoint = await self.endpoint()
+        client = await self._open(endpoint)
+        headers = _headers(endpoint, {"Accept": "text/event-stream"})
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+        try:
+            async with client.stream(
+                "GET", endpoint.url + path, params=query, headers=headers, timeout=timeout
+            ) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    raise _refusal(response)
+                yield response
+        except httpx.HTTPError as error:
+            self._endpoint = None
+            raise _unavailable(endpoint, error) from error
+
+    def ended(self, why: str) -> RelayUnavailable:
+        """Return the error of a stream that came to its end; the source is asked again for the next one."""
+        self._endpoint = None
+        return RelayUnavailable(why)
+
+    async def _ask(self, method: str, path: str, body: object, query: dict[str, str]) -> httpx.Response:
+        """Make a call; once more where the relay has moved, was restarted, or got a new token.
+
+        The second try is made only where the first one provably did nothing: no connection, or a refused token.
+        """
+        endpoint = await self.endpoint()
+        try:
+            return await self._once(endpoint, method, path, body, query)
+        except (_NotReached, RelayUnauthorized) as error:
+            again = await self.endpoint(fresh=True)
+            if again == endpoint and isinstance(error, RelayUnauthorized):
+                raise
+        return await self._once(again, method, path, body, query)
+
+    async def _once(
+        self, endpoint: Endpoint, method: str, path: str, body: object, query: dict[str, str]
+    ) -> httpx.Response:
+        client = await self._open(endpoint)
+        content = None if body is None else encode(body)
+        headers = _headers(endpoint, {} if content is None else {"Content-Type": "application/json"})
+        try:
+            response = await client.request(
+                method, endpoint.url + path, params=query or None, content=content, headers=headers
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _NotReached(f"no relay answers at {endpoint.url}", hint=_why(error)) from error
+        except httpx.HTTPError as error:
+            raise _unavailable(endpoint, error) from error
+        if response.is_success:
+            return response
+        raise _refusal(response)
+
+    async def _open(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        if self._client is None or self._client_is_local is not endpoint.is_local:
+            if self._client is not None:
+                await self._client.aclose()
+            self._client_is_local = endpoint.is_local
+            self._client = httpx.AsyncClient(
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_S),
+                trust_env=not endpoint.is_local,
+                verify=ssl.create_default_context() if endpoint.url.startswith("https:") else False,
+                follow_redirects=False,
+                headers={"User-Agent": f"relay-runner/{__version__}"},
+            )
+        return self._client
+
+
+class _NotReached(RelayUnavailable):
+    """Nothing listens there: the relay provably has not heard of the call."""
+
+
+async def events(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the data of each server-sent event of an open stream, one line per event as the relay sends them."""
+    rest = b""
+    async for chunk in response.aiter_raw():
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_STREAM_LINE:
+            raise ProtocolError("the relay's event stream has a line without an end")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+
+
+def _headers(endpoint: Endpoint, extra: dict[str, str]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {endpoint.token}", **extra} if endpoint.token else extra
+
+
+def _decode(response: httpx.Response, type_: type[T]) -> T:
+    try:
+        return decode(response.content, type_)
+    except ProtocolError as error:
+        raise ProtocolError(f"{_where(response)} is not a relay, or a newer one: {error.message}") from error
+
+
+def _refusal(response: httpx.Response) -> RelayRunnerError:
+    """Return the error that an answer which is not 2xx stands for."""
+    status = response.status_code
+    if response.is_redirect:
+        target = response.headers.get("location", "elsewhere")[:200]
+        return RelayRefused(
+            f"{_where(response)} sends us on to {target}", hint="use the relay's own URL", status=status
+        )
+    try:
+        problem = msgspec.json.decode(response.content, type=ProblemBody).error
+    except msgspec.DecodeError:
+        if status >= 500:
+            return RelayUnavailable(f"{_where(response)} answered {status}")
+        if status == 401:
+            return RelayUnauthorized(f"{_where(response)} did not take the token")
+        return ProtocolError(f"{_where(response)} is not a relay (it answered {status})", hint="check the relay's URL")
+    if status >= 500:
+        return RelayUnavailable(problem.message, hint=problem.hint)
+    return error_of(status, problem)
+
+
+def _unavailable(endpoint: Endpoint, error: httpx.HTTPError) -> RelayUnavailable:
+    return RelayUnavailable(f"the relay at {endpoint.url} did not answer", hint=_why(error))
+
+
+def _why(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _where(response: httpx.Response) -> str:
+    url = response.request.url
+    return f"{url.scheme}://{url.netloc.decode()}"
