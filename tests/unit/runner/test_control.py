@@ -1,0 +1,144 @@
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from relay_runner.relay.memory import MemoryRelay
+
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.wire import decode
+from relay_runner.providers.base import HookCall, HookReply
+from relay_runner.runner.control import MAX_BODY_BYTES, PORTS, ControlServer
+from tests.scripted import ScriptedProcess
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ControlServer]:
+    control = ControlServer(MemoryRelay(), tmp_path / "control.json", status=lambda: b'{"agentStatus":"idle"}')
+    control.bind(None)
+    control.new_process()
+    async with control.running():
+        yield control
+
+
+def _client(control: ControlServer, **changes: str) -> httpx.AsyncClient:
+    headers = {
+        "Authorization": f"Bearer {control.endpoint.secret}",
+        "X-Relay-Process": control.endpoint.provider_session_id,
+        **changes,
+    }
+    return httpx.AsyncClient(base_url=control.endpoint.url, headers=headers, timeout=20)
+
+
+async def test_the_port_is_below_the_ephemeral_range_and_the_file_is_private(
+    server: ControlServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "control.json"
+    assert server.endpoint.port in PORTS
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert decode(file.read_bytes(), ControlEndpoint) == server.endpoint
+
+
+async def test_a_hook_reaches_the_process_and_its_answer_comes_back(server: ControlServer) -> None:
+    process = ScriptedProcess()
+
+    async def answer(call: HookCall) -> HookReply:
+        return HookReply({"saw": call.payload["a"]})
+
+    process.answer_hook = answer
+    with server.serving(process):
+        async with _client(server) as client:
+            response = await client.post("/hooks/Stop", json={"a": 1})
+    assert (response.status_code, response.json()) == (200, {"saw": 1})
+    assert process.hooks[0].name == "Stop"
+
+
+async def test_a_hook_of_another_process_is_dropped(server: ControlServer) -> None:
+    process = ScriptedProcess()
+    with server.serving(process):
+        async with _client(server, **{"X-Relay-Process": "an-older-one"}) as client:
+            response = await client.post("/hooks/Stop", json={})
+    assert (response.status_code, response.json()) == (200, {})
+    assert process.hooks == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": ""}, 401),
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+    ],
+)
+async def test_nobody_else_gets_in(server: ControlServer, headers: dict[str, str], status: int) -> None:
+    async with _client(server, **headers) as client:
+        for path in ("/healthz", "/status", "/api/v1/agents", "/nothing"):
+            response = await client.get(path)
+            assert response.status_code == status
+            assert response.json()["error"]["message"]
+
+
+async def test_the_secret_of_an_older_process_is_worth_nothing(server: ControlServer) -> None:
+    async with _client(server) as client:
+        server.new_process()
+        assert (await client.get("/healthz")).status_code == 401
+
+
+async def test_a_body_without_end_is_refused_in_one_line(server: ControlServer) -> None:
+    with server.serving(ScriptedProcess()):
+        async with _client(server) as client:
+            response = await client.post("/hooks/Stop", content=b"x" * (MAX_BODY_BYTES + 1))
+    assert response.status_code == 400
+    assert "larger than" in response.json()["error"]["message"]
+
+
+async def test_a_body_that_is_no_json_is_refused_in_one_line(server: ControlServer) -> None:
+    with server.serving(ScriptedProcess()):
+        async with _client(server) as client:
+            response = await client.post("/hooks/Stop", content=b"{")
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "protocol"
+
+
+async def test_a_waiting_hook_learns_that_its_caller_hung_up(server: ControlServer) -> None:
+    process, gone, waiting = ScriptedProcess(), asyncio.Event(), asyncio.Event()
+
+    async def answer(call: HookCall) -> HookReply:
+        waiting.set()
+        await call.gone.wait()
+        gone.set()
+        return HookReply()
+
+    process.answer_hook = answer
+    with server.serving(process):
+        async with _client(server) as client, asyncio.TaskGroup() as group:
+            call = group.create_task(client.post("/hooks/rewake", json={}))
+            await asyncio.wait_for(waiting.wait(), 10)
+            call.cancel()
+            await asyncio.wait_for(gone.wait(), 10)
+
+
+async def test_the_port_of_a_live_process_is_taken_again_or_said_to_be_gone(tmp_path: Path) -> None:
+    first = ControlServer(MemoryRelay(), tmp_path / "a.json", status=lambda: b"{}")
+    first.bind(None)
+    saved = first.new_process()
+    second = ControlServer(MemoryRelay(), tmp_path / "b.json", status=lambda: b"{}")
+    assert second.bind(saved) is False
+    assert second.endpoint.port != saved.port
+    async with first.running(), second.running():
+        pass
+    third = ControlServer(MemoryRelay(), tmp_path / "c.json", status=lambda: b"{}")
+    assert third.bind(saved) is True
+    assert third.endpoint == saved
+    async with third.running(), _client(third) as client:
+        assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_the_status_can_be_asked(server: ControlServer) -> None:
+    async with _client(server) as client:
+        assert (await client.get("/status")).json() == {"agentStatus": "idle"}

@@ -1,0 +1,210 @@
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from relay_runner.protocol.messages import Message, Outcome, State
+from relay_runner.providers.base import Capabilities, Evidence, ProcessState, TurnEnded, TurnState
+from relay_runner.relay.base import Relay
+from relay_runner.runner.claims import Claims
+from relay_runner.runner.flights import Flight, Flights
+from relay_runner.runner.journal import Journal, Stage
+from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.work import Work
+from tests.scripted import ScriptedProcess
+
+pytestmark = pytest.mark.anyio
+
+NO_RELAY = cast(Relay, None)
+"""Flights write receipts into the journal's outbox; a relay is never asked."""
+PROVING = Capabilities(evidence=True, results=True)
+BLIND = Capabilities()
+
+
+def _message(id: int = 1) -> Message:
+    return Message(id=id, sender="agent:bob", to="agent:me", body="hi", created_at=float(id), expires_at=9e9)
+
+
+class Desk:
+    """Flights with a real journal, and what came of them."""
+
+    def __init__(self, journal: Journal, capabilities: Capabilities = PROVING, evidence_s: float = 30.0) -> None:
+        self.journal = journal
+        self.work = Work()
+        self.claims = Claims(NO_RELAY, "me", "i")
+        self.flights = Flights(
+            journal=journal,
+            claims=self.claims,
+            receipts=Receipts(NO_RELAY, journal, "me", "i", asyncio.Event()),
+            work=self.work,
+            capabilities=capabilities,
+            publish=lambda: None,
+            evidence_s=evidence_s,
+        )
+
+    def fly(self, id: int = 1, *, submitted: bool = True) -> Flight:
+        nonce = self.journal.begin(_message(id), 1, "p", 1.0)
+        self.journal.advance(nonce, Stage.HANDING, 1.0)
+        flight = self.flights.take_off(_message(id), 1, nonce, Stage.HANDING, check_in_s=30.0)
+        if submitted:
+            self.flights.submitted(flight, "script")
+        return flight
+
+    def said(self) -> list[tuple[State, Any]]:
+        return [
+            (posted.receipt.state, posted.receipt.outcome or posted.receipt.evidence)
+            for posted in self.journal.outbox()
+        ]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+def _ended(nonce: str, outcome: Outcome = Outcome.COMPLETED) -> TurnEnded:
+    return TurnEnded(outcome, "hook:Stop", (nonce,), result="text", reason=None)
+
+
+async def test_submitted_seen_done(journal: Journal) -> None:
+    desk = Desk(journal)
+    flight = desk.fly()
+    assert [claim.message_id for claim in desk.claims.held()] == [1]
+    desk.flights.seen(flight.nonce, "hook")
+    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    assert desk.said() == [
+        (State.SUBMITTED, None), (State.SEEN, "hook"), (State.DONE, Outcome.COMPLETED),
+    ]  # fmt: skip
+    assert len(desk.flights) == 0 and desk.claims.held() == [] and desk.work.items == ()
+
+
+async def test_evidence_that_is_faster_than_the_channel_is_not_undone(journal: Journal) -> None:
+    desk = Desk(journal)
+    flight = desk.fly(submitted=False)
+    desk.flights.seen(flight.nonce, "hook")
+    desk.flights.submitted(flight, "script")
+    assert desk.said() == [(State.SEEN, "hook")]
+    row = journal.by_nonce(flight.nonce)
+    assert row is not None and row.stage is Stage.SEEN
+
+
+async def test_seen_twice_is_reported_once(journal: Journal) -> None:
+    desk = Desk(journal)
+    flight = desk.fly()
+    desk.flights.seen(flight.nonce, "hook")
+    desk.flights.seen(flight.nonce, "transcript")
+    assert desk.said().count((State.SEEN, "hook")) == 1 and len(desk.said()) == 2
+
+
+async def test_another_turns_end_settles_nothing(journal: Journal) -> None:
+    desk = Desk(journal)
+    flight = desk.fly()
+    desk.flights.turn_ended("another nonce", _ended("another nonce"))
+    assert flight.nonce in desk.flights
+
+
+async def test_a_failed_and_an_interrupted_turn_say_so(journal: Journal) -> None:
+    desk = Desk(journal)
+    for id, outcome in ((1, Outcome.FAILED), (2, Outcome.INTERRUPTED)):
+        flight = desk.fly(id)
+        desk.flights.turn_ended(flight.nonce, _ended(flight.nonce, outcome))
+    assert [what for state, what in desk.said() if state is State.DONE] == [Outcome.FAILED, Outcome.INTERRUPTED]
+
+
+async def test_without_evidence_it_ends_at_submitted_and_says_unproven(journal: Journal) -> None:
+    desk = Desk(journal, BLIND)
+    flight = desk.fly()
+    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    assert desk.said() == [(State.SUBMITTED, "unproven"), (State.SUBMITTED, "unproven")]
+    assert journal.outbox()[-1].receipt.result == "text"
+
+
+async def test_an_idle_provider_without_a_trace_makes_it_unknown_and_nothing_goes_in_again(journal: Journal) -> None:
+    desk = Desk(journal, evidence_s=0.0)
+    flight = desk.fly()
+    await desk.flights.check(ScriptedProcess())
+    assert desk.said()[-1][0] is State.UNKNOWN
+    row = journal.by_nonce(flight.nonce)
+    assert row is not None and row.stage is Stage.SETTLED
+
+
+async def test_a_busy_provider_is_waited_for(journal: Journal) -> None:
+    desk = Desk(journal, evidence_s=0.0)
+    flight = desk.fly()
+    process = ScriptedProcess()
+    process._state = ProcessState.BUSY
+    await desk.flights.check(process)
+    assert flight.nonce in desk.flights
+
+
+async def test_late_evidence_wins_over_unknown(journal: Journal) -> None:
+    desk = Desk(journal, evidence_s=0.0)
+    flight = desk.fly()
+    await desk.flights.check(ScriptedProcess())
+    desk.flights.seen(flight.nonce, "hook")
+    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    assert [state for state, _ in desk.said()] == [State.SUBMITTED, State.UNKNOWN, State.SEEN, State.DONE]
+
+
+async def test_evidence_after_the_end_changes_nothing(journal: Journal) -> None:
+    desk = Desk(journal)
+    flight = desk.fly()
+    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    before = desk.said()
+    desk.flights.seen(flight.nonce, "transcript")
+    assert desk.said() == before and len(desk.flights) == 0
+
+
+async def test_the_records_settle_what_no_event_told(journal: Journal) -> None:
+    desk = Desk(journal, evidence_s=0.0)
+    flight = desk.fly()
+    process = ScriptedProcess()
+    process.records[flight.nonce] = Evidence(True, "transcript", TurnState.ENDED, Outcome.COMPLETED, "from records")
+    await desk.flights.check(process)
+    assert desk.said()[1:] == [(State.SEEN, "transcript"), (State.DONE, Outcome.COMPLETED)]
+
+
+async def test_a_seen_message_whose_turn_left_no_end_is_interrupted(journal: Journal) -> None:
+    desk = Desk(journal, evidence_s=0.0)
+    flight = desk.fly()
+    desk.flights.seen(flight.nonce, "hook")
+    await desk.flights.check(ScriptedProcess())
+    assert desk.said()[-1] == (State.DONE, Outcome.INTERRUPTED)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "stage", "evidence", "entered", "last"),
+    [
+        (PROVING, "submitted", Evidence(False), False, State.SUBMITTED),
+        (PROVING, "handing", Evidence(False), False, None),
+        (PROVING, "seen", Evidence(False), True, State.DONE),
+        (PROVING, "submitted", Evidence(True, "t", TurnState.RUNNING), True, State.DONE),
+        (BLIND, "handing", Evidence(False), True, State.UNKNOWN),
+        (BLIND, "submitted", Evidence(False), True, State.SUBMITTED),
+    ],
+)
+async def test_what_a_dead_provider_leaves(
+    journal: Journal, capabilities: Capabilities, stage: str, evidence: Evidence, entered: bool, last: State | None
+) -> None:
+    desk = Desk(journal, capabilities)
+    flight = desk.fly(submitted=stage != "handing")
+    if stage == "seen":
+        desk.flights.seen(flight.nonce, "hook")
+    process = ScriptedProcess()
+    process.records[flight.nonce] = evidence
+    assert await desk.flights.settle_dead(flight, process) is entered
+    said = desk.said()
+    assert (said[-1][0] if said else None) is last
+    assert len(desk.flights) == 0
+
+
+async def test_a_fenced_flight_reports_nothing_more(journal: Journal) -> None:
+    desk = Desk(journal)
+    flight = desk.fly(submitted=False)
+    desk.flights.fence(1)
+    desk.flights.seen(flight.nonce, "hook")
+    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    assert desk.said() == [] and journal.open() == []
