@@ -9,20 +9,20 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from relay_runner import config
-from relay_runner.errors import ConfigError
+from relay_runner.errors import ConfigError, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
 
 if TYPE_CHECKING:
     from relay_runner.providers.base import Provider
     from relay_runner.relay.base import Relay
+    from relay_runner.relay.endpoint import EndpointSource
     from relay_runner.terminal.base import Terminals
 
 PROVIDERS: Mapping[str, str] = {
@@ -41,11 +41,10 @@ class RelayAccess:
 
     url: str
     token: str
+    source: EndpointSource
     embedded: bool
     inside: bool = False
     """Through the control server of the agent that this command runs in."""
-    pid: int | None = None
-    """The embedded relay's process."""
 
 
 def inside_agent(environ: Mapping[str, str] | None = None) -> bool:
@@ -114,25 +113,28 @@ async def access(
 
     The last is started if need be; with `start=False` one that does not run is `RelayUnavailable`.
     """
+    from relay_runner.relay import embedded
+    from relay_runner.relay.endpoint import fixed
+
     environ = os.environ if environ is None else environ
     if inside_agent(environ):
-        return RelayAccess(environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"], embedded=False, inside=True)
+        found = await fixed(environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"])()
+        return RelayAccess(found.url, found.token, fixed(found.url, found.token), embedded=False, inside=True)
     url = url or settings.relay_url
     if url:
-        return RelayAccess(_check_url(url), settings.relay_token or "", embedded=False)
-    from relay_runner.relay import embedded
+        found = await fixed(url, settings.relay_token or "")()
+        return RelayAccess(found.url, found.token, fixed(found.url, found.token), embedded=False)
+    if not start and embedded.status(paths).health is None:
+        raise RelayUnavailable("the relay does not run", hint="`relay-runner relay restart` starts it")
+    found = await embedded.ensure(paths)
+    return RelayAccess(found.url, found.token, embedded.source(paths), embedded=True)
 
-    endpoint = await embedded.ensure(paths)
-    return RelayAccess(endpoint.url, endpoint.token, embedded=True)
 
-
-@asynccontextmanager
-async def open_relay(paths: config.Paths, found: RelayAccess) -> AsyncIterator[Relay]:
-    """Open the relay for one command."""
+def relay_at(found: RelayAccess) -> Relay:
+    """Return the relay, not opened yet; it asks again where the relay is whenever it has lost it."""
     from relay_runner.relay.http import HttpRelay
 
-    async with HttpRelay(found.url, found.token) as relay:
-        yield relay
+    return HttpRelay(found.source)
 
 
 def me(found: RelayAccess) -> str | None:
@@ -150,15 +152,6 @@ def _subject(token: str) -> str | None:
         return str(claims["sub"])
     except (IndexError, ValueError, KeyError, TypeError):
         return None
-
-
-def _check_url(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"not a relay URL: {url!r}", hint="use http://HOST:PORT or https://HOST")
-    return url.rstrip("/")
 
 
 def _load(dotted: str) -> Any:

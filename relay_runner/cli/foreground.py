@@ -33,7 +33,6 @@ async def run(
     request: Request, paths: config.Paths, *, tell: Tell = output.note, on_open: Opened | None = None
 ) -> RunnerExit:
     """Run the agent until it ends; `tell` takes what a person should know before there is a log to read."""
-    from relay_runner.relay.http import HttpRelay
     from relay_runner.runner.runner import Runner
 
     options = request.options
@@ -51,9 +50,12 @@ async def run(
             on_open(info)
 
     ready: asyncio.Future[RunnerInfo] = asyncio.get_running_loop().create_future()
+    relay = compose.relay_at(access)
+    if grant is not None:
+        relay.use_token(grant.token)
     runner = Runner(
         options,
-        relay=HttpRelay(access.url, grant.token if grant else access.token),
+        relay=relay,
         provider=provider,
         terminals=terminals,
         paths=paths,
@@ -80,7 +82,7 @@ async def _credentials(
     while True:
         try:
             access = await compose.access(paths, settings, url=request.relay_url)
-            async with compose.open_relay(paths, access) as relay:
+            async with compose.relay_at(access) as relay:
                 return access, await relay.issue_token(wanted)
         except RelayUnavailable as error:
             if not said:
@@ -110,7 +112,7 @@ async def _prompt(
     )
     while True:
         try:
-            async with compose.open_relay(config.paths(), access) as relay:
+            async with compose.relay_at(access) as relay:
                 await relay.send(new)
             return
         except RelayUnavailable:

@@ -60,8 +60,10 @@ def status(as_json: JsonFlag = False) -> int:
         output.say(f"the relay runs at {found['url']}" + (f" (pid {found['pid']})" if found["pid"] else ""))
         for key, value in found["health"].items():
             output.say(f"  {key + ':':<12}{output.line(value)}")
-    else:
+    elif found["embedded"] and found["pid"] is None:
         output.say("the relay does not run; the first command that needs it starts it")
+    else:
+        output.note(output.line(found["reason"], 1000))
     return Exit.OK if found["running"] else Exit.FAILED
 
 
@@ -72,8 +74,7 @@ def stop() -> None:
     from relay_runner.relay import embedded
 
     compose.refuse_inside("stop the relay")
-    stopped = loop.run(embedded.stop(config.paths()))
-    output.say("the relay has ended" if stopped else "the relay did not run")
+    output.say("the relay has ended" if embedded.stop(config.paths()) else "the relay did not run")
 
 
 def restart() -> None:
@@ -85,24 +86,28 @@ def restart() -> None:
     compose.refuse_inside("restart the relay")
     paths = config.paths()
 
-    async def run() -> str:
-        await embedded.stop(paths)
-        return str((await embedded.ensure(paths)).url)
-
-    output.say(f"the relay runs at {loop.run(run())}")
+    embedded.stop(paths)
+    output.say(f"the relay runs at {loop.run(embedded.ensure(paths)).url}")
 
 
 async def _status() -> dict[str, Any]:
     """Return {running, url, pid, embedded, health} of the relay that commands would use."""
-    from relay_runner.cli import session
-    from relay_runner.errors import RelayUnavailable
+    from pathlib import Path
 
-    answer: dict[str, Any] = {"running": False, "url": None, "pid": None, "embedded": True, "health": {}}
+    from relay_runner import config
+    from relay_runner.cli import compose, session
+    from relay_runner.errors import RelayUnavailable
+    from relay_runner.relay import embedded
+
+    compose.refuse_inside("look at the relay")
+    paths = config.paths()
+    url = config.load(paths, Path.cwd()).relay_url
+    file = None if url else embedded.read_file(paths)
+    pid = file.pid if file is not None and embedded.status(paths).running else None
+    answer: dict[str, Any] = {"running": False, "url": url, "pid": pid, "embedded": not url, "health": {}}
     try:
-        async with session.open_session(only_person="look at the relay", start=False) as opened:
-            answer.update(url=opened.access.url, embedded=opened.access.embedded, pid=opened.access.pid)
-            answer["health"] = await opened.relay.health()
-            answer["running"] = True
-    except RelayUnavailable:
-        return answer
+        async with session.open_session(start=False) as opened:
+            answer.update(health=await opened.relay.health(), url=opened.access.url, running=True)
+    except RelayUnavailable as error:
+        answer["reason"] = str(error)
     return answer

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from relay_runner.cli import verdict
-from relay_runner.errors import ConfigError, ProtocolError
+from relay_runner.errors import ConfigError, ProtocolError, RelayUnavailable
 from relay_runner.protocol.addresses import Address
 from relay_runner.protocol.messages import MessageRecord, NewMessage, Timing
 
 if TYPE_CHECKING:
     from relay_runner.relay.base import Relay
+
+RETRY_S = 0.5
 
 
 def message(
@@ -39,18 +43,32 @@ def message(
 
 async def wait(relay: Relay, record: MessageRecord, timeout_s: float) -> tuple[MessageRecord, list[MessageRecord]]:
     """Return the record once every delivery settled or the time is over, with the replies there are then."""
-    replies: dict[int, MessageRecord] = {}
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for record in relay.watch(record.message.id):  # noqa: B020 - the newest record is the one to return
-                for number in record.replies:
-                    if number not in replies:
-                        replies[number] = await relay.message(number)
-                if verdict.settled(record, repliers(list(replies.values()))):
+    replies: list[MessageRecord] = []
+    # Out of time: the record that was reached is the answer, and its state says that it is not settled.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s), contextlib.aclosing(_changes(relay, record.message.id)) as changes:
+            async for record, replies in changes:
+                if verdict.settled(record, repliers(replies)):
                     break
-    except TimeoutError:
-        pass  # the record that was reached is the answer; its state says that it is not settled
-    return record, [replies[number] for number in sorted(replies)]
+    return record, replies
+
+
+async def _changes(relay: Relay, message_id: int) -> AsyncGenerator[tuple[MessageRecord, list[MessageRecord]], None]:
+    """Yield the message and its replies after every change, also across a relay that goes away and comes back."""
+    known: dict[int, MessageRecord] = {}
+    while True:
+        records = relay.watch(message_id)
+        try:
+            async for record in records:
+                for number in record.replies:
+                    if number not in known:
+                        known[number] = await relay.message(number)
+                yield record, [known[number] for number in record.replies]
+        except RelayUnavailable:
+            await asyncio.sleep(RETRY_S)
+        finally:
+            if isinstance(records, AsyncGenerator):
+                await records.aclose()
 
 
 def repliers(replies: list[MessageRecord]) -> frozenset[str]:

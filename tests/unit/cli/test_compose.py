@@ -10,7 +10,8 @@ import pytest
 
 from relay_runner import config
 from relay_runner.cli import compose
-from relay_runner.errors import ConfigError
+from relay_runner.errors import ConfigError, RelayUnavailable
+from relay_runner.relay.endpoint import fixed
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +86,7 @@ def token(claims: object) -> str:
     ],
 )
 def test_who_a_token_speaks_for(given: str, who: str | None) -> None:
-    assert compose.me(compose.RelayAccess("http://x", given, embedded=True)) == who
+    assert compose.me(compose.RelayAccess("http://x", given, fixed("http://x", given), embedded=True)) == who
 
 
 def test_without_tmux_a_person_is_told(paths: config.Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,3 +95,9 @@ def test_without_tmux_a_person_is_told(paths: config.Paths, monkeypatch: pytest.
     assert said is not None and said.startswith("tmux is not installed")
     _, chosen = compose.terminals(paths, tmux=False)
     assert chosen is not None and "not installed" not in chosen
+
+
+async def test_a_relay_that_does_not_run_is_started_only_where_that_is_wanted(paths: config.Paths) -> None:
+    with pytest.raises(RelayUnavailable, match="does not run"):
+        await compose.access(paths, config.Settings(), start=False)
+    assert not paths.relay_json.exists()
