@@ -86,6 +86,8 @@ class Report:
             data = os.read(self._descriptor, 65536)
             if not data:
                 code = self._process.wait()
+                if code < 0:
+                    return Line(kind=Kind.ERROR, text=f"its runner was killed (signal {-code})", exit=1, code="killed")
                 return Line(
                     kind=Kind.ERROR,
                     text=f"the runner ended without a word (exit code {code})",

@@ -124,7 +124,7 @@ async def access(
     if url:
         found = await fixed(url, settings.relay_token or "")()
         return RelayAccess(found.url, found.token, fixed(found.url, found.token), embedded=False)
-    if not start and embedded.status(paths).health is None:
+    if not start and (await embedded.status(paths)).health is None:
         raise RelayUnavailable("the relay does not run", hint="`relay-runner relay restart` starts it")
     found = await embedded.ensure(paths)
     return RelayAccess(found.url, found.token, embedded.source(paths), embedded=True)

@@ -60,7 +60,12 @@ async def kill(agent_id: str) -> dict[str, Any]:
     command = await _try_order(agent_id, "agent.kill", FORCE_AFTER_S)
     if runner is None and command is not None:
         return _result(agent_id, command, FORCE_AFTER_S)
-    ended = await ending.by_force(paths, agent_id, runner)
+    obeyed = command is not None and command.state is CommandState.SUCCEEDED
+    ended: list[str] = []
+    # Where it obeyed, its program is dead, and what the runner still does is telling the relay.
+    if runner is not None and obeyed and await asyncio.to_thread(local.wait_gone, paths, runner, FORCE_AFTER_S):
+        ended, runner = ["provider", "runner"], None
+    ended += await ending.by_force(paths, agent_id, runner)
     if runner is None and not ended:
         return await _not_running(paths, agent_id)
     return {"ok": True, "agentId": agent_id, "state": "succeeded", "reason": None, "result": {"ended": ended}}

@@ -74,7 +74,7 @@ def stop() -> None:
     from relay_runner.relay import embedded
 
     compose.refuse_inside("stop the relay")
-    output.say("the relay has ended" if embedded.stop(config.paths()) else "the relay did not run")
+    output.say("the relay has ended" if loop.run(embedded.stop(config.paths())) else "the relay did not run")
 
 
 def restart() -> None:
@@ -86,7 +86,7 @@ def restart() -> None:
     compose.refuse_inside("restart the relay")
     paths = config.paths()
 
-    embedded.stop(paths)
+    loop.run(embedded.stop(paths))
     output.say(f"the relay runs at {loop.run(embedded.ensure(paths)).url}")
 
 
@@ -103,7 +103,7 @@ async def _status() -> dict[str, Any]:
     paths = config.paths()
     url = config.load(paths, Path.cwd()).relay_url
     file = None if url else embedded.read_file(paths)
-    pid = file.pid if file is not None and embedded.status(paths).running else None
+    pid = file.pid if file is not None and (await embedded.status(paths)).running else None
     answer: dict[str, Any] = {"running": False, "url": url, "pid": pid, "embedded": not url, "health": {}}
     try:
         async with session.open_session(start=False) as opened:

@@ -76,11 +76,7 @@ def _after(paths: config.Paths, info: RunnerInfo, report: Report | None, *, lost
             output.note(f"{info.agent_id} was restarted")
             return now
         if alive and not lost:
-            ours = program()
-            output.say(
-                f"{info.agent_id} goes on in the background: `{ours} attach {info.agent_id}` shows it, "
-                f"`{ours} stop {info.agent_id}` ends it"
-            )
+            output.say(f"{info.agent_id} goes on in the background; `{program()} stop {info.agent_id}` ends it")
             return Exit.OK
         time.sleep(POLL_S)
     raise RelayRunnerError(
