@@ -149,3 +149,18 @@ class StoreError(RelayRunnerError):
     """A database could not be opened, read or written."""
 
     code = "store"
+
+
+def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of ours when a TaskGroup ended by nothing else, or the group itself.
+
+    For `except BaseExceptionGroup as group: raise unwrap(group) from None`: what is raised inside an `except*` clause
+    would only be wrapped into another group.
+    """
+    ours, foreign = group.split(RelayRunnerError)
+    if ours is None or foreign is not None:
+        return group
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,7 +1,7 @@
 """How values become bytes: JSON objects with camelCase names, through msgspec.
 
-Unknown fields are ignored (a newer peer may send more), a wrong type is a `ProtocolError`. Fields that
-hold their default are left out, so every default is part of the wire format and must not change.
+Unknown fields are ignored (a newer peer may send more), a wrong type is a `ProtocolError`. Every field is written, also
+one that holds its default: who reads the JSON finds the same shape each time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROTOCOL_VERSION = 1
 T = TypeVar("T")
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of every value that crosses a process boundary."""
 
 

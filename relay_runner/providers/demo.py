@@ -85,6 +85,10 @@ class DemoProvider:
             notes=notes,
         )
 
+    def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
+        """Say no: a session without a transcript is not resumed in the first place."""
+        return False
+
     def connect(
         self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool
     ) -> AbstractAsyncContextManager[Process]:

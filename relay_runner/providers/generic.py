@@ -21,7 +21,7 @@ from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSp
 from relay_runner.providers.beside import beside
 from relay_runner.providers.generic_process import GenericProcess
 from relay_runner.providers.quiet import QUIET_S, QuietScreen
-from relay_runner.terminal.base import Terminal
+from relay_runner.terminal.base import Screen, Terminal
 
 HEADLESS_READY_S = 60.0
 APPROVAL_MODES = frozenset({"ask", "bypass"})
@@ -55,6 +55,10 @@ class GenericProvider:
         notes = ("generic has no sessions: a fresh one was started",) if spec.resume_session else ()
         title = f"{spec.label or spec.agent_id} ({Path(command[0]).name})"
         return LaunchPlan(argv=command, env=spec.environ, cwd=spec.cwd, title=title, notes=notes)
+
+    def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
+        """Say no: there are no sessions."""
+        return False
 
     def connect(
         self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool

@@ -7,7 +7,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from relay_runner.errors import ClaimLost, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
+from relay_runner.errors import (
+    ClaimLost,
+    RelayRefused,
+    RelayRunnerError,
+    RelayUnauthorized,
+    RelayUnavailable,
+    unwrap,
+)
 from relay_runner.protocol.agents import HEARTBEAT_S
 from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded
 from relay_runner.protocol.messages import MessageQuery, MessageRecord, State
@@ -93,8 +100,8 @@ class Presence:
                 tasks.create_task(self._write(bus), name="bus-write")
                 await self.fetch_backlog()
                 self._joined.set()
-        except* RelayRunnerError as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:
+            raise unwrap(group) from None
 
     async def _read(self, bus: Bus) -> None:
         async for frame in bus:
@@ -139,9 +146,3 @@ class Presence:
                 return
             except (RelayUnavailable, RelayRefused) as error:
                 log.info("the relay cannot be asked: %s", error)
-
-
-def _first(group: BaseExceptionGroup[RelayRunnerError]) -> RelayRunnerError:
-    """Return the error that matters: being superseded ends everything, else the first one."""
-    errors = [error for error in group.exceptions if isinstance(error, RelayRunnerError)]
-    return next((error for error in errors if isinstance(error, SupersededByAnother)), errors[0])

@@ -11,7 +11,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from relay_runner.config import Paths, private_dir, write_private
-from relay_runner.errors import ConfigError, ProviderUnsupported, RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.errors import (
+    ConfigError,
+    ProviderUnsupported,
+    RelayRefused,
+    RelayRunnerError,
+    RelayUnavailable,
+    unwrap,
+)
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.control import RunnerInfo
@@ -173,19 +180,16 @@ class Runner:
     # --- the life -----------------------------------------------------------------------------------------------------
 
     async def _live(self) -> RunnerExit:
-        end: RunnerExit | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for name, service in self._services().items():
                     group.create_task(service, name=name)
-        except* Shutdown as shutdowns:
-            (shutdown, *_) = shutdowns.exceptions
-            assert isinstance(shutdown, Shutdown)
-            end = shutdown.exit
-        except* RelayRunnerError as errors:
-            raise errors.exceptions[0] from None
-        assert end is not None
-        return end
+        except BaseExceptionGroup as errors:
+            shutdown, others = errors.split(Shutdown)
+            if shutdown is not None and others is None:
+                return _exit_of(shutdown)
+            raise unwrap(errors) from None
+        raise AssertionError("the services never end by themselves")
 
     def _services(self) -> dict[str, Coroutine[Any, Any, None]]:
         services = {
@@ -347,3 +351,11 @@ class Runner:
             raise ProviderUnsupported("no provider runs just now")
         await process.interrupt()
         return {"providerState": str(process.state)}
+
+
+def _exit_of(group: BaseExceptionGroup[Shutdown]) -> RunnerExit:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, Shutdown)
+    return first.exit

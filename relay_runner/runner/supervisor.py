@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relay_runner.config import AgentPaths, private_dir
-from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError
+from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError, unwrap
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import Event, LaunchPlan, LaunchSpec, Process, Provider
 from relay_runner.runner import environment, record
@@ -261,9 +261,10 @@ class Supervisor:
                 await asyncio.wait((exited, ordered), return_when=asyncio.FIRST_COMPLETED)
                 for task in (exited, ordered, welcome):
                     task.cancel()
-        except* ProviderError as errors:
+        except BaseExceptionGroup as errors:
+            # It cannot be used as it is (it wants a person first, say), and must not be left without a runner.
             await self._end(process, launched, grace_s=0.0)
-            raise errors.exceptions[0] from None
+            raise unwrap(errors) from None
         return ordered.result() if not ordered.cancelled() else exited.result()
 
     async def _welcome(self, process: Process, launched: Launched) -> None:
