@@ -57,7 +57,10 @@ class Relay(Protocol):
     async def __aexit__(self, *exc: object) -> None: ...
 
     def connect(self, hello: Hello) -> AbstractAsyncContextManager[Bus]:
-        """Open the bus and say hello; entering waits for the welcome."""
+        """Open the bus and say hello; entering waits for the welcome.
+
+        Raise `ClaimLost` where a newer instance of the same agent took over before: it cannot be taken back.
+        """
         ...
 
     def use_token(self, token: str) -> None:

@@ -23,7 +23,14 @@ from websockets.exceptions import (
 )
 
 from relay_runner import __version__
-from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
+from relay_runner.errors import (
+    ClaimLost,
+    ProtocolError,
+    RelayRefused,
+    RelayRunnerError,
+    RelayUnauthorized,
+    RelayUnavailable,
+)
 from relay_runner.protocol.calls import BUS, ProblemBody, error_of
 from relay_runner.protocol.frames import (
     ClientFrame,
@@ -81,7 +88,10 @@ class WebSocketBus:
 
 @asynccontextmanager
 async def connect(wire: Wire, hello: Hello) -> AsyncIterator[WebSocketBus]:
-    """Open the bus and wait for the welcome; the endpoint is asked anew for every connection."""
+    """Open the bus and wait for the welcome; the endpoint is asked anew for every connection.
+
+    Raise `ClaimLost` where a newer instance of the agent took over before.
+    """
     endpoint = await wire.endpoint(fresh=True)
     socket = await _dial(endpoint)
     try:
@@ -139,13 +149,8 @@ async def _greet(socket: ws.ClientConnection, hello: Hello) -> Welcome:
         raise RelayUnavailable(f"the relay did not answer the hello within {WELCOME_S:g} s") from error
 
 
-def _superseded(hello: Hello, frame: Superseded) -> RelayRunnerError:
-    return RelayRefused(
-        f"a newer runner of {hello.agent_id} took over (instance {frame.by})",
-        hint="start the agent again with --replace to take it back",
-        status=409,
-        code="superseded",
-    )
+def _superseded(hello: Hello, frame: Superseded) -> ClaimLost:
+    return ClaimLost(f"a newer runner of {hello.agent_id} took over (instance {frame.by})")
 
 
 def _refused(frame: ErrorFrame) -> RelayRunnerError:

@@ -67,27 +67,17 @@ def source(paths: Paths) -> EndpointSource:
     return current
 
 
-def status(paths: Paths) -> RelayStatus:
+async def status(paths: Paths) -> RelayStatus:
     """Return what is known of the relay."""
-    file = read_file(paths)
-    if file is None:
-        return RelayStatus(running=False, health=None, file=None)
-    return RelayStatus(running=_alive(file), health=_health(file), file=file)
+    return await asyncio.to_thread(_status, paths)
 
 
-def stop(paths: Paths, *, timeout_s: float = STOP_S) -> bool:
+async def stop(paths: Paths, *, timeout_s: float = STOP_S) -> bool:
     """End the relay, in order if it can, by force after `timeout_s`; return False where none ran.
 
     Clients that lose it leave it stopped; the next command that needs a relay starts it.
     """
-    if read_file(paths) is None:
-        return False
-    with _start_lock(paths):
-        file = read_file(paths)
-        if file is None:
-            return False
-        write_private(paths.relay_json, encode(replace(file, stopped=True)))
-        return _end(file, timeout_s)
+    return await asyncio.to_thread(_stop, paths, timeout_s)
 
 
 def read_file(paths: Paths) -> RelayFile | None:
@@ -96,6 +86,24 @@ def read_file(paths: Paths) -> RelayFile | None:
         return decode(paths.relay_json.read_bytes(), RelayFile)
     except (OSError, ProtocolError):
         return None
+
+
+def _status(paths: Paths) -> RelayStatus:
+    file = read_file(paths)
+    if file is None:
+        return RelayStatus(running=False, health=None, file=None)
+    return RelayStatus(running=_alive(file), health=_health(file), file=file)
+
+
+def _stop(paths: Paths, timeout_s: float) -> bool:
+    if read_file(paths) is None:
+        return False
+    with _start_lock(paths):
+        file = read_file(paths)
+        if file is None:
+            return False
+        write_private(paths.relay_json, encode(replace(file, stopped=True)))
+        return _end(file, timeout_s)
 
 
 def _ensure(paths: Paths, revive: bool) -> Endpoint:
