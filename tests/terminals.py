@@ -63,3 +63,9 @@ async def shown(terminal: Terminal, text: str) -> None:
         await until(there)
     except TimeoutError:
         raise AssertionError(f"{text!r} is not on the screen:\n{(await terminal.capture()).tail(40)}") from None
+
+
+def server_pid(terminal: Terminal) -> int:
+    """Return the process id of the terminal's tmux server."""
+    command = ["tmux", "-S", str(terminal.saved.socket), "display-message", "-p", "#{pid}"]
+    return int(subprocess.run(command, capture_output=True, check=True, timeout=20).stdout)

@@ -105,19 +105,21 @@ def answer(before: Screen, after: Screen, said: str, prompt: str) -> str:
         rows.pop()
     if rows and prompt.strip() and rows[-1].strip() == prompt.strip():
         rows.pop()
-    start = _echo(rows, said, prompt)
+    start = _behind_echo(rows, said, prompt)
     if start is None:
         start = _first_difference(before.lines, rows)
+        for line in said.strip().split("\n"):
+            if start < len(rows) and rows[start].strip() == line.strip():
+                start += 1
     return "\n".join(rows[start:]).strip("\n")
 
 
-def _echo(rows: list[str], said: str, prompt: str) -> int | None:
-    """Return the row behind the last one that shows the last line of `said`, where one does."""
-    lines = [line.strip() for line in said.strip().split("\n")]
+def _behind_echo(rows: list[str], said: str, prompt: str) -> int | None:
+    """Return the row behind the last one that shows a prompt and the last line of `said`, where one does."""
+    last = said.strip().rpartition("\n")[2].strip()
     for index in range(len(rows) - 1, -1, -1):
-        if lines[-1] and rows[index].strip().endswith(lines[-1]) and rows[index].strip() != lines[-1]:
-            return index + 1
-        if not prompt.strip() and rows[index].strip() == lines[-1]:
+        row = rows[index].strip()
+        if prompt.strip() and last and row.endswith(last) and row != last:
             return index + 1
     return None
 

@@ -15,7 +15,7 @@ from relay_runner.terminal import processes
 from relay_runner.terminal.base import Key, Terminal
 from relay_runner.terminal.tmux import TmuxTerminals
 from tests.contract.test_terminals import arrived, collecting, finish
-from tests.terminals import shown, sockets, spec, tmux, until
+from tests.terminals import server_pid, shown, sockets, spec, tmux, until
 
 pytestmark = pytest.mark.anyio
 __all__ = ["sockets", "tmux"]
@@ -129,8 +129,7 @@ async def test_it_is_adopted_by_another_runner(tmux: TmuxTerminals, sockets: Pat
 
 async def test_a_killed_server_is_told_and_takes_the_program_along(tmux: TmuxTerminals, tmp_path: Path) -> None:
     terminal = await tmux.open(spec(tmp_path, "sleep", "60"))
-    server = int(ask(terminal, "#{pid}"))
-    os.kill(server, signal.SIGKILL)
+    os.kill(server_pid(terminal), signal.SIGKILL)
     assert (await terminal.wait_exit()).code == -signal.SIGHUP
     with pytest.raises(TerminalError):
         await terminal.paste("x")
@@ -145,7 +144,7 @@ async def test_a_program_that_outlives_its_server_is_not_taken_for_dead(
     monkeypatch.setattr("relay_runner.terminal.tmux.DEATH_PATIENCE_S", 0.2)
     terminal = await tmux.open(spec(tmp_path, "sh", "-c", "trap '' HUP; echo up; exec sleep 60"))
     await shown(terminal, "up")
-    os.kill(int(ask(terminal, "#{pid}")), signal.SIGKILL)
+    os.kill(server_pid(terminal), signal.SIGKILL)
     with pytest.raises(TerminalError, match="still runs"):
         await tmux.adopt(terminal.saved)
     assert (await terminal.terminate(grace_s=5)).code == -signal.SIGTERM
@@ -164,7 +163,7 @@ async def test_a_leftover_of_the_same_name_is_ended_first(tmux: TmuxTerminals, t
 
 async def test_ctrl_c_in_our_own_group_does_not_reach_tmux(tmux: TmuxTerminals, tmp_path: Path) -> None:
     terminal = await tmux.open(spec(tmp_path, "cat"))
-    server = processes.stat(int(ask(terminal, "#{pid}")))
+    server = processes.stat(server_pid(terminal))
     program = processes.stat(terminal.process.pid)
     assert server is not None
     assert program is not None
@@ -178,7 +177,7 @@ async def test_tmux_knows_no_secret(tmux: TmuxTerminals, tmp_path: Path, monkeyp
     terminal = await tmux.open(spec(tmp_path, "cat", env={"ITS_SECRET": "s3cret"}))
     shown_by_tmux = witness(terminal).cmd("show-environment", "-g").stdout
     assert not [line for line in shown_by_tmux if "SECRET" in line]
-    assert b"s3cret" not in Path(f"/proc/{ask(terminal, '#{pid}')}/environ").read_bytes()
+    assert b"s3cret" not in Path(f"/proc/{server_pid(terminal)}/environ").read_bytes()
     await finish(terminal)
 
 

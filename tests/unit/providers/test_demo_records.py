@@ -1,0 +1,61 @@
+"""Reading the demo agent's transcript and screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import Evidence, ProcessState, Seen, StateChanged, TurnEnded, TurnState
+from relay_runner.providers.demo_records import condense, events, find, input_line
+from relay_runner.terminal.base import Screen
+
+SESSION = {"type": "session", "session": "s", "process": "p", "resumed": False}
+PROMPT = {"type": "prompt", "turn": "t", "nonces": ["n1"], "text": "x"}
+STARTED = {"type": "turn-started", "turn": "t", "nonces": ["n1"]}
+ENDED = {"type": "turn-ended", "turn": "t", "nonces": ["n1"], "outcome": "completed", "text": "x", "reason": None}
+HELPER = {"type": "subagent-started", "id": "a", "role": "demo"}
+HELPED = {"type": "subagent-ended", "id": "a"}
+BUSY = {"type": "state", "state": "busy", "detail": None}
+IDLE = {"type": "state", "state": "idle", "detail": None}
+
+
+def test_a_nonce_is_found_with_its_turn(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    assert find(file, "n1") == Evidence(seen=False)
+    file.write_text("".join(json.dumps(record) + "\n" for record in (SESSION, PROMPT, STARTED)))
+    assert find(file, "n1") == Evidence(True, "transcript", TurnState.RUNNING)
+    assert not find(file, "n").seen
+    file.write_text("".join(json.dumps(record) + "\n" for record in (SESSION, PROMPT, STARTED, ENDED)))
+    assert find(file, "n1") == Evidence(True, "transcript", TurnState.ENDED, Outcome.COMPLETED, "x")
+
+
+@pytest.mark.parametrize(
+    ("records", "left"),
+    [
+        ([SESSION, IDLE, PROMPT, STARTED, BUSY, ENDED, IDLE], [SESSION, IDLE]),
+        ([SESSION, IDLE, PROMPT, STARTED, BUSY, HELPER], [SESSION, PROMPT, STARTED, HELPER, BUSY]),
+        ([SESSION, PROMPT, STARTED, HELPER, HELPED, BUSY], [SESSION, PROMPT, STARTED, BUSY]),
+        ([SESSION, PROMPT, STARTED, BUSY, SESSION, IDLE], [SESSION, IDLE]),
+    ],
+)
+def test_the_past_is_condensed_to_what_still_holds(records: list[dict], left: list[dict]) -> None:
+    assert condense(records) == left
+
+
+def test_records_become_events() -> None:
+    assert events(PROMPT) == (Seen("n1", "transcript"),)
+    assert events(IDLE) == (StateChanged(ProcessState.IDLE, "transcript"),)
+    assert events(ENDED) == (TurnEnded(Outcome.COMPLETED, "transcript", ("n1",), "x"),)
+    assert events({"type": "of a later version"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [("demo>", ""), ("demo> dra", "dra"), ("| working (Esc stops it)", None), ("Allow: it? [y/n]", None)],
+)
+def test_the_input_line_is_found(row: str, line: str | None) -> None:
+    assert input_line(Screen(("above", row, ""), cursor=(6, 1))) == line
+    assert input_line(Screen((), cursor=(0, 9))) is None
