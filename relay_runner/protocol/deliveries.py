@@ -80,8 +80,8 @@ def requeue(
 def claim(delivery: Delivery, request: ClaimRequest, now: float) -> ClaimResult:
     """Answer a claim of an agent that the delivery may go to; "taken by another" is a result."""
     expires_at = now + _lease(request.lease_s)
-    mine = delivery.state in IN_FLIGHT and delivery.instance_id == request.instance_id
-    if mine:
+    principal = agent_principal(request.agent_id)
+    if delivery.state in IN_FLIGHT and (delivery.recipient, delivery.instance_id) == (principal, request.instance_id):
         delivery = replace(delivery, claim_expires_at=expires_at, updated_at=now)
         return ClaimResult(granted=True, claim_expires_at=expires_at, delivery=delivery)
     early = delivery.not_before is not None and delivery.not_before > now
@@ -90,7 +90,7 @@ def claim(delivery: Delivery, request: ClaimRequest, now: float) -> ClaimResult:
         return ClaimResult(granted=False, holder=delivery.recipient, delivery=delivery)
     delivery = replace(
         delivery,
-        recipient=agent_principal(request.agent_id),
+        recipient=principal,
         state=State.CLAIMED,
         instance_id=request.instance_id,
         claim_expires_at=expires_at,
@@ -105,6 +105,7 @@ def renew(delivery: Delivery, request: ClaimRequest, now: float) -> Delivery:
     if delivery.state not in IN_FLIGHT:
         raise ClaimLost(f"message {delivery.message_id} is {delivery.state}, nobody holds it")
     _check_attempt(delivery, request.attempt)
+    _check_recipient(delivery, request.agent_id)
     _check_holder(delivery, request.instance_id)
     return replace(delivery, claim_expires_at=now + _lease(request.lease_s), updated_at=now)
 

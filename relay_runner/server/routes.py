@@ -98,9 +98,7 @@ async def _read(call: Call) -> None:
 
 async def _reply(call: Call) -> MessageRecord:
     call.caller.need_send()
-    reply: NewReply = call.body
-    new = NewMessage(to="", body=reply.body, subject=reply.subject, idempotency_key=reply.idempotency_key)
-    return await call.core.store.reply(call.caller, call.number("id"), new)
+    return await call.core.store.reply(call.caller, call.number("id"), call.body)
 
 
 async def _react(call: Call) -> None:

@@ -24,6 +24,7 @@ from relay_runner.protocol.messages import (
     MessageQuery,
     MessageRecord,
     NewMessage,
+    NewReply,
     Receipt,
     Release,
 )
@@ -89,8 +90,8 @@ class Store(Protocol):
         """Take a message and make its deliveries."""
         ...
 
-    async def reply(self, caller: Caller, message_id: int, new: NewMessage) -> MessageRecord:
-        """Take an answer to a message that the caller may read; it goes to the message's sender, whatever `new.to`."""
+    async def reply(self, caller: Caller, message_id: int, reply: NewReply) -> MessageRecord:
+        """Take an answer to a message that the caller may read; it goes to the message's sender."""
         ...
 
     async def record(self, caller: Caller, message_id: int) -> MessageRecord:

@@ -8,7 +8,7 @@ from relay_runner.errors import RelayNotFound, RelayRefused
 from relay_runner.protocol import acceptance, deliveries
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Address, Kind, agent_principal
-from relay_runner.protocol.messages import MESSAGE_TTL_S, Delivery, Message, MessageRecord, NewMessage, State
+from relay_runner.protocol.messages import MESSAGE_TTL_S, Delivery, Message, MessageRecord, NewMessage, NewReply, State
 from relay_runner.server.store import views
 from relay_runner.server.store.rows import Stored, delivery_values, to_json
 from relay_runner.server.store.writer import Transaction
@@ -30,13 +30,19 @@ def accept(tx: Transaction, caller: Caller, new: NewMessage, address: Address) -
     return MessageRecord(message=message, deliveries=made)
 
 
-def reply(tx: Transaction, caller: Caller, message_id: int, new: NewMessage) -> MessageRecord:
+def reply(tx: Transaction, caller: Caller, message_id: int, answer: NewReply) -> MessageRecord:
     """Take an answer to a message; it goes to that message's sender."""
     message = views.visible_message(tx, caller, message_id)
     if message.sender == caller.subject:
         raise RelayRefused(f"message {message_id} is your own", hint="reply to what others sent", status=422)
-    new = replace(new, to=message.sender, reply_to=message_id)
-    return accept(tx, caller, new, Address.parse(message.sender))
+    new = NewMessage(
+        to=message.sender,
+        body=answer.body,
+        subject=answer.subject,
+        reply_to=message_id,
+        idempotency_key=answer.idempotency_key,
+    )
+    return accept(tx, caller, new, acceptance.check_new(new))
 
 
 def react(tx: Transaction, caller: Caller, message_id: int, emoji: str) -> None:

@@ -8,37 +8,16 @@ from relay_runner.errors import RelayNotFound, RelayRefused
 from relay_runner.protocol import acceptance
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.commands import (
-    MAX_COMMAND_TIMEOUT_S,
-    Command,
-    CommandState,
-    CommandUpdate,
-    NewCommand,
-    NewTask,
-    Task,
-    TaskUpdate,
-)
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.orders import RUNNING_SLACK_S, check_command, lapse_command, move_command
 from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.server.store.rows import Row, command_of, task_of, to_json
 from relay_runner.server.store.writer import Transaction
 
-RUNNING_SLACK_S = 30.0
-"""How much longer than its timeout a running command may stay silent before it counts as failed."""
-
-_MOVES: dict[CommandState, frozenset[CommandState]] = {
-    CommandState.ACCEPTED: frozenset({CommandState.RUNNING, CommandState.SUCCEEDED, CommandState.FAILED}),
-    CommandState.RUNNING: frozenset({CommandState.RUNNING, CommandState.SUCCEEDED, CommandState.FAILED}),
-    CommandState.SUCCEEDED: frozenset(),
-    CommandState.FAILED: frozenset(),
-}
-
 
 def command(tx: Transaction, caller: Caller, new: NewCommand) -> Command:
     """Take an order about an agent that is known by its own or its runner's id."""
-    if not 0.001 <= new.timeout_s <= MAX_COMMAND_TIMEOUT_S:
-        raise RelayRefused(f"timeoutS must be from 0.001 to {MAX_COMMAND_TIMEOUT_S:g}", status=422)
-    if not new.type.startswith("agent."):
-        raise RelayRefused(f"there is no command {new.type[:80]!r}", hint="they begin with agent.", status=422)
+    check_command(new)
     if new.idempotency_key is not None:
         since = tx.now - acceptance.IDEMPOTENCY_S
         known = tx.one("get_key", (caller.subject, "command", new.idempotency_key, since))
@@ -74,25 +53,15 @@ def update_command(tx: Transaction, caller: Caller, command_id: str, update: Com
     """Move an order on by its agent's runner; what it said first of the end stands."""
     row = _command_row(tx, command_id)
     caller.need_agent(row[10])
-    found = command_of(row)
-    if update.state is found.state and update.state not in _MOVES[found.state]:
-        return found
-    if update.state not in _MOVES[found.state]:
-        raise RelayRefused(
-            f"command {command_id} is {found.state} and cannot become {update.state}", status=409, code="illegal-move"
-        )
-    tx.run("update_command", (update.state.value, to_json(update.result), tx.now, command_id))
-    return _tell(tx, command_id)
+    before = command_of(row)
+    after = move_command(before, update, tx.now)
+    return before if after is before else _put(tx, after)
 
 
 def sweep(tx: Transaction) -> None:
-    """Fail the orders that nobody took or answered in time: an old one must not hit an agent that starts later."""
-    due = tx.run("commands_due", {"now": tx.now, "slack": RUNNING_SLACK_S}).fetchall()
-    for row in due:
-        taken = row[7] == CommandState.RUNNING
-        reason = "the agent did not answer in time" if taken else "the agent did not take it in time"
-        tx.run("update_command", (CommandState.FAILED.value, to_json({"reason": reason}), tx.now, row[0]))
-        _tell(tx, row[0])
+    """Fail the orders that nobody took or answered in time."""
+    for row in tx.run("commands_due", {"now": tx.now, "slack": RUNNING_SLACK_S}).fetchall():
+        _put(tx, lapse_command(command_of(row), tx.now))
 
 
 def create_task(tx: Transaction, caller: Caller, new: NewTask) -> Task:
@@ -143,6 +112,11 @@ def _command_row(tx: Transaction, command_id: str) -> Row:
     if row is None:
         raise RelayNotFound(f"there is no command {command_id[:80]}")
     return row
+
+
+def _put(tx: Transaction, command: Command) -> Command:
+    tx.run("update_command", (command.state.value, to_json(command.result), command.updated_at, command.id))
+    return _tell(tx, command.id)
 
 
 def _tell(tx: Transaction, command_id: str) -> Command:

@@ -24,9 +24,11 @@ from relay_runner.protocol.messages import (
     MessageQuery,
     MessageRecord,
     NewMessage,
+    NewReply,
     Receipt,
     Release,
 )
+from relay_runner.protocol.orders import RUNNING_SLACK_S
 from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.server.store import agents, handling, messages, orders, views
 from relay_runner.server.store.base import Counts, Follower, Joined
@@ -100,10 +102,9 @@ class SqliteStore:
         address = check_new(new)
         return await self._writer.ask(lambda tx: messages.accept(tx, caller, new, address))
 
-    async def reply(self, caller: Caller, message_id: int, new: NewMessage) -> MessageRecord:
+    async def reply(self, caller: Caller, message_id: int, reply: NewReply) -> MessageRecord:
         """Take an answer to a message."""
-        check_new(new)
-        return await self._writer.ask(lambda tx: messages.reply(tx, caller, message_id, new))
+        return await self._writer.ask(lambda tx: messages.reply(tx, caller, message_id, reply))
 
     async def record(self, caller: Caller, message_id: int) -> MessageRecord:
         """Return one message with what the caller may know of it."""
@@ -262,7 +263,7 @@ def _sweep(tx: Transaction) -> float | None:
     due = [
         tx.one("next_delivery_due"),
         tx.one("next_agent_due", {"offline_after": OFFLINE_AFTER_S, "grace": agents.BUS_GRACE_S}),
-        tx.one("next_command_due", (orders.RUNNING_SLACK_S,)),
+        tx.one("next_command_due", (RUNNING_SLACK_S,)),
     ]
     return min((row[0] for row in due if row is not None and row[0] is not None), default=None)
 

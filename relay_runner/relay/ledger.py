@@ -1,0 +1,157 @@
+"""The commands, tasks and tokens of a relay in memory."""
+
+from __future__ import annotations
+
+import secrets
+
+from msgspec.structs import replace
+
+from relay_runner.errors import RelayNotFound, RelayUnauthorized
+from relay_runner.protocol.access import Caller
+from relay_runner.protocol.addresses import agent_principal
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.frames import CommandFrame
+from relay_runner.protocol.orders import SETTLED, check_command, lapse_command, move_command
+from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.relay.board import Board
+from relay_runner.relay.members import Members
+
+
+class Ledger:
+    """What is ordered and planned, and who holds which token."""
+
+    def __init__(self, board: Board, members: Members) -> None:
+        self._board = board
+        self._members = members
+        self._commands: dict[str, tuple[Command, str]] = {}
+        self._tasks: dict[int, Task] = {}
+        self._tokens: dict[str, Caller] = {}
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, caller: Caller, new: NewCommand) -> Command:
+        """Take an order, and put it on its agent's bus."""
+        check_command(new)
+        known = self._board.remembered(caller, "command", new.idempotency_key)
+        if isinstance(known, str):
+            return self._commands[known][0]
+        agent_id = self._members.target(new.target)
+        now = self._board.clock()
+        command = Command(
+            id=f"cmd-{len(self._commands) + 1}",
+            type=new.type,
+            target=new.target,
+            sender=caller.subject,
+            created_at=now,
+            args=new.args,
+            timeout_s=new.timeout_s,
+            updated_at=now,
+        )
+        self._board.remember(caller, "command", new.idempotency_key, command.id)
+        self._put(command, agent_id)
+        frames = self._members.get(agent_id).frames
+        if frames is not None:
+            frames.put_nowait(CommandFrame(command=command))
+        return command
+
+    def get_command(self, caller: Caller, command_id: str) -> Command:
+        """Return an order to whom it concerns."""
+        command, agent_id = self._command(command_id)
+        if not caller.may_see(command.sender, agent_principal(agent_id)):
+            raise RelayNotFound(f"there is no command {command_id}")
+        return command
+
+    def update_command(self, caller: Caller, command_id: str, update: CommandUpdate) -> Command:
+        """Move an order on."""
+        command, agent_id = self._command(command_id)
+        caller.need_agent(agent_id)
+        return self._put(move_command(command, update, self._board.clock()), agent_id)
+
+    def pending(self, agent_id: str) -> list[Command]:
+        """Return an agent's orders that are not settled, oldest first."""
+        return [command for command, of in self._commands.values() if of == agent_id and command.state not in SETTLED]
+
+    def sweep(self) -> None:
+        """Fail the orders that nobody took or answered in time."""
+        for command, agent_id in list(self._commands.values()):
+            lapsed = lapse_command(command, self._board.clock())
+            if lapsed is not command:
+                self._put(lapsed, agent_id)
+
+    def _command(self, command_id: str) -> tuple[Command, str]:
+        if command_id not in self._commands:
+            raise RelayNotFound(f"there is no command {command_id}")
+        return self._commands[command_id]
+
+    def _put(self, command: Command, agent_id: str) -> Command:
+        self._commands[command.id] = (command, agent_id)
+        self._board.emit("command", id=command.id, agentId=agent_id, state=command.state.value)
+        return command
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    def create_task(self, caller: Caller, new: NewTask) -> Task:
+        """Open a task."""
+        now = self._board.clock()
+        task = Task(
+            id=len(self._tasks) + 1,
+            subject=new.subject,
+            created_by=caller.subject,
+            created_at=now,
+            description=new.description,
+            metadata=new.metadata,
+            updated_at=now,
+        )
+        return self._put_task(task)
+
+    def get_task(self, task_id: int) -> Task:
+        """Return a task."""
+        if task_id not in self._tasks:
+            raise RelayNotFound(f"there is no task {task_id}")
+        return self._tasks[task_id]
+
+    def update_task(self, task_id: int, update: TaskUpdate) -> Task:
+        """Move a task on; its metadata is merged."""
+        task = self.get_task(task_id)
+        metadata = {**task.metadata, **update.metadata}
+        agent_id, now = update.agent_id or task.agent_id, self._board.clock()
+        return self._put_task(replace(task, state=update.state, agent_id=agent_id, metadata=metadata, updated_at=now))
+
+    def _put_task(self, task: Task) -> Task:
+        self._tasks[task.id] = task
+        self._board.emit("task", id=task.id, state=task.state.value)
+        return task
+
+    # --- tokens -------------------------------------------------------------------------------------------------------
+
+    def grant(self, caller: Caller, ttl_s: float) -> TokenGrant:
+        """Make a token for somebody."""
+        now = self._board.clock()
+        token, jti = secrets.token_urlsafe(24), secrets.token_hex(8)
+        self._tokens[token] = Caller(caller.subject, caller.scopes, jti, caller.profile_id, now, now + ttl_s)
+        return TokenGrant(
+            token=token,
+            jti=jti,
+            profile_id=caller.profile_id,
+            subject=caller.subject,
+            scopes=tuple(sorted(caller.scopes)),
+            issued_at=now,
+            expires_at=now + ttl_s,
+        )
+
+    def holder(self, token: str, *, grace_s: float = 0.0) -> Caller:
+        """Return whose token it is; raise `RelayUnauthorized` for one that is wrong, expired or revoked."""
+        caller = self._tokens.get(token)
+        if caller is None:
+            raise RelayUnauthorized("this relay did not make that token, or it was revoked")
+        if caller.expires_at + grace_s <= self._board.clock():
+            raise RelayUnauthorized("the token has expired", hint="renew it", code="token-expired")
+        return caller
+
+    def revoke(self, jti: str) -> None:
+        """Make a token worthless."""
+        found = [token for token, caller in self._tokens.items() if caller.jti == jti]
+        if not found:
+            raise RelayNotFound(f"there is no token {jti}")
+        for token in found:
+            del self._tokens[token]
