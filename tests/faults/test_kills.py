@@ -13,33 +13,12 @@ import pytest
 from tests.harness import Home, home, kill, running, until
 
 pytestmark = pytest.mark.slow
-TERMINAL = ("done", "dead", "unknown")
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Home]:
     with home(tmp_path) as made:
         yield made
-
-
-def _delivery(place: Home, id: int) -> dict[str, object]:
-    (delivery,) = place.message(id)["deliveries"]
-    assert isinstance(delivery, dict)
-    return delivery
-
-
-def _settled(place: Home, id: int) -> dict[str, object]:
-    """Wait until a message's delivery is in a terminal state, and return the delivery."""
-
-    def look() -> dict[str, object] | None:
-        delivery = _delivery(place, id)
-        return delivery if delivery["state"] in TERMINAL else None
-
-    return until(f"message {id} settles", look)
-
-
-def _state(place: Home, id: int, *states: str) -> None:
-    until(f"message {id} is {states}", lambda: _delivery(place, id)["state"] in states)
 
 
 def _records(place: Home, agent: str = "bob") -> list[dict[str, object]]:
@@ -61,7 +40,7 @@ def test_a_runner_killed_when_idle_is_replaced_and_adopts(place: Home) -> None:
     waits = place.send("bob", "echo while nobody listened")
     place.start("bob", "demo")
     assert place.provider_pid("bob") == provider
-    assert _settled(place, waits)["result"] == "while nobody listened"
+    assert place.settled(waits)["result"] == "while nobody listened"
     assert _times_in(place, waits) == 1
 
 
@@ -69,10 +48,10 @@ def test_a_runner_killed_in_the_middle_of_a_turn_settles_it_from_the_records(pla
     place.start("bob", "demo")
     provider = place.provider_pid("bob")
     id = place.send("bob", "slow 2 worked")
-    _state(place, id, "seen")
+    place.reaches(id, "seen")
     kill(place.runner_pid("bob"))
     place.start("bob", "demo")
-    delivery = _settled(place, id)
+    delivery = place.settled(id)
     assert (delivery["state"], delivery["outcome"], delivery["result"]) == ("done", "completed", "worked")
     assert place.provider_pid("bob") == provider
     assert _times_in(place, id) == 1
@@ -81,14 +60,14 @@ def test_a_runner_killed_in_the_middle_of_a_turn_settles_it_from_the_records(pla
 def test_a_turn_that_ended_while_no_runner_lived_is_settled(place: Home) -> None:
     place.start("bob", "demo")
     id = place.send("bob", "slow 1 worked")
-    _state(place, id, "seen")
+    place.reaches(id, "seen")
     kill(place.runner_pid("bob"))
     until(
         "the turn ended",
         lambda: any("worked" in json.dumps(record) and "outcome" in record for record in _records(place)),
     )
     place.start("bob", "demo")
-    assert _settled(place, id)["result"] == "worked"
+    assert place.settled(id)["result"] == "worked"
     assert _times_in(place, id) == 1
 
 
@@ -97,12 +76,12 @@ def test_a_runner_killed_between_submit_and_evidence_finds_the_evidence(place: H
     provider = place.provider_pid("bob")
     os.kill(provider, signal.SIGSTOP)  # tmux takes the paste, the program cannot say that it has it
     id = place.send("bob", "echo pasted into a stopped program")
-    _state(place, id, "submitting", "submitted")
+    place.reaches(id, "submitting", "submitted")
     kill(place.runner_pid("bob"))
     os.kill(provider, signal.SIGCONT)
     place.start("bob", "demo")
     assert place.provider_pid("bob") == provider
-    delivery = _settled(place, id)
+    delivery = place.settled(id)
     assert _times_in(place, id) <= 1
     assert delivery["state"] == ("done" if _times_in(place, id) else "unknown")
 
@@ -113,18 +92,18 @@ def test_a_provider_killed_when_idle_comes_back_with_its_session(place: Home) ->
     kill(before)
     until("another provider is ready", lambda: place.agent("bob").get("ready") and place.provider_pid("bob") != before)
     assert place.file("bob", "info.json")["sessionId"] == session
-    assert _settled(place, place.send("bob", "echo back"))["result"] == "back"
+    assert place.settled(place.send("bob", "echo back"))["result"] == "back"
 
 
 def test_a_provider_killed_in_a_turn_says_so_and_the_next_message_goes_in(place: Home) -> None:
     place.start("bob", "demo")
     first = place.send("bob", "slow 60 never")
     second = place.send("bob", "echo second")
-    _state(place, first, "seen")
+    place.reaches(first, "seen")
     kill(place.provider_pid("bob"))
-    cut = _settled(place, first)
+    cut = place.settled(first)
     assert (cut["state"], cut["outcome"]) in (("done", "interrupted"), ("done", "failed"))
-    assert _settled(place, second)["result"] == "second"
+    assert place.settled(second)["result"] == "second"
     assert (_times_in(place, first), _times_in(place, second)) == (1, 1)
 
 
@@ -134,19 +113,19 @@ def test_a_killed_tmux_takes_the_provider_and_both_come_back(place: Home) -> Non
     kill(place.tmux_pid("bob"))
     until("another provider is ready", lambda: place.agent("bob").get("ready") and place.provider_pid("bob") != before)
     assert not running(before)
-    assert _settled(place, place.send("bob", "echo back"))["result"] == "back"
+    assert place.settled(place.send("bob", "echo back"))["result"] == "back"
 
 
 def test_a_killed_relay_is_started_again_and_nothing_is_lost(place: Home) -> None:
     place.start("bob", "demo")
     first = place.send("bob", "slow 2 over the gap")
-    _state(place, first, "seen")
+    place.reaches(first, "seen")
     before = place.relay_pid()
     kill(before)
     second = place.send("bob", "echo after the gap")
     assert place.relay_pid() != before
-    assert _settled(place, first)["result"] == "over the gap"
-    assert _settled(place, second)["result"] == "after the gap"
+    assert place.settled(first)["result"] == "over the gap"
+    assert place.settled(second)["result"] == "after the gap"
     assert (_times_in(place, first), _times_in(place, second)) == (1, 1)
 
 
@@ -154,12 +133,12 @@ def test_everything_killed_at_once_comes_back(place: Home) -> None:
     place.start("bob", "demo")
     cut = place.send("bob", "slow 60 never")
     waits = place.send("bob", "echo later")
-    _state(place, cut, "seen")
+    place.reaches(cut, "seen")
     for pid in (place.relay_pid(), place.runner_pid("bob"), place.tmux_pid("bob"), place.provider_pid("bob")):
         kill(pid)
     place.start("bob", "demo")
-    assert _settled(place, cut)["state"] == "done"
-    assert _settled(place, waits)["result"] == "later"
+    assert place.settled(cut)["state"] == "done"
+    assert place.settled(waits)["result"] == "later"
     assert (_times_in(place, cut), _times_in(place, waits)) == (1, 1)
 
 
@@ -180,7 +159,7 @@ def test_a_provider_that_crashes_again_and_again_is_given_up_with_a_reason(place
 def test_two_starts_of_one_agent_are_refused_in_one_line(place: Home) -> None:
     place.start("bob", "demo")
     refused = place.run("start", "demo", "--headless", "--agent-id", "bob", check=2)
-    assert "bob is live already" in refused.stderr
+    assert "bob runs already" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
@@ -188,11 +167,11 @@ def test_replace_takes_the_provider_over_without_ending_it(place: Home) -> None:
     old = place.start("bob", "demo")
     provider = place.provider_pid("bob")
     id = place.send("bob", "slow 2 carried over")
-    _state(place, id, "seen")
+    place.reaches(id, "seen")
     place.start("bob", "demo", "--replace")
     assert old.wait(20) == 0
     assert place.provider_pid("bob") == provider
-    assert _settled(place, id)["result"] == "carried over"
+    assert place.settled(id)["result"] == "carried over"
     assert _times_in(place, id) == 1
 
 
@@ -200,9 +179,9 @@ def test_sigterm_ends_the_agent_in_order(place: Home) -> None:
     runner = place.start("bob", "demo")
     provider = place.provider_pid("bob")
     id = place.send("bob", "slow 60 never")
-    _state(place, id, "seen")
+    place.reaches(id, "seen")
     runner.terminate()
     assert runner.wait(30) == 0
     assert not running(provider)
-    assert (_delivery(place, id)["state"], _delivery(place, id)["outcome"]) == ("done", "interrupted")
+    assert (place.delivery(id)["state"], place.delivery(id)["outcome"]) == ("done", "interrupted")
     assert place.file("bob", "process.json") == {}
