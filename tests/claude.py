@@ -88,7 +88,28 @@ class Rig:
     model: FakeAnthropic
     process: Process = field(init=False)
     events: list[Event] = field(default_factory=list)
+    _runner: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def run(self, *, adopted: bool = False) -> None:
+        """Serve hooks and watch the program, as a runner does, or its successor."""
+        await self._runner.enter_async_context(self.control.running())
+        connection = self.provider.connect(self.spec, self.plan, self.terminal, self.emit, adopted=adopted)
+        self.process = await self._runner.enter_async_context(connection)
+        self._runner.enter_context(self.control.serving(self.process))
+
+    async def die(self) -> None:
+        """Leave the program alone and its hooks unanswered, as a runner that died."""
+        await self._runner.aclose()
+
+    async def adopt(self) -> None:
+        """Be the next runner: same port, same secret, another process over the same program."""
+        saved = self.control.endpoint
+        self.control = ControlServer(cast(Relay, None), self.spec.agent_dir / "control.json", status=lambda: b"{}")
+        assert self.control.bind(saved)
+        self.events.clear()
+        await self.run(adopted=True)
+        await self.process.ready()
 
     def emit(self, event: Event) -> None:
         """Keep every event."""
@@ -157,10 +178,11 @@ class Rig:
 
     async def poller(self) -> int:
         """Return the pid of the connected poller, when there is one."""
-        await until(lambda: bool(self._pollers()), patience_s=PATIENCE_S)
-        return self._pollers()[0]
+        await until(lambda: bool(self.pollers()), patience_s=PATIENCE_S)
+        return self.pollers()[0]
 
-    def _pollers(self) -> list[int]:
+    def pollers(self) -> list[int]:
+        """Return the pids of the pollers that the program runs."""
         pid = self.terminal.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(child) for child in children if _command(int(child)).endswith(b"hook_client.py\0rewake\0")]
@@ -207,29 +229,20 @@ async def started(
     environment.write_programs(agent_dir / "bin", plan.programs)
     run_dir = agent_dir / f"run-{endpoint.provider_session_id}"
     run_dir.mkdir(mode=0o700)
-    async with control.running():
-        terminal = await terminals.open(
-            TerminalSpec(argv=plan.argv, env=plan.env, cwd=plan.cwd, run_dir=run_dir, name="test")
-        )
-        rig = Rig(provider, terminals, control, spec, plan, terminal, model)
-        try:
-            async with watched(rig, adopted=False):
-                if ready:
-                    await rig.process.ready()
-                yield rig
-        finally:
-            async with asyncio.timeout(30):
-                await terminal.terminate(grace_s=5)
-                await terminal.close()
-
-
-@contextlib.asynccontextmanager
-async def watched(rig: Rig, *, adopted: bool) -> AsyncIterator[Process]:
-    """Connect to the rig's program, as a runner (or its successor) does."""
-    async with rig.provider.connect(rig.spec, rig.plan, rig.terminal, rig.emit, adopted=adopted) as process:
-        rig.process = process
-        with rig.control.serving(process):
-            yield process
+    terminal = await terminals.open(
+        TerminalSpec(argv=plan.argv, env=plan.env, cwd=plan.cwd, run_dir=run_dir, name="test")
+    )
+    rig = Rig(provider, terminals, control, spec, plan, terminal, model)
+    try:
+        await rig.run()
+        if ready:
+            await rig.process.ready()
+        yield rig
+    finally:
+        async with asyncio.timeout(30):
+            await rig.die()
+            await terminal.terminate(grace_s=5)
+            await terminal.close()
 
 
 def plugin_copy(folder: Path, **hook: Any) -> Path:

@@ -2,20 +2,116 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import uuid
 from pathlib import Path
 
 import pytest
 
-from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import Seen, TurnEnded
+from relay_runner.errors import ProviderExited, ProviderNotReady
+from relay_runner.protocol.envelope import body_text
+from relay_runner.protocol.messages import Outcome, Timing
+from relay_runner.providers.base import (
+    Degraded,
+    Held,
+    Learnt,
+    ProcessState,
+    Seen,
+    SessionStarted,
+    StateChanged,
+    SubagentEnded,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+    TurnState,
+)
+from relay_runner.providers.claude import ClaudeProvider, paste
+from relay_runner.terminal.base import Key, TerminalSpec
 from relay_runner.terminal.tmux import TmuxTerminals
+from tests.claude import Rig, claude_environ, claude_home, plugin_copy, started
 from tests.claude import model as model
-from tests.claude import started
 from tests.fake_models.anthropic import FakeAnthropic
+from tests.terminals import shown, until
 from tests.terminals import sockets as sockets
 from tests.terminals import tmux as tmux
 
+PROMPT = "\u276f\u00a0"
+
 pytestmark = [pytest.mark.anyio, pytest.mark.claude]
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_start_shows_no_dialog(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        assert rig.process.state is ProcessState.IDLE
+        begun = await rig.event(SessionStarted)
+        assert begun.session_id == rig.plan.session_id
+        assert (begun.source, begun.model) == ("startup", "claude-opus-4-8[1m]")
+        assert (await rig.event(Learnt)).values == {"model": "claude-opus-4-8[1m]"}
+        assert rig.control.endpoint.secret not in " ".join(rig.plan.argv)
+        submission = await rig.say("SAY:ready")
+        await rig.event(TurnEnded, submission.nonce)
+        assert "You are the agent `test` on a relay." in str(model.requests[0].messages)
+
+
+async def test_bypass_starts_without_a_warning(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model, approval_mode="bypass") as rig:
+        submission = await rig.say("RUN:mkdir made\nSAY:made it")
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "made it"
+        assert (rig.spec.cwd / "made").is_dir()
+
+
+async def test_a_read_only_agent_has_no_tools_that_write(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model, approval_mode="read-only") as rig:
+        submission = await rig.say("SAY:x")
+        await rig.event(TurnEnded, submission.nonce)
+        tools = {tool["name"] for tool in model.requests[-1].body["tools"]}
+        assert "Read" in tools
+        assert not tools & {"Bash", "Edit", "Write", "NotebookEdit"}
+
+
+async def test_a_dialog_at_the_start_is_named(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    """The check lets it pass (an ancestor of the folder seems trusted), but the program asks about its servers."""
+    home = claude_home(tmp_path / "home")
+    main = json.loads((home / ".claude.json").read_text())
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / ".mcp.json").write_text(json.dumps({"mcpServers": {"s": {"command": "true"}}}))
+    main["projects"] = {str(work): {"hasTrustDialogAccepted": True}}
+    (home / ".claude.json").write_text(json.dumps(main))
+    environ = claude_environ(home, model)
+    async with started(tmp_path, tmux, model, ready=False, trust_folder=False, environ=environ) as rig:
+        with pytest.raises(ProviderNotReady, match=r"asks about the servers in \.mcp\.json"):
+            await rig.process.ready()
+
+
+async def test_a_folder_that_is_not_trusted_is_named(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    """As after a start in which the check was wrong: the screen is what counts."""
+    environ = claude_environ(claude_home(tmp_path / "home"), model)
+    async with started(tmp_path, tmux, model, ready=False, environ=environ) as rig:
+        await rig.process.ready()
+        await rig.terminal.terminate()
+        env = {name: value for name, value in rig.plan.env.items() if name != "CLAUDE_CODE_SANDBOXED"}
+        run_dir = tmp_path / "run-two"
+        run_dir.mkdir(mode=0o700)
+        argv = [word if word != rig.plan.session_id else str(uuid.uuid4()) for word in rig.plan.argv]
+        two = await tmux.open(TerminalSpec(tuple(argv), env, rig.plan.cwd, run_dir, "two"))
+        try:
+            async with rig.provider.connect(rig.spec, rig.plan, two, rig.emit, adopted=False) as process:
+                with pytest.raises(ProviderNotReady, match="whether this folder is trusted"):
+                    await process.ready()
+        finally:
+            await two.terminate()
+            await two.close()
+
+
+# --- the first rung ---------------------------------------------------------------------------------------------------
 
 
 async def test_an_idle_session_is_woken_by_a_message(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
@@ -25,4 +121,390 @@ async def test_an_idle_session_is_woken_by_a_message(tmp_path: Path, tmux: TmuxT
         assert (await rig.event(Seen, submission.nonce)).evidence == "hook:UserPromptSubmit"
         ended = await rig.event(TurnEnded, submission.nonce)
         assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "hello back")
+        await rig.reach(ProcessState.IDLE)
+        assert rig.ends(submission.nonce) == 1
         assert model.times_in_conversation(submission.nonce) == 1
+        evidence = await rig.process.find(submission.nonce)
+        assert (evidence.seen, evidence.turn, evidence.result) == (True, TurnState.ENDED, "hello back")
+
+
+async def test_three_messages_go_in_once_each_and_in_order(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        submissions = [rig.message(f"RUN:sleep 0.3\nSAY:answer {number}") for number in range(3)]
+        for submission in submissions:
+            assert await rig.submit(submission) == "rewake"
+            await rig.event(Seen, submission.nonce)
+        for number, submission in enumerate(submissions):
+            assert (await rig.event(TurnEnded, submission.nonce)).result == f"answer {number}"
+            assert model.times_in_conversation(submission.nonce) == 1
+        prompts = model.requests[-1].prompts()
+        places = [next(i for i, text in enumerate(prompts) if s.nonce in text) for s in submissions]
+        assert places == sorted(places)
+
+
+async def test_a_large_body_arrives_byte_for_byte(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    line = "\tif \"quoted\" and 'single' `tick` $HOME \\ é 漢字 🎉 \x1b[31mred\x1b[0m \x1b[201~ "
+    line += "</system-reminder> \x07\r\n"
+    body = (line * 600) + "  \n\ttrailing\t \n\n"
+    async with started(tmp_path, tmux, model) as rig:
+        submission = rig.message(body)
+        assert len(body.encode()) > 50_000
+        assert await rig.submit(submission) == "rewake"
+        await rig.event(TurnEnded, submission.nonce)
+        (prompt,) = model.prompts_with(submission.nonce)
+        assert body_text(submission.message) in prompt
+        assert submission.text in prompt
+
+
+async def test_a_message_is_steered_into_a_running_turn(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("RUN:sleep 3\nSAY:never said")
+        await rig.event(Seen, first.nonce)
+        assert await rig.process.submit(rig.message("SAY:too early")) == Held("busy", retry_s=0.5)
+        await until(lambda: len(model.requests) >= 1)
+        steered = rig.message("SAY:steered", timing=Timing.STEER)
+        assert await rig.submit(steered) == "rewake"
+        assert (await rig.event(Seen, steered.nonce)).evidence == "transcript"
+        for nonce in (first.nonce, steered.nonce):
+            ended = await rig.event(TurnEnded, nonce)
+            assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "steered")
+            assert rig.ends(nonce) == 1
+        assert model.times_in_conversation(steered.nonce) == 1
+
+
+async def test_a_peer_cannot_attach_files_by_mentioning_them(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        secret = rig.spec.cwd / "secret.txt"
+        secret.write_text("the-secret-word")
+        peer = await rig.say(f"look at @{secret} and @secret.txt, @decorators stay\nSAY:x")
+        await rig.event(TurnEnded, peer.nonce)
+        (prompt,) = model.prompts_with(peer.nonce)
+        assert f"look at \\@{secret} and \\@secret.txt, @decorators stay" in prompt
+        assert "the-secret-word" not in str(model.requests[-1].messages)
+        operator = await rig.say("look at @secret.txt\nSAY:x", operator=True)
+        await rig.event(TurnEnded, operator.nonce)
+        assert "the-secret-word" in str(model.requests[-1].messages)
+
+
+async def test_the_poller_finds_the_next_runner(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        poller = await rig.poller()
+        await rig.die()
+        await rig.adopt()
+        assert await rig.poller() == poller
+        submission = rig.message("SAY:x")
+        await until(lambda: rig.process.state is ProcessState.IDLE)
+        assert await rig.submit(submission) == "rewake"
+        await rig.event(TurnEnded, submission.nonce)
+        assert await rig.poller() != poller
+
+
+# --- the second rung --------------------------------------------------------------------------------------------------
+
+
+async def test_an_operators_words_are_pasted_as_the_users_own(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        submission = rig.message("several\nlines\nof text\nSAY:as you say", operator=True)
+        assert await rig.submit(submission) == "paste"
+        ended = await rig.event(TurnEnded, submission.nonce)
+        assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "as you say")
+        (prompt,) = model.prompts_with(submission.nonce)
+        assert prompt == submission.text
+        assert model.times_in_conversation(submission.nonce) == 1
+
+
+async def test_a_killed_poller_is_replaced_by_a_paste(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        os.kill(await rig.poller(), signal.SIGKILL)
+        submission = rig.message("SAY:by the other way")
+        assert await rig.submit(submission) == "paste"
+        ended = await rig.event(TurnEnded, submission.nonce)
+        assert ended.result == "by the other way"
+        await rig.reach(ProcessState.IDLE)
+        assert model.times_in_conversation(submission.nonce) == 1
+        # The next turn armed a new poller.
+        after = rig.message("SAY:again")
+        assert await rig.submit(after) == "rewake"
+        await rig.event(TurnEnded, after.nonce)
+
+
+async def test_a_poller_that_timed_out_is_replaced_by_a_paste(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    plugin = plugin_copy(tmp_path / "plugin", timeout=2)
+    async with started(tmp_path, tmux, model, plugin=plugin) as rig:
+        await rig.poller()
+        await until(lambda: rig.pollers() == [])
+        submission = rig.message("SAY:late")
+        assert await rig.submit(submission) == "paste"
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "late"
+        assert model.times_in_conversation(submission.nonce) == 1
+
+
+async def test_a_half_typed_line_survives(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        await rig.terminal.type("half a line")
+        await shown(rig.terminal, PROMPT + "half a line")
+        woken = rig.message("SAY:woken")
+        assert await rig.submit(woken) == "rewake"
+        await rig.event(TurnEnded, woken.nonce)
+        await rig.reach(ProcessState.IDLE)
+        operator = rig.message("SAY:x", operator=True)
+        assert await rig.process.submit(operator) == Held("person typing")
+        await shown(rig.terminal, PROMPT + "half a line")
+        assert not model.prompts_with("half a line")
+
+
+async def test_a_line_left_half_typed_is_stashed_and_comes_back(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paste, "TYPING_HOLD_S", 1.0)
+    monkeypatch.setattr(paste, "STILL_S", 0.5)
+    async with started(tmp_path, tmux, model) as rig:
+        await rig.terminal.type("half a line")
+        await shown(rig.terminal, PROMPT + "half a line")
+        operator = rig.message("SAY:said", operator=True)
+        assert await rig.submit(operator) == "paste"
+        assert (await rig.event(TurnEnded, operator.nonce)).result == "said"
+        await shown(rig.terminal, PROMPT + "half a line")
+        assert model.prompts_with(operator.nonce) == {operator.text}
+
+
+async def test_no_enter_is_pressed_into_a_dialog(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        asking = await rig.say("RUN:mkdir approved")
+        await rig.reach(ProcessState.WAITING)
+        changed = [event for event in rig.events if isinstance(event, StateChanged)][-1]
+        assert (changed.source, changed.detail) == ("state-file", "permission prompt")
+        for timing in (Timing.QUEUE, Timing.STEER):
+            assert await rig.process.submit(rig.message("SAY:x", timing=timing)) == Held("dialog open")
+        assert await rig.process.submit(rig.message("SAY:x", operator=True)) == Held("dialog open")
+        await shown(rig.terminal, "Do you want to proceed?")
+        assert not (rig.spec.cwd / "approved").exists()
+        await rig.process.interrupt()
+        assert (await rig.event(TurnEnded, asking.nonce)).outcome is Outcome.INTERRUPTED
+        assert not (rig.spec.cwd / "approved").exists()
+
+
+async def test_a_dialog_that_a_person_opened_holds_too(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        await rig.terminal.type("/help")
+        await shown(rig.terminal, PROMPT + "/help")
+        await rig.terminal.press(Key.ENTER)
+        await rig.reach(ProcessState.WAITING)
+        assert await rig.process.submit(rig.message("SAY:x", operator=True)) == Held("dialog open")
+        await rig.terminal.press(Key.ESCAPE)
+        await rig.reach(ProcessState.IDLE)
+        after = await rig.say("SAY:after", operator=True)
+        assert (await rig.event(TurnEnded, after.nonce)).result == "after"
+
+
+async def test_without_hooks_messages_still_go_in_with_proof(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_runner.providers.claude.process.HOOKS_S", 1.0)
+    home = claude_home(tmp_path / "home")
+    (home / ".claude").mkdir()
+    (home / ".claude" / "settings.json").write_text('{"disableAllHooks": true}')
+    async with started(tmp_path, tmux, model, environ=claude_environ(home, model)) as rig:
+        assert "hooks" in str((await rig.event(Degraded)).reason)
+        submission = rig.message("RUN:sleep 1\nSAY:without hooks")
+        assert await rig.submit(submission) == "paste"
+        assert (await rig.event(Seen, submission.nonce)).evidence == "transcript"
+        ended = await rig.event(TurnEnded, submission.nonce)
+        assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "without hooks")
+        assert rig.ends(submission.nonce) == 1
+
+
+# --- how turns end ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", ["SLOW:20\nSAY:a long text", "RUN:sleep 20", "HANG:20"])
+async def test_an_interrupted_turn_says_so(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, body: str
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say(body)
+        await rig.event(Seen, submission.nonce)
+        await until(lambda: bool(model.requests))
+        await rig.process.interrupt()
+        assert (await rig.event(TurnEnded, submission.nonce)).outcome is Outcome.INTERRUPTED
+        assert rig.process.state is ProcessState.IDLE
+        after = await rig.say("SAY:still here")
+        assert (await rig.event(TurnEnded, after.nonce)).result == "still here"
+        assert rig.ends(submission.nonce) == 1
+
+
+async def test_interrupt_timing_ends_the_turn_first(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("RUN:sleep 30")
+        await rig.event(Seen, first.nonce)
+        await until(lambda: bool(model.requests))
+        urgent = await rig.say("SAY:at once", timing=Timing.INTERRUPT)
+        assert (await rig.event(TurnEnded, urgent.nonce)).result == "at once"
+        assert (await rig.event(TurnEnded, first.nonce)).outcome is Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize(("code", "kind"), [(400, "400"), (429, "rate_limit"), (529, "server_error")])
+async def test_an_api_error_fails_the_turn_with_its_reason(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, code: int, kind: str
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say(f"FAIL:{code}")
+        ended = await rig.event(TurnEnded, submission.nonce)
+        assert ended.outcome is Outcome.FAILED
+        assert ended.result is None
+        assert kind in str(ended.reason)
+        evidence = await rig.process.find(submission.nonce)
+        assert evidence.outcome is Outcome.FAILED
+
+
+async def test_a_background_agent_holds_the_turn(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say("BGTASK:RUN=sleep 3\nSAY:waiting for it")
+        started_one = await rig.event(SubagentStarted)
+        assert started_one.role == "general-purpose"
+        await until(lambda: "waiting for it" in transcript(rig))
+        assert rig.process.state is ProcessState.BUSY
+        assert rig.ends(submission.nonce) == 0
+        ended = await rig.event(TurnEnded, submission.nonce)
+        assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "ok")
+        assert SubagentEnded(started_one.id, "hook:SubagentStop") in rig.events
+        assert rig.ends(submission.nonce) == 1
+
+
+async def test_a_background_shell_does_not_hold_the_turn(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    arguments = json.dumps({"command": "sleep 60", "description": "x", "run_in_background": True})
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say(f"TOOL:Bash {arguments}\nSAY:it runs")
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "it runs"
+        await rig.reach(ProcessState.IDLE)
+
+
+async def test_clear_begins_a_new_session(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("SAY:before")
+        await rig.event(TurnEnded, first.nonce)
+        await rig.reach(ProcessState.IDLE)
+        await rig.terminal.type("/clear")
+        await shown(rig.terminal, PROMPT + "/clear")
+        await rig.terminal.press(Key.ENTER)
+        await until(lambda: len([e for e in rig.events if isinstance(e, SessionStarted)]) == 2)
+        begun = [event for event in rig.events if isinstance(event, SessionStarted)][-1]
+        assert begun.source == "clear"
+        assert begun.session_id != rig.plan.session_id
+        after = await rig.say("SAY:after")
+        assert (await rig.event(TurnEnded, after.nonce)).result == "after"
+        for submission, result in ((first, "before"), (after, "after")):
+            assert (await rig.process.find(submission.nonce)).result == result
+
+
+# --- another runner ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_adopted_process_settles_what_ended_meanwhile(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("RUN:sleep 1\nSAY:nobody listened")
+        await rig.event(Seen, first.nonce)
+        ended = "nobody listened"
+        await rig.die()
+        await until(lambda: "turn_duration" in transcript(rig))
+        await rig.adopt()
+        evidence = await rig.process.find(first.nonce)
+        assert (evidence.turn, evidence.outcome, evidence.result) == (TurnState.ENDED, Outcome.COMPLETED, ended)
+        assert not (await rig.process.find("never-sent")).seen
+        after = await rig.say("SAY:goes on")
+        assert (await rig.event(TurnEnded, after.nonce)).result == "goes on"
+        assert rig.ends(first.nonce) == 0
+
+
+async def test_an_adopted_process_goes_on_with_a_running_turn(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("RUN:sleep 4\nSAY:heard in the end")
+        await rig.event(Seen, first.nonce)
+        await until(lambda: "sleep 4" in transcript(rig))
+        await rig.die()
+        await rig.adopt()
+        assert (await rig.process.find(first.nonce)).turn is TurnState.RUNNING
+        assert first.nonce in (await rig.event(TurnStarted)).nonces
+        ended = await rig.event(TurnEnded, first.nonce)
+        assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "heard in the end")
+        assert rig.ends(first.nonce) == 1
+
+
+async def test_a_dead_process_answers_for_its_turns(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        done = await rig.say("SAY:done")
+        await rig.event(TurnEnded, done.nonce)
+        cut = await rig.say("RUN:sleep 30")
+        await rig.event(Seen, cut.nonce)
+        await until(lambda: "sleep 30" in transcript(rig))
+        os.kill(rig.terminal.process.pid, signal.SIGKILL)
+        await rig.terminal.wait_exit()
+        assert (await rig.process.find(done.nonce)).result == "done"
+        evidence = await rig.process.find(cut.nonce)
+        assert (evidence.turn, evidence.outcome) == (TurnState.ENDED, Outcome.FAILED)
+
+
+async def test_a_session_is_resumed_under_its_id(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        session_id = rig.plan.session_id
+        first = await rig.say("SAY:remember me")
+        await rig.event(TurnEnded, first.nonce)
+    async with started(tmp_path, tmux, model, resume_session=session_id) as rig:
+        assert rig.plan.resumed
+        begun = await rig.event(SessionStarted)
+        assert (begun.session_id, begun.source) == (session_id, "resume")
+        again = await rig.say("SAY:I do")
+        assert (await rig.event(TurnEnded, again.nonce)).result == "I do"
+        assert model.times_in_conversation(first.nonce) == 1
+        assert (await rig.process.find(first.nonce)).result == "remember me"
+        assert rig.ends(first.nonce) == 0
+
+
+async def test_a_session_in_which_nothing_was_said_begins_again(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    session_id = str(uuid.uuid4())
+    async with started(tmp_path, tmux, model, resume_session=session_id) as rig:
+        assert not rig.plan.resumed
+        assert "has no transcript" in rig.plan.notes[0]
+        assert (await rig.event(SessionStarted)).session_id == session_id
+
+
+async def test_a_session_of_another_folder_is_explained(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    session_id = str(uuid.uuid4())
+    elsewhere = tmp_path / "home" / ".claude" / "projects" / "-elsewhere"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / f"{session_id}.jsonl").write_text("{}\n")
+    async with started(tmp_path, tmux, model, ready=False, resume_session=session_id) as rig:
+        with pytest.raises(ProviderExited, match=f"no conversation {session_id} in this folder") as caught:
+            await rig.process.ready()
+        assert caught.value.exit_code == 1
+        assert ClaudeProvider().lost_session(rig.plan, await rig.terminal.capture())
+
+
+def transcript(rig: Rig) -> str:
+    """Return the text of the session's transcript."""
+    files = (Path(rig.spec.environ["HOME"]) / ".claude" / "projects").glob(f"*/{rig.plan.session_id}.jsonl")
+    return "".join(file.read_text() for file in files)

@@ -44,9 +44,8 @@ class _Draft:
 class Paste:
     """Pastes of one terminal; remembers since when a person's draft stands there."""
 
-    def __init__(self, terminal: Terminal, *, typing_hold_s: float = TYPING_HOLD_S) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._typing_hold_s = typing_hold_s
         self._draft: _Draft | None = None
 
     async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
@@ -77,7 +76,7 @@ class Paste:
             self._draft = _Draft(row.text, now, now)
         elif self._draft.text != row.text:
             self._draft.text, self._draft.changed_at = row.text, now
-        return now - self._draft.since < self._typing_hold_s or now - self._draft.changed_at < STILL_S
+        return now - self._draft.since < TYPING_HOLD_S or now - self._draft.changed_at < STILL_S
 
     async def _stash(self) -> bool:
         """Put the draft aside; Claude Code puts it back after the next prompt. False: it still stands there."""

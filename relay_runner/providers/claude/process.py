@@ -170,9 +170,11 @@ class ClaudeProcess:
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcripts of this process's sessions what became of a nonce."""
         self._look()
-        evidence = await asyncio.to_thread(self._records.find, nonce)
-        if not evidence.seen and self._tracker.carries(nonce):
-            return Evidence(True, "hook", TurnState.RUNNING)  # its line is not written yet
+        if (ended := self._tracker.settled(nonce)) is not None:
+            return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason)
+        evidence = Evidence(True, "hook", TurnState.RUNNING)  # what goes on now may not be written yet
+        if not self._tracker.carries(nonce):
+            evidence = await asyncio.to_thread(self._records.find, nonce)
         if evidence.turn is not TurnState.RUNNING:
             return evidence
         if not self._terminal.alive():

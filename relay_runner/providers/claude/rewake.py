@@ -8,14 +8,18 @@ the program's own hook. All of it happens on the event loop: granting and taking
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import StrEnum
 
 from relay_runner.providers.base import HookCall, HookReply
+from relay_runner.terminal import processes
 
 GRANT_S = 5.0
 """How long a poller may take to ask for the grant after it was offered a message."""
 ARRIVAL_S = 1.0
 """How long to wait for a poller that is about to come: it is started anew at every prompt and turn's end."""
+
+ALIVE_CHECK_S = 0.1
 
 
 class Given(StrEnum):
@@ -31,6 +35,7 @@ class Given(StrEnum):
 class _Poller:
     def __init__(self, call: HookCall) -> None:
         self.gone = call.gone
+        self.pid = call.payload.get("pid")
         self.offer: asyncio.Future[HookReply] = asyncio.get_running_loop().create_future()
 
 
@@ -70,9 +75,9 @@ class Rewake:
             granted.set_result(None)
         return HookReply({"granted": mine})
 
-    async def give(self, nonce: str, text: str, *, arrival_s: float = ARRIVAL_S) -> Given:
+    async def give(self, nonce: str, text: str) -> Given:
         """Offer one message; return when it is granted, or when nothing of it can enter any more."""
-        if not await self._poller_there(arrival_s):
+        if not await self._poller_there():
             return Given.NOBODY
         poller = self._poller
         assert poller is not None
@@ -80,21 +85,17 @@ class Rewake:
         self._granted = asyncio.get_running_loop().create_future()
         poller.offer.set_result(HookReply({"nonce": nonce, "text": text}))
         try:
-            async with asyncio.timeout(GRANT_S):
-                await self._granted
-        except TimeoutError:
-            return Given.TAKEN_BACK
+            return await _outcome(self._granted, poller)
         finally:
             self._nonce = self._granted = None
-        return Given.GRANTED
 
     def close(self) -> None:
         """Let the poller go; it comes back to the next runner."""
         self._dismiss()
 
-    async def _poller_there(self, arrival_s: float) -> bool:
+    async def _poller_there(self) -> bool:
         try:
-            async with asyncio.timeout(arrival_s):
+            async with asyncio.timeout(ARRIVAL_S):
                 while not self.connected or self._poller is None or self._poller.offer.done():
                     self._arrived.clear()
                     await self._arrived.wait()
@@ -105,3 +106,15 @@ class Rewake:
     def _dismiss(self) -> None:
         if self._poller is not None and not self._poller.offer.done():
             self._poller.offer.set_result(HookReply())
+
+
+async def _outcome(granted: asyncio.Future[None], poller: _Poller) -> Given:
+    """Wait until the poller asked for the grant, or never will."""
+    deadline = time.monotonic() + GRANT_S
+    while time.monotonic() < deadline:
+        await asyncio.wait((granted,), timeout=min(ALIVE_CHECK_S, GRANT_S))
+        if granted.done():
+            return Given.GRANTED
+        if poller.pid is not None and processes.identity(int(poller.pid)) is None:
+            break
+    return Given.TAKEN_BACK

@@ -35,7 +35,7 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
-from relay_runner.providers.claude.transcript import Ledger
+from relay_runner.providers.claude.transcript import KEPT_TURNS, Ledger
 
 IDLE_GRACE_S = 1.0
 """How long an idle state file waits for the transcript to say why a turn without a Stop ended."""
@@ -58,6 +58,8 @@ class OpenTurn:
     started_at: float
     prompted_at: float
     nonces: list[str] = field(default_factory=list)
+    made_up: bool = False
+    """Its beginning was missed, so what the transcript shows meanwhile is taken for its own."""
     paused: bool = False
     """The model is done for now, and a background agent is not."""
     result: str | None = None
@@ -83,7 +85,9 @@ class Tracker:
         self._busy_grace_s = 0.0 if adopted else BUSY_GRACE_S
         self._seen: set[str] = set()
         self._loose: list[str] = []
-        """Messages seen in the transcript outside of any turn that we know; their turn is still to be settled."""
+        """Messages seen in the transcript only (steered in, or a lost hook): the transcript says how their turn ends.
+        It is written up to a few hundred milliseconds after the hooks fire, so no open turn may claim them."""
+        self._settled: dict[str, TurnEnded] = {}
         self._subagents: set[str] = set()
         self._events: list[Event] = []
 
@@ -100,6 +104,10 @@ class Tracker:
     def has(self, nonce: str) -> bool:
         """Say whether the program has the message: the model saw it, or it waits in the program's own queue."""
         return nonce in self._seen or nonce in self.ledger.queued
+
+    def settled(self, nonce: str) -> TurnEnded | None:
+        """Return how the message's turn ended, if that was told; the transcript may not have it yet."""
+        return self._settled.get(nonce)
 
     def carries(self, nonce: str) -> bool:
         """Say whether the message belongs to something that still goes on."""
@@ -238,7 +246,7 @@ class Tracker:
     def _open(self, source: str, now: float) -> OpenTurn:
         """Return the turn that goes on; make it up when its beginning was missed."""
         if self._turn is None:
-            self._turn = OpenTurn(f"{self.session_id}:{now}", now, now, list(self._loose))
+            self._turn = OpenTurn(f"{self.session_id}:{now}", now, now, list(self._loose), made_up=True)
             self._loose.clear()
             self._events.append(TurnStarted(self._turn.id, source, tuple(self._turn.nonces)))
         return self._turn
@@ -253,14 +261,21 @@ class Tracker:
             # A killed subagent says nothing; nothing of the turn runs any more.
             self._subagents.clear()
             self._events.append(SubagentEnded(None, source))
-        self._events.append(TurnEnded(outcome, source, tuple(turn.nonces), result, reason))
+        self._settle(TurnEnded(outcome, source, tuple(turn.nonces), result, reason))
+
+    def _settle(self, ended: TurnEnded) -> None:
+        self._events.append(ended)
+        self._settled.update(dict.fromkeys(ended.nonces, ended))
+        while len(self._settled) > KEPT_TURNS:
+            del self._settled[next(iter(self._settled))]
 
     def _see(self, nonce: str, source: str) -> None:
         if nonce in self._seen:
             return
         self._seen.add(nonce)
         self._events.append(Seen(nonce, source))
-        (self._loose if self._turn is None else self._turn.nonces).append(nonce)
+        turn = self._turn
+        (turn.nonces if turn is not None and turn.made_up else self._loose).append(nonce)
 
     def _settle_loose(self) -> None:
         """End what the transcript shows as ended and no turn of ours carried: its line came after the Stop."""
@@ -269,13 +284,13 @@ class Tracker:
             if told is not None and told.outcome is not None:
                 self._loose.remove(nonce)
                 result = told.result if told.outcome is Outcome.COMPLETED else None
-                self._events.append(TurnEnded(told.outcome, TRANSCRIPT, (nonce,), result, told.reason))
+                self._settle(TurnEnded(told.outcome, TRANSCRIPT, (nonce,), result, told.reason))
 
     def _give_up_loose(self, reading: Reading, now: float) -> None:
         """End what nothing ended although the program is idle: it was killed in that turn, or gave up in it."""
         if self._loose and self._turn is None and reading.idle and now - reading.since >= IDLE_GRACE_S:
             carried, self._loose = tuple(self._loose), []
-            self._events.append(TurnEnded(Outcome.FAILED, STATE_FILE, carried, None, NO_ANSWER))
+            self._settle(TurnEnded(Outcome.FAILED, STATE_FILE, carried, None, NO_ANSWER))
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

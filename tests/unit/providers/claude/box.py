@@ -1,0 +1,83 @@
+"""A terminal with a scripted Claude Code in it: an input box that takes pastes and Enters, or does not."""
+
+from __future__ import annotations
+
+import os
+
+from relay_runner.terminal import processes
+from relay_runner.terminal.base import ExitStatus, Key, ProcessIdentity, Screen
+
+RULE = "─" * 40
+PROMPT = "\u276f\u00a0"
+
+
+def screen(*box: str, cursor: tuple[int, int] | None = None, above: tuple[str, ...] = ()) -> Screen:
+    """Return a screen with these lines in the input box; the cursor stands at the end unless told."""
+    lines = (
+        *above,
+        RULE,
+        PROMPT + (box[0] if box else ""),
+        *(f"  {line}" for line in box[1:]),
+        RULE,
+        "  ? for shortcuts",
+    )
+    row = len(above) + 1 + max(len(box) - 1, 0)
+    column = 2 + (len(box[-1]) if box else 0)
+    return Screen(lines=tuple(line.rstrip() for line in lines), cursor=cursor or (column, row))
+
+
+class Box:
+    """See the module. `entered` holds what was submitted; `pressed` every key."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+        self.entered: list[str] = []
+        self.pressed: list[Key] = []
+        self.stashed = ""
+        self.swallow = 0
+        """How many Enters are lost."""
+        self.keeps_draft = False
+        """Whether Ctrl-S does nothing."""
+        self.dialog: tuple[str, ...] | None = None
+        self.living = True
+        self.identity = processes.identity(os.getpid())
+
+    @property
+    def process(self) -> ProcessIdentity:
+        """The process of the test itself stands in for the program."""
+        assert self.identity is not None
+        return self.identity
+
+    async def paste(self, text: str, *, then: Key | None = None) -> None:
+        """Put text into the box."""
+        self.text += text
+        if then is not None:
+            await self.press(then)
+
+    async def press(self, *keys: Key) -> None:
+        """Do what Claude Code does with these keys."""
+        for key in keys:
+            self.pressed.append(key)
+            if key is Key.ENTER and self.swallow:
+                self.swallow -= 1
+            elif key is Key.ENTER and self.text:
+                self.entered.append(self.text)
+                self.text, self.stashed = self.stashed, ""
+            elif key is Key.CTRL_S and not self.keeps_draft:
+                self.stashed, self.text = self.text, ""
+            elif key is Key.CTRL_C:
+                self.text = ""
+
+    async def capture(self) -> Screen:
+        """Show the dialog, or the box."""
+        if self.dialog is not None:
+            return Screen(lines=self.dialog)
+        return screen(*(self.text.split("\n") if self.text else ()))
+
+    async def wait_exit(self) -> ExitStatus:
+        """Say that it ended."""
+        return ExitStatus(1)
+
+    def alive(self) -> bool:
+        """Say what the test says."""
+        return self.living

@@ -1,0 +1,282 @@
+"""The hook program as Claude Code runs it: a process of its own against a scripted control server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_runner.providers.claude import hook_client
+from relay_runner.terminal import processes
+from tests.terminals import until
+
+pytestmark = pytest.mark.anyio
+SCRIPT = str(Path(hook_client.__file__))
+Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any] | None]]
+PATIENCE_S = 20.0
+
+
+@dataclass
+class Control:
+    """Answer hooks by a function; None means to hang up without an answer."""
+
+    folder: Path
+    answer: Answer
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
+    port: int = 0
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    _serving: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Control]:
+        """Listen on the same port every time, and say so in control.json."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        self.save("p1")
+        try:
+            yield self
+        finally:
+            server.close()
+            self.closing.set()
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.gather(*self._serving)
+                await server.wait_closed()
+            self.closing.clear()
+
+    async def hold(self) -> None:
+        """Keep a caller waiting until the server closes."""
+        await self.closing.wait()
+
+    def save(self, process: str) -> None:
+        """Put a process on record."""
+        record = {"url": "x", "port": self.port, "secret": "s3cret", "providerSessionId": process}
+        (self.folder / "control.json").write_text(json.dumps(record))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        length = int(next(line for line in head.split("\r\n") if line.startswith("Content-Length")).split(":")[1])
+        name = head.split(" ")[1].removeprefix("/hooks/")
+        payload = json.loads(await reader.readexactly(length))
+        self.calls.append((name, payload))
+        reply = await self.answer(name, payload)
+        if reply is not None:
+            body = json.dumps(reply).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def environ(folder: Path) -> dict[str, str]:
+    return {"AGENT_RELAY_CONTEXT_STATE_DIR": str(folder), "AGENT_RELAY_PROVIDER_SESSION_ID": "p1", "PATH": os.defpath}
+
+
+async def start(folder: Path, *arguments: str, via: tuple[str, ...] = ()) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *via,
+        sys.executable,
+        "-S",
+        "-E",
+        SCRIPT,
+        *arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environ(folder),
+    )
+
+
+async def run(folder: Path, *arguments: str, stdin: bytes = b"") -> tuple[int | None, bytes, bytes]:
+    process = await start(folder, *arguments)
+    out, err = await asyncio.wait_for(process.communicate(stdin), PATIENCE_S)
+    return process.returncode, out, err
+
+
+async def nothing(name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+async def offers(name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"nonce": "n1", "text": "a message\twith “everything” 🎉\n"} if name == "rewake" else {"granted": True}
+
+
+async def test_an_event_is_passed_on_and_its_answer_back(tmp_path: Path) -> None:
+    async def answer(name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return {"echo": payload}
+
+    async with Control(tmp_path, answer).listening() as control:
+        code, out, _ = await run(tmp_path, "event", "SessionStart", stdin=b'{"source": "startup"}')
+        assert (code, json.loads(out)) == (0, {"echo": {"source": "startup"}})
+        assert control.calls == [("SessionStart", {"source": "startup"})]
+        assert "Authorization: Bearer s3cret\r\n" in control.heads[0]
+        assert "X-Relay-Process: p1\r\n" in control.heads[0]
+
+
+async def test_an_empty_answer_prints_nothing(tmp_path: Path) -> None:
+    async with Control(tmp_path, nothing).listening():
+        assert await run(tmp_path, "event", "SessionStart", stdin=b"{}") == (0, b"", b"")
+
+
+async def test_without_a_runner_an_event_is_silent(tmp_path: Path) -> None:
+    control = Control(tmp_path, nothing)
+    async with control.listening():
+        pass
+    assert await run(tmp_path, "event", "SessionStart", stdin=b"{}") == (0, b"", b"")
+    (tmp_path / "control.json").write_text("[]")
+    assert await run(tmp_path, "event", "SessionStart", stdin=b"{}") == (0, b"", b"")
+    (tmp_path / "control.json").unlink()
+    assert await run(tmp_path, "event", "SessionStart", stdin=b"{}") == (0, b"", b"")
+
+
+def test_outside_of_a_runner_it_does_nothing() -> None:
+    done = subprocess.run([sys.executable, SCRIPT, "rewake"], env={}, capture_output=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+async def test_a_hook_of_an_older_process_is_silent(tmp_path: Path) -> None:
+    async with Control(tmp_path, offers).listening() as control:
+        control.save("p2")
+        assert await run(tmp_path, "event", "SessionStart", stdin=b"{}") == (0, b"", b"")
+        assert await run(tmp_path, "rewake") == (0, b"", b"")
+        assert control.calls == []
+
+
+async def test_wrong_usage_is_said(tmp_path: Path) -> None:
+    code, _, err = await run(tmp_path, "what")
+    assert code == 1
+    assert b"usage" in err
+
+
+async def test_a_message_is_written_after_its_grant(tmp_path: Path) -> None:
+    async with Control(tmp_path, offers).listening() as control:
+        code, out, err = await run(tmp_path, "rewake")
+        assert (code, out, err.decode()) == (2, b"", "a message\twith “everything” 🎉\n")
+        assert [name for name, _ in control.calls] == ["rewake", "rewake-taken"]
+        assert control.calls[1][1]["nonce"] == "n1"
+        assert control.calls[0][1]["pid"] == control.calls[1][1]["pid"]
+
+
+async def test_a_large_message_is_written_whole(tmp_path: Path) -> None:
+    text = "é" * 2_000_000
+
+    async def answer(name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return {"nonce": "n1", "text": text} if name == "rewake" else {"granted": True}
+
+    async with Control(tmp_path, answer).listening():
+        code, _, err = await run(tmp_path, "rewake")
+        assert (code, err.decode()) == (2, text)
+
+
+@pytest.mark.parametrize("refusal", [{"granted": False}, {}, None])
+async def test_without_a_grant_nothing_is_written(tmp_path: Path, refusal: dict[str, Any] | None) -> None:
+    asked = asyncio.Event()
+
+    async def answer(name: str, payload: dict[str, Any]) -> dict[str, Any] | None:
+        if name == "rewake-taken":
+            return refusal
+        if len([one for one, _ in control.calls if one == "rewake"]) > 1:
+            asked.set()
+            await control.hold()
+        return {"nonce": "n1", "text": "secret"}
+
+    control = Control(tmp_path, answer)
+    async with control.listening():
+        process = await start(tmp_path, "rewake")
+        async with asyncio.timeout(PATIENCE_S):
+            await asked.wait()  # it came back for another message
+        process.terminate()
+        _, err = await process.communicate()
+        assert err == b""
+
+
+async def test_one_poller_of_a_process_is_enough(tmp_path: Path) -> None:
+    waiting = asyncio.Event()
+
+    async def answer(name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        waiting.set()
+        await control.hold()
+        return {}
+
+    control = Control(tmp_path, answer)
+    async with control.listening():
+        first = await start(tmp_path, "rewake")
+        async with asyncio.timeout(PATIENCE_S):
+            await waiting.wait()
+        assert await run(tmp_path, "rewake") == (0, b"", b"")
+        assert len(control.calls) == 1
+        first.terminate()
+        await first.communicate()
+
+
+async def test_it_finds_the_next_runner(tmp_path: Path) -> None:
+    called = asyncio.Event()
+
+    async def hangs_up(name: str, payload: dict[str, Any]) -> None:
+        called.set()
+
+    control = Control(tmp_path, hangs_up)
+    async with control.listening():
+        process = await start(tmp_path, "rewake")
+        async with asyncio.timeout(PATIENCE_S):
+            await called.wait()
+    control.answer = offers
+    async with control.listening():
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert (process.returncode, err[:9]) == (2, b"a message")
+
+
+async def test_it_goes_when_the_provider_is_gone(tmp_path: Path) -> None:
+    """A shell stands for the provider: it starts the poller and is killed."""
+    polled = asyncio.Event()
+
+    async def answer(name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        polled.set()
+        await control.hold()
+        return {}
+
+    control = Control(tmp_path, answer)
+    async with control.listening():
+        shell = await start(tmp_path, "rewake", via=("/bin/sh", "-c", '"$@"; :', "sh"))
+        async with asyncio.timeout(PATIENCE_S):
+            await polled.wait()
+        pid = control.calls[0][1]["pid"]
+        shell.kill()
+        await shell.communicate()
+        await until(lambda: processes.identity(pid) is None)
+
+
+def test_only_complete_answers_count() -> None:
+    assert hook_client.answer(b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}') == {"a": 1}
+    assert hook_client.answer(b"HTTP/1.1 204 No Content\r\n\r\n") == {}
+    assert hook_client.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]") == {}
+    for data in (
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a":1}',
+        b"HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\n{}",
+    ):
+        with pytest.raises(hook_client.Unreachable):
+            hook_client.answer(data)
+
+
+def test_it_imports_nothing_heavy() -> None:
+    """It is started at every prompt and turn's end: what it costs, every turn costs."""
+    code = f"import sys; sys.argv=['x']; exec(open({SCRIPT!r}).read().split('if __name__')[0]); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert not {"asyncio", "typing", "http", "httpx", "urllib", "subprocess", "ctypes"} & set(done.stdout.split())

@@ -1,0 +1,102 @@
+"""The guarded paste, against a scripted input box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from relay_runner.errors import ProviderRefused
+from relay_runner.providers.base import Submitted, Uncertain
+from relay_runner.providers.claude import paste
+from relay_runner.providers.claude.paste import DIALOG, TYPING, Paste
+from relay_runner.terminal.base import Key
+from tests.unit.providers.claude.box import Box
+
+pytestmark = pytest.mark.anyio
+TEXT = '<relay-message id="1" nonce="n">\nx\n</relay-message nonce="n">'
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here takes time but the code itself."""
+    for name in ("ENTER_S", "EVIDENCE_S", "CLEAR_S"):
+        monkeypatch.setattr(paste, name, 0.05)
+    monkeypatch.setattr(paste, "_LOOK_S", 0.001)
+
+
+def has(box: Box) -> Callable[[], bool]:
+    return lambda: any(TEXT in text for text in box.entered)
+
+
+async def test_the_text_goes_in_once() -> None:
+    box = Box()
+    assert await Paste(box).put(TEXT, has(box)) == Submitted("paste")
+    assert box.entered == [TEXT]
+    assert box.pressed == [Key.ENTER]
+
+
+async def test_a_dialog_gets_no_key() -> None:
+    box = Box()
+    box.dialog = ("Do you want to proceed?", " \u276f 1. Yes")
+    assert await Paste(box).put(TEXT, has(box)) == DIALOG
+    assert (box.pressed, box.text) == ([], "")
+
+
+async def test_a_swallowed_enter_is_pressed_again() -> None:
+    box = Box()
+    box.swallow = 1
+    assert await Paste(box).put(TEXT, has(box)) == Submitted("paste")
+    assert box.entered == [TEXT]
+
+
+async def test_text_that_is_not_taken_is_removed_and_refused() -> None:
+    box = Box()
+    box.swallow = 99
+    with pytest.raises(ProviderRefused, match="not taken"):
+        await Paste(box).put(TEXT, has(box))
+    assert box.text == ""
+    assert box.entered == []
+
+
+async def test_text_that_left_without_a_trace_is_uncertain() -> None:
+    box = Box()
+    result = await Paste(box).put(TEXT, lambda: False)
+    assert isinstance(result, Uncertain)
+    assert box.entered == [TEXT]
+
+
+async def test_a_draft_is_waited_for() -> None:
+    box = Box("half a line")
+    rung = Paste(box)
+    assert await rung.put(TEXT, has(box)) == TYPING
+    assert await rung.put(TEXT, has(box)) == TYPING
+    assert (box.text, box.pressed) == ("half a line", [])
+
+
+async def test_a_draft_left_alone_is_stashed_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(paste, "STILL_S", 0.0)
+    box = Box("half a line")
+    assert await Paste(box).put(TEXT, has(box)) == Submitted("paste")
+    assert box.entered == [TEXT]
+    assert box.text == "half a line"
+
+
+async def test_a_draft_that_changes_is_being_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
+    box = Box("half")
+    rung = Paste(box)
+    assert await rung.put(TEXT, has(box)) == TYPING
+    box.text = "half a line"
+    assert await rung.put(TEXT, has(box)) == TYPING
+    assert box.pressed == []
+
+
+async def test_a_draft_that_cannot_be_stashed_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(paste, "STILL_S", 0.0)
+    box = Box("half a line")
+    box.keeps_draft = True
+    assert await Paste(box).put(TEXT, has(box)) == TYPING
+    assert (box.text, box.entered) == ("half a line", [])

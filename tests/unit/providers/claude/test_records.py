@@ -1,0 +1,107 @@
+"""The files of one process, followed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from relay_runner.providers.base import LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded
+from relay_runner.providers.claude.home import ClaudeHome
+from relay_runner.providers.claude.records import Records
+from relay_runner.providers.claude.turns import SESSION_GRACE_S, Tracker
+from relay_runner.terminal import processes
+
+SESSION = "11111111-2222-3333-4444-555555555555"
+OTHER = "99999999-2222-3333-4444-555555555555"
+NOW = 1_800_000_000.0
+
+
+class Files:
+    """A home with one session's files, and its records."""
+
+    def __init__(self, folder: Path, *, resumed: bool = False, adopted: bool = False, before: int = 0) -> None:
+        self.home = ClaudeHome.of({"HOME": str(folder)})
+        self.cwd = folder / "some.work dir"
+        self.cwd.mkdir()
+        for _ in range(before):
+            self.turn("old")
+        identity = processes.identity(os.getpid())
+        assert identity is not None
+        plan = LaunchPlan(argv=(), env={}, cwd=self.cwd, session_id=SESSION, resumed=resumed)
+        self.tracker = Tracker(adopted=adopted)
+        self.records = Records(self.home, self.cwd, plan, identity, self.tracker, adopted=adopted)
+
+    def path(self, session: str = SESSION) -> Path:
+        folder = re.sub(r"[^A-Za-z0-9]", "-", str(self.cwd))
+        path = self.home.config_dir / "projects" / folder / f"{session}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, *lines: dict[str, Any], session: str = SESSION) -> None:
+        with self.path(session).open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def turn(self, nonce: str, session: str = SESSION, *, ended: bool = True) -> None:
+        text = f'<relay-message id="1" nonce="{nonce}" from="agent:bob">\nx\n</relay-message nonce="{nonce}">'
+        self.write({"type": "user", "message": {"content": text}}, session=session)
+        if ended:
+            self.write(
+                {"type": "assistant", "message": {"content": [{"type": "text", "text": f"answer to {nonce}"}]}},
+                {"type": "system", "subtype": "turn_duration"},
+                session=session,
+            )
+
+    def status(self, status: str, session: str = SESSION) -> None:
+        file = self.home.state_file(os.getpid())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fields = {"pid": os.getpid(), "sessionId": session, "status": status, "statusUpdatedAt": NOW * 1000}
+        file.write_text(json.dumps(fields))
+
+
+def test_a_new_transcript_is_followed_from_its_start(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.status("idle")
+    files.records.look(NOW)
+    assert files.tracker.state is ProcessState.IDLE
+    files.turn("n1")
+    events = files.records.look(NOW)
+    assert Seen("n1", "transcript") in events
+    assert [event.result for event in events if isinstance(event, TurnEnded)] == ["answer to n1"]
+    assert files.records.look(NOW) == []
+
+
+def test_a_resumed_transcript_is_followed_from_its_end(tmp_path: Path) -> None:
+    files = Files(tmp_path, resumed=True, before=1)
+    assert files.records.look(NOW) == []
+    assert files.records.find("old").result == "answer to old"
+
+
+def test_an_adopted_one_recalls_what_was_written(tmp_path: Path) -> None:
+    files = Files(tmp_path, adopted=True, resumed=True, before=1)
+    files.status("idle")
+    assert not [event for event in files.records.look(NOW) if isinstance(event, Seen | TurnEnded)]
+    assert files.tracker.has("old")
+
+
+def test_a_hook_names_another_transcript(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.turn("n1")
+    files.turn("n2", OTHER)
+    events = files.records.follow({"session_id": OTHER, "transcript_path": str(files.path(OTHER))}, NOW)
+    assert [event.nonce for event in events if isinstance(event, Seen)] == ["n1", "n2"]
+    for nonce in ("n1", "n2"):
+        assert files.records.find(nonce).result == f"answer to {nonce}"
+    assert not files.records.find("n3").seen
+
+
+def test_the_state_file_names_another_session(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.status("idle", OTHER)
+    files.turn("n1", OTHER)
+    files.records.look(NOW)
+    events = files.records.look(NOW + SESSION_GRACE_S)
+    assert SessionStarted(OTHER, "state-file") in events
+    assert Seen("n1", "transcript") in events
