@@ -23,6 +23,9 @@ from relay_runner.protocol.wire import Wire, decode, encode
 PATIENCE_S = 10.0
 """After this long without a word, the person is told that it goes on."""
 
+END_S = 30.0
+"""How long a runner that could not start may take to end."""
+
 
 class Kind(StrEnum):
     """What a line of the report is about."""
@@ -100,7 +103,16 @@ class Report:
         return decode(text, Line)
 
     def give_up(self) -> None:
-        """End the runner that was being started."""
+        """End the runner that was being started, if it has not ended by itself."""
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._descriptor)
+
+    def interrupt(self) -> None:
+        """Ask the runner to end in order."""
         self._process.terminate()
 
 
@@ -130,6 +142,10 @@ def launch(request: Request, paths: config.Paths) -> Report:
     try:
         report.wait_open(request.options.agent_id)
     except KeyboardInterrupt:
+        report.interrupt()
+        report.give_up()
+        raise
+    except RelayRunnerError:
         report.give_up()
         raise
     return report

@@ -38,7 +38,7 @@ def introduce(info: RunnerInfo) -> None:
     ours, agent = program(), info.agent_id
     lines = {
         "send": f'{ours} send {agent} "hello" --wait',
-        "attach": f"{ours} attach {agent}",
+        "attach": f"{ours} attach {agent}" if info.attach else "",
         "detach": DETACH if info.attach else "",
         "logs": f"{ours} logs {agent}",
         "stop": f"{ours} stop {agent}",

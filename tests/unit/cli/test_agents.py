@@ -1,0 +1,81 @@
+"""What people see of agents, and what they can do with them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay_runner import config
+from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
+from tests.unit.cli.conftest import World
+
+SHAPE = {
+    "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
+    "tmuxSocket", "sessionId", "queued", "since",
+}  # fmt: skip
+
+
+def test_nobody_is_there(world: World) -> None:
+    assert world.run("ps") == ("", "relay-runner: no agents: `relay-runner start` starts one\n")
+    assert world.json("ps") == []
+
+
+def test_the_json_shape_is_stable(world: World) -> None:
+    bob = world.agent("bob", meta={"tmuxSession": "bob", "tmuxSocket": "/run/bob.sock"})
+    work = WorkItem(kind=WorkKind.TURN, id="t", started_at=100.0, source="hook:x")
+    status = Status(
+        agent_status=AgentState.BUSY,
+        busy_reasons=("provider-turn",),
+        active_work=(work,),
+        ready=True,
+        provider_session_id="s1",
+        at=200.0,
+    )
+    asyncio.run(bob.put_status("bob", "i1", status))
+    world.send("bob", "waits")
+    (row,) = world.json("ps")
+    assert set(row) == SHAPE
+    assert row | {"runnerId": None} == {
+        "agentId": "bob",
+        "provider": "demo",
+        "status": "busy",
+        "busyReasons": ["provider-turn"],
+        "detail": None,
+        "ready": True,
+        "pid": None,
+        "runnerId": None,
+        "tmuxSession": "bob",
+        "tmuxSocket": "/run/bob.sock",
+        "sessionId": "s1",
+        "queued": 1,
+        "since": 100.0,
+    }
+
+
+def test_the_table_says_why(world: World) -> None:
+    bob = world.agent("bob")
+    asyncio.run(
+        bob.put_status("bob", "i1", Status(agent_status=AgentState.ERROR, detail="not logged \x1b[5min", at=1.0))
+    )
+    head, row = world.run("ps")[0].splitlines()
+    assert head.split() == ["AGENT", "PROVIDER", "STATUS", "SINCE", "QUEUED", "PID", "WHY"]
+    assert row.split()[:3] == ["bob", "demo", "error"] and row.endswith("not logged [5min")
+
+
+def test_logs_are_shown_clean(world: World) -> None:
+    folder = config.private_dir(world.paths.agent("bob").root)
+    (folder / "runner.log").write_text("one\ntwo \x1b[31m\nthree\n")
+    assert world.run("logs", "bob", "-n", "2")[0] == "two [31m\nthree\n"
+    assert "did you mean bob" in world.run("logs", "bop", code=2)[1]
+
+
+def test_an_agent_that_does_not_run_cannot_be_attached_to(world: World) -> None:
+    config.private_dir(world.paths.agent("bob").root)
+    assert "bob does not run: `relay-runner start --agent-id bob`" in world.run("attach", "bob", code=2)[1]
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill", "restart", "interrupt", "attach", "logs"])
+def test_an_agent_cannot_order(world: World, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(config.INSIDE_VARIABLE, "s")
+    assert "an agent cannot" in world.run(verb, "bob", code=2)[1]

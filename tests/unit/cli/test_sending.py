@@ -1,0 +1,85 @@
+"""Waiting for what becomes of a message, also over a relay that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from relay_runner.cli import sending
+from relay_runner.errors import ConfigError, RelayUnavailable
+from relay_runner.protocol.messages import MessageRecord, NewMessage, Outcome, State, Timing
+from relay_runner.relay.hub import Hub
+from relay_runner.relay.memory import MemoryRelay
+from tests.unit.cli.conftest import carry, hello
+
+pytestmark = pytest.mark.anyio
+
+
+class Flaky(MemoryRelay):
+    """A relay whose first watchers lose it."""
+
+    losses = 2
+
+    async def watch(self, message_id: int) -> AsyncIterator[MessageRecord]:
+        """Yield one record, then lose the connection, twice."""
+        if self.losses:
+            self.losses -= 1
+            yield await self.message(message_id)
+            raise RelayUnavailable("lost")
+        async for record in super().watch(message_id):
+            yield record
+
+
+@pytest.fixture
+def hub() -> Hub:
+    hub = Hub()
+    hub.join(hello("bob"), asyncio.Queue())
+    return hub
+
+
+async def test_a_lost_relay_is_watched_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "RETRY_S", 0.0)
+    relay = Flaky(hub)
+    record = await relay.send(NewMessage(to="bob", body="x"))
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(sending.wait(relay, record, 30.0))
+        group.create_task(carry(MemoryRelay.of_agent("bob", hub), "bob", 1, Outcome.COMPLETED, "yes"))
+    found, replies = waiting.result()
+    assert found.deliveries[0].state is State.DONE and found.deliveries[0].result == "yes"
+    assert replies == []
+
+
+async def test_out_of_time_returns_the_newest_record(hub: Hub) -> None:
+    relay = MemoryRelay(hub)
+    record = await relay.send(NewMessage(to="bob", body="x"))
+    found, _ = await sending.wait(relay, record, 0.01)
+    assert found.deliveries[0].state is State.QUEUED
+
+
+async def test_every_recipient_is_waited_for(hub: Hub) -> None:
+    hub.join(hello("eve"), asyncio.Queue())
+    relay = MemoryRelay(hub)
+    record = await relay.send(NewMessage(to="broadcast", body="x"))
+    await carry(MemoryRelay.of_agent("bob", hub), "bob", 1, Outcome.COMPLETED, "bob's")
+    found, _ = await sending.wait(relay, record, 0.01)
+    assert {one.state for one in found.deliveries} == {State.DONE, State.QUEUED}
+    await carry(MemoryRelay.of_agent("eve", hub), "eve", 1, Outcome.COMPLETED, "eve's")
+    found, _ = await sending.wait(relay, record, 30.0)
+    assert {one.result for one in found.deliveries} == {"bob's", "eve's"}
+
+
+def test_flags_become_a_message_with_a_key_of_its_own() -> None:
+    flags = {"timing": "steer", "subject": "s", "reply_required": True, "claimable": False}
+    one, two = (sending.message(" bob ", "x", **flags) for _ in range(2))  # type: ignore[arg-type]
+    assert (one.to, one.timing, one.subject, one.reply_required) == ("agent:bob", Timing.STEER, "s", True)
+    assert one.idempotency_key != two.idempotency_key
+
+
+@pytest.mark.parametrize(
+    ("to", "timing", "said"), [("B!", "queue", "not an agent id"), ("bob", "now", "unknown timing")]
+)
+def test_what_cannot_be_a_message_is_a_person_s_mistake(to: str, timing: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        sending.message(to, "x", timing=timing, subject=None, reply_required=False, claimable=False)

@@ -1,0 +1,34 @@
+"""One command's conversation with its relay."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay_runner import config
+from relay_runner.cli import session
+from relay_runner.errors import ConfigError
+from tests.unit.cli.conftest import World
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_relay_is_open_and_known(world: World) -> None:
+    async with session.open_session() as opened:
+        assert opened.relay is world.person
+        assert opened.paths == world.paths
+        assert await opened.me() == "person:operator"
+
+
+async def test_an_agent_is_refused_before_anything_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(config.INSIDE_VARIABLE, "s")
+    with pytest.raises(ConfigError, match="an agent cannot do that"):
+        async with session.open_session(only_person="do that"):
+            raise AssertionError("never")
+
+
+async def test_a_wrong_settings_file_is_told(world: World) -> None:
+    config.private_dir(world.paths.config)
+    world.paths.config_file.write_text("colour = 1")
+    with pytest.raises(ConfigError, match="unknown key"):
+        async with session.open_session():
+            raise AssertionError("never")

@@ -1,0 +1,95 @@
+"""Which of its three ways `start` takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_runner import config
+from relay_runner.cli import background, foreground, starting, viewing
+from relay_runner.cli.choices import Flags, Request
+from relay_runner.errors import ConfigError
+from relay_runner.protocol.control import RunnerInfo
+from relay_runner.runner.options import RunnerExit
+from tests.unit.cli.test_local import Runner, start
+
+__all__ = ["start"]
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Paths:
+    monkeypatch.setenv(config.HOME_VARIABLE, str(tmp_path))
+    return config.paths()
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Catch each way at its door."""
+    taken: list[Any] = []
+
+    async def run(request: Request, paths: config.Paths) -> RunnerExit:
+        taken.append(("foreground", request.options.agent_id, dict(os.environ)))
+        return RunnerExit(3, "the \x1b[1mend")
+
+    def launch(request: Request, paths: config.Paths) -> Any:
+        taken.append(("background", request.options.agent_id))
+        return type("Told", (), {"info": None})
+
+    def watch(paths: config.Paths, info: RunnerInfo, report: Any) -> int:
+        taken.append(("watch", info and info.agent_id, report is not None))
+        return 5
+
+    monkeypatch.setattr(foreground, "run", run)
+    monkeypatch.setattr(background, "launch", launch)
+    monkeypatch.setattr(viewing, "watch", watch)
+    monkeypatch.setattr(viewing, "introduce", lambda info: None)
+    monkeypatch.setattr("relay_runner.log.setup", lambda *args, **flags: None)
+    return taken
+
+
+def flags(paths: config.Paths, **more: Any) -> Flags:
+    return Flags(provider="demo", agent_id="bob", cwd=str(paths.state), **more)
+
+
+def test_headless_stays_in_the_foreground(
+    paths: config.Paths, ways: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert starting.start(flags(paths, headless=True)) == 3
+    assert [way[:2] for way in ways] == [("foreground", "bob")]
+    assert capsys.readouterr().err.endswith("relay-runner: bob ended: the [1mend\n")
+
+
+def test_in_a_terminal_it_goes_to_the_background_and_is_watched(paths: config.Paths, ways: list[Any]) -> None:
+    assert starting.start(flags(paths)) == 5
+    assert ways == [("background", "bob"), ("watch", None, True)]
+
+
+def test_a_live_agent_is_shown_or_refused(
+    paths: config.Paths,
+    ways: list[Any],
+    start: Callable[[str], Runner],
+) -> None:
+    info, _ = start("bob")
+    assert starting.start(flags(paths)) == 5
+    assert ways == [("watch", "bob", False)]
+    with pytest.raises(ConfigError, match=f"runs already .pid {info.pid}.: use --replace"):
+        starting.start(flags(paths, headless=True))
+    assert starting.start(flags(paths, headless=True, replace=True)) == 3
+
+
+def test_inside_an_agent_its_marks_are_scrubbed(
+    paths: config.Paths, ways: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(os.environ)
+    for name, value in {"AGENT_RELAY_PROVIDER_SESSION_ID": "s", "AGENT_RELAY_TAGS": "outer", "TMUX": "x"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        starting.start(flags(paths, headless=True))
+        assert not [name for name in ways[0][2] if name.startswith("AGENT_RELAY_") or name == "TMUX"]
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
