@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from relay_runner.errors import TerminalError
 from relay_runner.terminal.base import HEIGHT, WIDTH
 
 CALL_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 2.0
 SOCKET_LIMIT = 107
 _PASSED_ON = ("HOME", "PATH", "TZ")
 _TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo", "/usr/share/lib/terminfo")
@@ -108,7 +110,7 @@ class TmuxServer:
             raise TerminalError(f"tmux did not answer within {CALL_TIMEOUT_S:g} s") from None
         finally:
             if client.returncode is None:
-                client.kill()
+                await _kill(client)
         return Reply(
             code=await client.wait(),
             out=out.decode("utf-8", "replace"),
@@ -133,6 +135,13 @@ class TmuxServer:
         if self.socket.exists():
             await self.ask("kill-server")
             self.socket.unlink(missing_ok=True)
+
+
+async def _kill(client: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError, TimeoutError):
+        client.kill()
+        async with asyncio.timeout(KILL_TIMEOUT_S):
+            await client.wait()
 
 
 def scrubbed() -> dict[str, str]:

@@ -74,7 +74,7 @@ class PtyTerminals:
     async def adopt(self, saved: SavedTerminal) -> Terminal | None:
         """Return None when the program of an earlier runner is dead, as it should be; see `Terminals.adopt`."""
         run_dir = Path(saved.run_dir)
-        if shim.same_boot(run_dir):
+        if not shim.other_boot(run_dir):
             if not await processes.gone_within([saved.process], SWEEP_GRACE_S):
                 pid = saved.process.pid
                 hint = f"end it with `kill {pid}`, then start again"

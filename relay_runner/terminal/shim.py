@@ -157,10 +157,10 @@ def exit_code(shell_code: int) -> int:
     return -number if 0 < number <= _LAST_SIGNAL and number in set(signal.Signals) else shell_code
 
 
-def same_boot(run_dir: Path) -> bool:
-    """Say whether the pids written in `run_dir` are of this boot of the machine."""
+def other_boot(run_dir: Path) -> bool:
+    """Say whether the pids written in `run_dir` are of an earlier boot of the machine; one that says nothing is not."""
     try:
-        return (run_dir / "boot").read_text(encoding="ascii") == processes.boot_id()
+        return (run_dir / "boot").read_text(encoding="ascii") != processes.boot_id()
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -11,6 +11,8 @@ import hashlib
 import re
 import secrets
 import shutil
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 from relay_runner.errors import ProviderExited, TerminalError
@@ -31,6 +33,7 @@ from relay_runner.terminal.screen import FIELDS, parse_capture
 KIND = "tmux"
 TYPE_LIMIT = 1000
 DEATH_PATIENCE_S = 3.0
+RESTORE_S = 1.0
 SWEEP_GRACE_S = 1.0
 _DEAD = "relay-runner: dead pane"
 
@@ -74,7 +77,7 @@ class TmuxTerminals:
         if saved.kind != KIND or saved.socket is None or saved.pane is None or saved.pane_process is None:
             raise TerminalError(f"not a saved tmux terminal: {saved.kind}")
         terminal = TmuxTerminal(TmuxServer(shutil.which(self._program) or self._program, Path(saved.socket)), saved)
-        if shim.same_boot(Path(saved.run_dir)) and terminal.alive():
+        if not shim.other_boot(Path(saved.run_dir)) and terminal.alive():
             if await terminal.reachable():
                 return terminal
             # A tmux server that died takes its programs with it, but they need a moment to notice.
@@ -149,7 +152,7 @@ class TmuxTerminal:
             try:
                 # One command line is one uninterrupted step of tmux's loop: the pane cannot die between the look at
                 # pane_dead and the paste, which would kill a tmux 3.3a server, nor enter copy mode again.
-                out = await self._server.run(
+                out = await self._run(
                     "load-buffer", "-b", buffer, "-", ";", *self._leave_mode(), ";",
                     "if-shell", "-F", "-t", self._pane, "#{pane_dead}", f"display-message -p '{_DEAD}'", put,
                     stdin=sanitise(text).encode(),
@@ -164,7 +167,7 @@ class TmuxTerminal:
     async def press(self, *keys: Key) -> None:
         """Press keys, one after the other, after leaving copy mode."""
         async with self._input:
-            await self._server.run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, *keys)
+            await self._run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, *keys)
 
     async def type(self, text: str) -> None:
         """Send `text` as literal keys (one line, at most 1000 characters)."""
@@ -174,11 +177,11 @@ class TmuxTerminal:
         # tmux takes a final semicolon of any word for its own separator.
         word = line[:-1] + r"\;" if line.endswith(";") else line
         async with self._input:
-            await self._server.run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, "-l", "--", word)
+            await self._run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, "-l", "--", word)
 
     async def capture(self) -> Screen:
         """Return what is on the screen."""
-        return parse_capture(await self._server.run(*_capture(self._pane)))
+        return parse_capture(await self._run(*_capture(self._pane)))
 
     async def wait_exit(self) -> ExitStatus:
         """Return when the program has ended; cancelling is safe."""
@@ -193,10 +196,11 @@ class TmuxTerminal:
 
     async def reachable(self) -> bool:
         """Say whether tmux still shows this very pane."""
-        if not self._server.socket.exists() or self._saved.pane_process is None:
+        try:
+            out = await self._run("display-message", "-p", "-t", self._pane, "#{pane_pid}")
+        except TerminalError:
             return False
-        reply = await self._server.ask("display-message", "-p", "-t", self._pane, "#{pane_pid}")
-        return reply.code == 0 and reply.out.strip() == str(self._saved.pane_process.pid)
+        return self._saved.pane_process is not None and out.strip() == str(self._saved.pane_process.pid)
 
     def attach_command(self) -> tuple[str, ...]:
         """Return the command line that shows the terminal to a person, also to one who sits in another tmux."""
@@ -205,6 +209,8 @@ class TmuxTerminal:
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""
+        if not self._server.socket.exists():
+            await self._restore_socket()  # later nobody could say which server it was, and `close` has to end it
         leftovers = self._belongings()
         await processes.end(frozenset({self.process}), grace_s)
         # The script is no part of it: it still has to write the exit code.
@@ -214,7 +220,7 @@ class TmuxTerminal:
 
     async def close(self) -> None:
         """Take the tmux server away, and whatever the dead program left running in its session."""
-        if shim.same_boot(self._run_dir):
+        if not shim.other_boot(self._run_dir):
             if self._exit is None and not self.alive():
                 self._exit = await shim.exit_status(self._run_dir)
             await processes.end(self._belongings(), SWEEP_GRACE_S)
@@ -223,6 +229,23 @@ class TmuxTerminal:
 
     def detach(self) -> None:
         """Let go of the terminal: there is nothing to let go of."""
+
+    async def _run(self, *arguments: str, stdin: bytes | None = None) -> str:
+        if not self._server.socket.exists():
+            await self._restore_socket()
+        return await self._server.run(*arguments, stdin=stdin)
+
+    async def _restore_socket(self) -> None:
+        """Have a socket that somebody cleaned away made again: a tmux server does that on SIGUSR1."""
+        leader = processes.stat(self._saved.pane_process.pid) if self._saved.pane_process is not None else None
+        server = processes.stat(leader.parent) if leader is not None and processes.runs(leader.identity) else None
+        if server is None or not server.name.startswith("tmux"):
+            return
+        processes.send(server.identity, signal.SIGUSR1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RESTORE_S):
+                while not self._server.socket.exists():  # noqa: ASYNC110 - nobody tells us
+                    await asyncio.sleep(0.01)
 
     def _belongings(self) -> frozenset[ProcessIdentity]:
         leader = self._saved.pane_process

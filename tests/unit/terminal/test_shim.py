@@ -122,10 +122,10 @@ def test_a_nul_is_refused(tmp_path: Path) -> None:
 
 def test_the_boot_is_remembered(tmp_path: Path) -> None:
     shim.prepare(spec(tmp_path, "true"), ())
-    assert shim.same_boot(tmp_path / "run")
+    assert not shim.other_boot(tmp_path / "run")
     (tmp_path / "run" / "boot").write_text("another")
-    assert not shim.same_boot(tmp_path / "run")
-    assert not shim.same_boot(tmp_path / "nowhere")
+    assert shim.other_boot(tmp_path / "run")
+    assert not shim.other_boot(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("shell", "code"), [(0, 0), (1, 1), (127, 127), (128, 128), (130, -2), (137, -9), (255, 255)])

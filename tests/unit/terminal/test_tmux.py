@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -149,6 +150,27 @@ async def test_a_program_that_outlives_its_server_is_not_taken_for_dead(
         await tmux.adopt(terminal.saved)
     assert (await terminal.terminate(grace_s=5)).code == -signal.SIGTERM
     assert await tmux.adopt(terminal.saved) is None
+
+
+async def test_a_socket_that_was_cleaned_away_comes_back(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal, file = await collecting(tmux, tmp_path)
+    socket = Path(str(terminal.saved.socket))
+    socket.unlink()
+    await terminal.paste("still here")
+    assert await arrived(file, 22) == b"\x1b[200~still here\x1b[201~"
+    socket.unlink()
+    assert await tmux.adopt(terminal.saved) is not None
+    await finish(terminal)
+
+
+async def test_a_live_program_whose_run_folder_is_gone_is_not_taken_for_dead(
+    tmux: TmuxTerminals, tmp_path: Path
+) -> None:
+    terminal, _ = await collecting(tmux, tmp_path)
+    shutil.rmtree(terminal.saved.run_dir)
+    assert await tmux.adopt(terminal.saved) is not None
+    assert terminal.alive()
+    await finish(terminal)
 
 
 async def test_a_leftover_of_the_same_name_is_ended_first(tmux: TmuxTerminals, tmp_path: Path) -> None:
