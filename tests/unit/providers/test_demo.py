@@ -57,6 +57,7 @@ async def test_it_runs_on_a_pty(tmp_path: Path, sockets: Path) -> None:
         async with running(rig) as it:
             one = await it.deliver("echo over a pty")
             assert (await it.ended(one)).result == "over a pty"
+            await until(lambda: it.process.state is ProcessState.IDLE)
             await it.terminal.type("draft")
             await shown(it.terminal, "demo> draft")
             assert (await it.submit("echo no"))[1] == Held("person typing")
