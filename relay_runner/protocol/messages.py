@@ -63,14 +63,17 @@ class Outcome(StrEnum):
 TERMINAL = frozenset({State.DONE, State.DEAD, State.UNKNOWN})
 IN_PROVIDER = frozenset({State.SUBMITTING, State.SUBMITTED, State.SEEN})
 
-# What a runner's receipt may do to a delivery. `unknown -> seen | done` is late evidence: the truth wins over a guess.
+# What a runner's receipt may do to a delivery. `submitted -> submitting | queued`: the program died, and its records
+# prove that the message never entered it. `unknown -> seen | done` is late evidence: the truth wins over a guess.
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.QUEUED, State.SUBMITTING, State.DEAD}),
     State.CLAIMED: frozenset({State.QUEUED, State.CLAIMED, State.SUBMITTING, State.DEAD}),
     State.SUBMITTING: frozenset(
         {State.QUEUED, State.SUBMITTING, State.SUBMITTED, State.SEEN, State.DONE, State.UNKNOWN, State.DEAD}
     ),
-    State.SUBMITTED: frozenset({State.SUBMITTED, State.SEEN, State.DONE, State.UNKNOWN}),
+    State.SUBMITTED: frozenset(
+        {State.QUEUED, State.SUBMITTING, State.SUBMITTED, State.SEEN, State.DONE, State.UNKNOWN}
+    ),
     State.SEEN: frozenset({State.SEEN, State.DONE, State.UNKNOWN}),
     State.DONE: frozenset({State.DONE}),
     State.DEAD: frozenset({State.DEAD}),

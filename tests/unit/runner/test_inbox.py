@@ -1,0 +1,351 @@
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay_runner.errors import ProviderExited, ProviderRefused
+from relay_runner.protocol.messages import Outcome, State, Timing
+from relay_runner.providers.base import (
+    Capabilities,
+    Evidence,
+    Held,
+    Submission,
+    SubmitResult,
+    Submitted,
+    TurnState,
+    Uncertain,
+)
+from relay_runner.relay.memory import MemoryRelay
+from relay_runner.runner.journal import Journal, Stage
+from tests.scripted import ScriptedProcess
+from tests.terminals import until
+from tests.unit.runner.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+async def test_a_message_goes_in_and_its_receipts_come_out(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        id = await desk.send("hello")
+        (submission,) = await desk.process.until(1)
+        assert "\nhello\n" in submission.text
+        assert (await desk.reaches(id, State.SUBMITTED)).nonce == submission.nonce
+        desk.sees(submission)
+        assert (await desk.reaches(id, State.SEEN)).evidence == "script"
+        desk.ends(submission)
+        done = await desk.reaches(id, State.DONE)
+        assert (done.outcome, done.result) == (Outcome.COMPLETED, "text")
+        assert done.read_at is not None
+
+
+async def test_one_at_a_time_and_in_order(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        ids = [await desk.send(str(n)) for n in range(3)]
+        for count, id in enumerate(ids, 1):
+            submission = (await desk.process.until(count))[-1]
+            assert submission.message.id == id
+            desk.sees(submission)
+            await desk.reaches(id, State.SEEN)
+            assert len(desk.process.submissions) == count, "the next one waits for the end of the turn"
+            desk.ends(submission)
+
+
+async def test_a_backlog_is_taken_at_the_start(journal: Journal) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running(None):
+        pass
+    id = await first.send("while nobody was there")
+    second = Desk(journal, operator, instance_id="i2")
+    async with second.running():
+        assert (await second.process.until(1))[0].message.id == id
+
+
+async def test_the_same_delivery_offered_again_and_again_goes_in_once(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        for _ in range(5):
+            await desk.presence.fetch_backlog()
+        desk.sees(submission)
+        await desk.presence.fetch_backlog()
+        desk.ends(submission)
+        await desk.reaches(id, State.DONE)
+        await desk.presence.fetch_backlog()
+        last = await desk.send("last")
+        assert [one.message.id for one in await desk.process.until(2)] == [id, last]
+
+
+async def test_held_is_told_to_the_sender_and_tried_again(journal: Journal) -> None:
+    answers: list[SubmitResult] = [Held("person typing", 0.05), Held("person typing", 0.05)]
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        return answers.pop() if answers else Submitted("script")
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    async with desk.running():
+        id = await desk.send()
+        submissions = await desk.process.until(3)
+        assert len({submission.nonce for submission in submissions}) == 3, "each try has a nonce of its own"
+        delivery = await desk.reaches(id, State.SUBMITTED)
+        assert delivery.attempt == 1, "being held is not a failed attempt"
+
+
+async def test_what_is_held_says_why(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay(), script=lambda process, submission: Held("dialog open", 3600.0))
+    async with desk.running():
+        id = await desk.send()
+        async with asyncio.timeout(10):
+            async for record in desk.operator.watch(id):
+                if record.deliveries[0].held:
+                    break
+        assert (await desk.delivery(id)).held == "dialog open"
+        assert journal.open() == []
+
+
+async def test_a_refused_submission_is_tried_five_times_and_ends_dead_with_the_reason(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        raise ProviderRefused("the composer is broken")
+
+    monkeypatch.setattr("relay_runner.runner.backoff.of_attempt", lambda attempt: 0.02)
+    desk = Desk(journal, MemoryRelay(), script=script)
+    async with desk.running():
+        id = await desk.send()
+        dead = await desk.reaches(id, State.DEAD)
+        assert "the composer is broken" in (dead.reason or "")
+        assert len(desk.process.submissions) == 5
+
+
+async def test_one_bad_message_never_touches_its_neighbours(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        if "bad" in submission.message.body:
+            raise ProviderRefused("bad")
+        return Submitted("script")
+
+    monkeypatch.setattr("relay_runner.runner.backoff.of_attempt", lambda attempt: 0.02)
+    desk = Desk(journal, MemoryRelay(), script=script)
+    async with desk.running():
+        bad = await desk.send("bad")
+        good = await desk.send("good")
+        while not any(one.message.id == good for one in desk.process.submissions):
+            await desk.process.until(len(desk.process.submissions) + 1)
+        submission = next(one for one in desk.process.submissions if one.message.id == good)
+        desk.sees(submission)
+        desk.ends(submission)
+        await desk.reaches(good, State.DONE)
+        await desk.reaches(bad, State.DEAD)
+        assert [one.message.id for one in desk.process.submissions].count(good) == 1
+
+
+async def test_uncertain_is_never_submitted_again(journal: Journal) -> None:
+    desk = Desk(
+        journal, MemoryRelay(), script=lambda process, submission: Uncertain("tmux did not answer"), evidence_s=0.1
+    )
+    async with desk.running():
+        id = await desk.send()
+        unknown = await desk.reaches(id, State.UNKNOWN)
+        assert "no evidence" in (unknown.reason or "")
+        assert len(desk.process.submissions) == 1
+
+
+async def test_uncertain_with_evidence_is_seen(journal: Journal) -> None:
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        process.records[submission.nonce] = Evidence(True, "records", TurnState.ENDED, Outcome.COMPLETED, "found")
+        return Uncertain("tmux did not answer")
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    async with desk.running():
+        assert (await desk.reaches(await desk.send(), State.DONE)).result == "found"
+
+
+async def test_a_person_can_have_an_unknown_one_delivered_again(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay(), evidence_s=0.1)
+    async with desk.running():
+        id = await desk.send()
+        await desk.reaches(id, State.UNKNOWN)
+        await desk.operator.redeliver(id)
+        first, second = await desk.process.until(2)
+        assert first.message.id == second.message.id and first.nonce != second.nonce
+
+
+async def test_steer_goes_into_the_running_turn_and_queue_does_not(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        running = await desk.send("run")
+        (turn,) = await desk.process.until(1)
+        desk.sees(turn)
+        await desk.reaches(running, State.SEEN)
+        queued = await desk.send("queued")
+        steered = await desk.send("steered", timing=Timing.STEER)
+        _, steer = await desk.process.until(2)
+        assert steer.message.id == steered
+        desk.sees(steer)
+        desk.ends(steer)
+        desk.ends(turn)
+        assert (await desk.process.until(3))[2].message.id == queued
+
+
+async def test_interrupt_ends_the_running_turn_first(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        running = await desk.send("run")
+        (turn,) = await desk.process.until(1)
+        desk.sees(turn)
+        await desk.reaches(running, State.SEEN)
+        urgent = await desk.send("now", timing=Timing.INTERRUPT)
+        await until(lambda: desk.process.interrupts > 0)
+        desk.ends(turn, Outcome.INTERRUPTED)
+        assert (await desk.process.until(2))[1].message.id == urgent
+        assert (await desk.reaches(running, State.DONE)).outcome is Outcome.INTERRUPTED
+
+
+async def test_without_evidence_it_ends_unproven_with_what_the_screen_said(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay(), capabilities=Capabilities(results=True))
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        assert (await desk.reaches(id, State.SUBMITTED)).evidence == "unproven"
+        desk.ends(submission, result="from the screen")
+        async with asyncio.timeout(10):
+            async for record in desk.operator.watch(id):
+                if record.deliveries[0].result == "from the screen":
+                    break
+        assert (await desk.delivery(id)).claim_expires_at is None, "nothing more is to come: no lease to run out"
+
+
+@pytest.mark.parametrize("entered", [True, False])
+async def test_a_successor_asks_the_records_about_what_its_predecessor_was_handing_over(
+    journal: Journal, entered: bool
+) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running():
+        id = await first.send()
+        (submission,) = await first.process.until(1)
+        await first.reaches(id, State.SUBMITTED)
+    second = Desk(journal, operator, instance_id="i2", evidence_s=0.1)
+    if entered:
+        ended = Evidence(True, "records", TurnState.ENDED, Outcome.COMPLETED, "done meanwhile")
+        second.process.records[submission.nonce] = ended
+    async with second.running("p1"):
+        delivery = await second.reaches(id, State.DONE if entered else State.UNKNOWN)
+        assert delivery.result == ("done meanwhile" if entered else None)
+        assert second.process.submissions == []
+
+
+async def test_what_never_entered_a_program_that_died_goes_into_the_next(journal: Journal) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running("p1"):
+        id = await first.send()
+        await first.process.until(1)
+        await first.reaches(id, State.SUBMITTED)
+    second = Desk(journal, operator, instance_id="i2")
+    async with second.running("p2"):
+        (submission,) = await second.process.until(1)
+        assert submission.message.id == id
+        second.sees(submission)
+        second.ends(submission)
+        await second.reaches(id, State.DONE)
+
+
+async def test_a_program_that_dies_under_a_submission_is_asked_when_it_is_gone(journal: Journal) -> None:
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        if len(process.submissions) == 1:
+            raise ProviderExited("it died")
+        return Submitted("script")
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    async with desk.running("p1"):
+        id = await desk.send()
+        await desk.process.until(1)
+        await desk.inbox.detach()
+        await desk.inbox.attach(desk.process, "p2")
+        _, again = await desk.process.until(2)
+        assert again.message.id == id
+
+
+async def test_a_delivery_that_only_the_relay_remembers_is_not_submitted_again(
+    journal: Journal, tmp_path: Path
+) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running():
+        id = await first.send()
+        (submission,) = await first.process.until(1)
+        await first.reaches(id, State.SUBMITTED)
+    with Journal(tmp_path / "another.db") as empty:
+        second = Desk(empty, operator, instance_id="i2", evidence_s=0.1)
+        async with second.running("p9"):
+            await second.reaches(id, State.UNKNOWN)
+            assert second.process.submissions == []
+            row = empty.by_nonce(submission.nonce)
+            assert row is not None and row.stage is Stage.SETTLED
+
+
+async def test_twenty_runners_and_one_claimable_message_have_one_winner(tmp_path: Path) -> None:
+    operator = MemoryRelay()
+    async with asyncio.TaskGroup() as group:
+        stop, joined = asyncio.Event(), asyncio.Barrier(21)
+        desks: list[Desk] = []
+
+        async def run(name: str) -> None:
+            with Journal(tmp_path / f"{name}.db") as journal:
+                desk = Desk(journal, operator, name)
+                desks.append(desk)
+                async with desk.running():
+                    await joined.wait()
+                    await stop.wait()
+
+        for number in range(20):
+            group.create_task(run(f"agent-{number}"))
+        await joined.wait()
+        id = await desks[0].send("who wants it", to="tag:worker", claimable=True)
+        delivery = await desks[0].reaches(id, State.SUBMITTED)
+        winners = [desk for desk in desks if desk.process.submissions]
+        assert [f"agent:{desk.agent_id}" for desk in winners] == [delivery.recipient]
+        stop.set()
+
+
+async def test_a_busy_agent_leaves_a_claimable_message_to_others(journal: Journal, tmp_path: Path) -> None:
+    operator = MemoryRelay()
+    busy = Desk(journal, operator, "busy")
+    async with busy.running():
+        await busy.send("work")
+        (turn,) = await busy.process.until(1)
+        busy.sees(turn)
+        id = await busy.send("who wants it", to="tag:worker", claimable=True)
+        with Journal(tmp_path / "idle.db") as other:
+            idle = Desk(other, operator, "idle")
+            async with idle.running():
+                assert (await idle.process.until(1))[0].message.id == id
+        assert len(busy.process.submissions) == 1
+
+
+async def test_a_superseded_runner_is_fenced(journal: Journal, tmp_path: Path) -> None:
+    operator = MemoryRelay()
+    old = Desk(journal, operator)
+    async with old.running():
+        id = await old.send()
+        (submission,) = await old.process.until(1)
+        old.sees(submission)
+        await old.reaches(id, State.SEEN)
+        with Journal(tmp_path / "new.db") as other:
+            new = Desk(other, operator, instance_id="i2")
+            async with new.running(None):
+                await until(lambda: bool(old.superseded))
+                old.ends(submission, result="from the old one")
+                await old.receipts.flushed(5)
+                assert (await new.delivery(id)).state is State.SEEN, "the old one's word counts no more"
