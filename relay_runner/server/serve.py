@@ -217,7 +217,7 @@ def _listening(paths: Paths, host: str, port: int | None) -> Iterator[socket.soc
     listener = None
     for candidate in wanted:
         try:
-            listener = _bind(host, candidate)
+            listener = bind(host, candidate)
             break
         except OSError as error:
             log.warning("cannot listen on %s port %s: %s", host, candidate, error.strerror or error)
@@ -228,7 +228,8 @@ def _listening(paths: Paths, host: str, port: int | None) -> Iterator[socket.soc
         yield listener
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise `OSError` where the address cannot be used."""
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     # The protocol has to be named: asyncio turns Nagle's delay off only where it reads TCP there.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -20,7 +20,7 @@ from relay_runner.relay.http import HttpRelay
 from relay_runner.relay.memory import Hub, MemoryRelay
 from relay_runner.server.app import build
 from relay_runner.server.core import Core
-from relay_runner.server.serve import Server, _bind, server_config
+from relay_runner.server.serve import Server, bind, server_config
 from relay_runner.server.store.sqlite import SqliteStore
 
 WAIT_S = 20.0
@@ -143,7 +143,7 @@ async def seat(world: World, agent_id: str, instance_id: str = "one", **more: An
 async def served(path: Path, clock: Callable[[], float] = time.time) -> AsyncIterator[tuple[Core, str]]:
     """Run the embedded relay in this event loop, on a free port."""
     core = Core(SqliteStore(path, clock), clock)
-    listener = _bind("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = Server(server_config(build(core)))
     up = asyncio.Event()
