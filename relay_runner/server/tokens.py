@@ -11,7 +11,7 @@ import msgspec
 
 from relay_runner.errors import RelayRefused, RelayUnauthorized
 from relay_runner.protocol.access import Caller
-from relay_runner.protocol.addresses import Address, Kind
+from relay_runner.protocol.addresses import AGENT_ID, Address, Kind
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenGrant, TokenRequest
 from relay_runner.server.store.base import Change, Store
 
@@ -129,7 +129,8 @@ def _check_request(request: TokenRequest) -> None:
     if not 0 < request.ttl_s <= MAX_TTL_S:
         raise RelayRefused("ttlS must be above 0 and at most a year", status=422)
     for scope in request.scopes:
-        if scope not in (SEND, OPERATOR, ADMIN) and Address.parse(scope).kind is not Kind.AGENT:
+        names_agent = scope.startswith(f"{Kind.AGENT}:") and AGENT_ID.fullmatch(scope.partition(":")[2])
+        if scope not in (SEND, OPERATOR, ADMIN) and not names_agent:
             raise RelayRefused(
                 f"there is no scope {scope!r}", hint=f"use {SEND}, {OPERATOR}, {ADMIN} or agent:ID", status=422
             )

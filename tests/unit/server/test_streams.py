@@ -1,0 +1,89 @@
+"""Event streams: nothing missed between the log and the present, and nothing shown to strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from relay_runner.errors import RelayNotFound
+from relay_runner.protocol.access import Caller
+from relay_runner.protocol.events import Event
+from relay_runner.protocol.messages import NewMessage
+from relay_runner.protocol.tokens import ADMIN, SEND
+from relay_runner.server import streams
+from relay_runner.server.streams import event_stream, record_stream, visible
+from tests.contract.relays import WAIT_S, served
+
+pytestmark = pytest.mark.anyio
+
+OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}))
+LETTER = NewMessage(to="person:ann", body="x")
+
+
+def event(type_: str, **data: object) -> Event:
+    return Event(seq=1, type=type_, at=0.0, data=data)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (event("agent", id="x"), True),
+        (event("task", id=1), True),
+        (event("token", jti="x"), False),
+        (event("message", **{"from": "agent:bob"}, to="agent:ann"), True),
+        (event("message", **{"from": "agent:ann"}, to="agent:eve"), False),
+        (event("delivery", **{"from": "agent:ann"}, recipient="agent:bob"), True),
+        (event("delivery", **{"from": "agent:ann"}, recipient=None), False),
+        (event("command", **{"from": "person:op"}, agentId="bob"), True),
+        (event("command", **{"from": "person:op"}, agentId="ann"), False),
+    ],
+)
+async def test_an_event_is_for_those_it_concerns(found: Event, expected: bool) -> None:
+    assert visible(Caller("agent:bob", frozenset({"agent:bob"})), found) is expected
+    assert visible(OPERATOR, found)
+
+
+async def test_a_long_log_is_read_whole_while_more_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "PAGE", 7)
+    async with served(tmp_path / "r.db") as (core, _):
+        for _ in range(20):
+            await core.store.accept(OPERATOR, LETTER)
+        chunks = event_stream(core, OPERATOR, 0)
+        seen: list[int] = []
+        async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+            more = group.create_task(post_more(core, 20))
+            while len(seen) < 80:
+                seen += [
+                    int(line[4:]) for line in (await anext(chunks)).decode().splitlines() if line.startswith("id: ")
+                ]
+            await more
+        assert seen == list(range(1, 81))
+        await chunks.aclose()  # type: ignore[attr-defined]
+
+
+async def post_more(core, count):  # type: ignore[no-untyped-def]
+    for _ in range(count):
+        await core.store.accept(OPERATOR, LETTER)
+
+
+async def test_a_record_is_sent_when_it_changed_and_a_comment_when_it_did_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "KEEP_ALIVE_S", 0.01)
+    async with served(tmp_path / "r.db") as (core, _):
+        sent = await core.store.accept(OPERATOR, LETTER)
+        chunks = record_stream(core, OPERATOR, sent.message.id)
+        first = (await anext(chunks)).decode()
+        assert json.loads(first.split("data: ")[1])["message"]["id"] == sent.message.id
+        assert await anext(chunks) == streams.COMMENT
+        await core.store.react(OPERATOR, sent.message.id, "x")
+        async with asyncio.timeout(WAIT_S):
+            while (chunk := await anext(chunks)) == streams.COMMENT:
+                continue
+        assert b'"emoji":"x"' in chunk
+        await chunks.aclose()  # type: ignore[attr-defined]
+        with pytest.raises(RelayNotFound):
+            await anext(record_stream(core, Caller("person:eve", frozenset({SEND})), sent.message.id))
