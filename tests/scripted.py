@@ -10,13 +10,14 @@ from relay_runner.providers.base import (
     NOT_FOUND,
     Event,
     Evidence,
+    Held,
     HookCall,
     HookReply,
     ProcessState,
     StateChanged,
     Submission,
-    Submitted,
     SubmitResult,
+    Submitted,
 )
 from relay_runner.terminal.base import ExitStatus, Screen
 
@@ -52,6 +53,9 @@ class ScriptedProcess:
 
     async def ready(self) -> None:
         return
+
+    async def obstacle(self, submission: Submission) -> Held | None:
+        return None
 
     async def submit(self, submission: Submission) -> SubmitResult:
         async with self.submitted:

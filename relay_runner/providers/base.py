@@ -315,6 +315,13 @@ class Process(Protocol):
         """
         ...
 
+    async def obstacle(self, submission: Submission) -> Held | None:
+        """Say what would hold this submission now; nothing is done about it.
+
+        Asked while the relay is being told: `submit`, which follows at once, need not look at the screen once more.
+        """
+        ...
+
     async def submit(self, submission: Submission) -> SubmitResult:
         """Put one message in, at most once (see the module's law). Never called twice at a time."""
         ...

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -47,6 +48,8 @@ READY_S = 20.0
 ENTER_S = 3.0
 """How long the program may take from Enter to its transcript before the screen is looked at."""
 EVIDENCE_S = 10.0
+FRESH_S = 0.05
+"""How long a look at the input line is good for."""
 APPROVAL_MODES = frozenset({"ask", "bypass"})
 
 
@@ -123,6 +126,7 @@ class DemoProcess:
         self._state = ProcessState.STARTING
         self._seen: set[str] = set()
         self._changed = asyncio.Condition()
+        self._looked_at = 0.0
 
     @property
     def state(self) -> ProcessState:
@@ -153,11 +157,18 @@ class DemoProcess:
         tail = (await self._terminal.capture()).tail()
         raise ProviderExited(f"the demo agent ended: {status}", exit_code=status.code, tail=tail)
 
+    async def obstacle(self, submission: Submission) -> Held | None:
+        """Say what would hold a submission now: a turn, a question, a person's half-typed line."""
+        held = await self._held()
+        if held is None:
+            self._looked_at = time.monotonic()
+        return held
+
     async def submit(self, submission: Submission) -> SubmitResult:
         """Put one message in; see the module's head for the channel."""
-        held = await self._held()
-        if held is not None:
+        if time.monotonic() - self._looked_at > FRESH_S and (held := await self.obstacle(submission)) is not None:
             return held
+        self._looked_at = 0.0
         try:
             await self._terminal.paste(submission.text, then=Key.ENTER)
         except ProviderExited:

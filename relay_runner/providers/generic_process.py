@@ -111,6 +111,12 @@ class GenericProcess:
             status = await self._terminal.wait_exit()
             raise ProviderExited(f"{self._program} ended: {status}", exit_code=status.code)
 
+    async def obstacle(self, submission: Submission) -> Held | None:
+        """Say what is known to hold a submission; the screen is read by `submit` itself."""
+        if self._state is ProcessState.IDLE:
+            return None
+        return Held("dialog open" if self._state is ProcessState.WAITING else "busy")
+
     async def submit(self, submission: Submission) -> SubmitResult:
         """Put one message's body in; see the module's head."""
         async with self._looking:
@@ -118,8 +124,8 @@ class GenericProcess:
                 screen = await self._look()
             except TerminalError as error:
                 return Held(str(error))
-            if self._state is not ProcessState.IDLE:
-                return Held("dialog open" if self._state is ProcessState.WAITING else "busy")
+            if (held := await self.obstacle(submission)) is not None:
+                return held
             if self._quiet.typed:
                 return Held("person typing")
             text = body_text(submission.message)

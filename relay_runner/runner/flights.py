@@ -109,16 +109,20 @@ class Flights:
         self._work.finish(WorkKind.MESSAGE, str(flight.message.id))
         self._publish()
 
+    def handing(self, flight: Flight) -> None:
+        """It enters the channel now."""
+        flight.stage = Stage.HANDING
+        self._journal.advance(flight.nonce, Stage.HANDING, time.time())
+
     def submitted(self, flight: Flight, channel: str) -> None:
-        """The channel took it; without evidence this is all that can ever be said."""
+        """The channel took it; without evidence nothing more than this can ever be said."""
         now = time.time()
         flight.check_at = flight.give_up_at = now + self._evidence_s
         if flight.stage is not Stage.HANDING:
             return  # the evidence was faster than the channel's answer
         flight.stage = Stage.SUBMITTED
-        evidence = None if self._capabilities.evidence else UNPROVEN
-        self._journal.advance(flight.nonce, Stage.SUBMITTED, now, channel=channel, evidence=evidence)
-        self._report(flight, State.SUBMITTED, evidence=evidence)
+        self._journal.advance(flight.nonce, Stage.SUBMITTED, now, channel=channel)
+        self._report(flight, State.SUBMITTED)
 
     def fence(self, message_id: int) -> None:
         """Report nothing more about a message: its claim is lost."""
@@ -129,7 +133,9 @@ class Flights:
     # --- evidence -----------------------------------------------------------------------------------------------------
 
     def seen(self, nonce: str, evidence: str) -> None:
-        """The model has it."""
+        """The model has it; a provider that can prove nothing is not believed."""
+        if not self._capabilities.evidence:
+            return
         flight = self._flights.get(nonce) or self._late(nonce)
         if flight is None or flight.stage is Stage.SEEN:
             return
@@ -141,8 +147,7 @@ class Flights:
 
     def turn_ended(self, nonce: str, turn: TurnEnded) -> None:
         """The turn that carried it ended."""
-        if self._capabilities.evidence:
-            self.seen(nonce, turn.source)
+        self.seen(nonce, turn.source)
         flight = self._flights.get(nonce)
         if flight is None:
             return

@@ -17,6 +17,7 @@ from relay_runner.errors import (
     RelayUnauthorized,
     RelayUnavailable,
     TerminalError,
+    unwrap,
 )
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.envelope import render, sanitise_line
@@ -226,8 +227,8 @@ class Inbox:
                 self._queue.remove(entry.key)
                 return
             nonce = self._journal.begin(entry.message, entry.attempt, self._process_id, time.time())
-            receipt = self._receipts.make(entry.attempt, State.SUBMITTING, nonce)
-            await self._relay.receipt(entry.message.id, receipt)
+            submission = Submission(entry.message, nonce, render(entry.message, nonce))
+            obstacle = await self._announce(process, submission, entry.attempt)
         except RelayUnavailable as error:
             log.info("message %d waits for the relay: %s", entry.message.id, error)
             entry.not_before = time.time() + RETRY_S
@@ -237,8 +238,16 @@ class Inbox:
         except (ClaimLost, RelayRefused) as error:
             log.warning("message %d is not ours any more: %s", entry.message.id, error)
             self._drop(entry)
+        except (ProviderError, TerminalError) as error:
+            log.warning("message %d waits for the provider: %s", entry.message.id, error)
+            entry.not_before = time.time() + RETRY_S
         else:
-            await self._hand_over(process, entry, nonce)
+            self._queue.remove(entry.key)
+            flight = self._take_off(entry, nonce)
+            if obstacle is not None:
+                await self._hold(flight, obstacle)
+            else:
+                await self._hand_over(process, flight, submission)
 
     async def _claim(self, entry: Entry) -> bool:
         """Take a claimable message; "taken by another" is False, "could not ask" is raised."""
@@ -258,40 +267,56 @@ class Inbox:
         self._queue.remove(entry.key)
         self._claims.drop(entry.message.id)
 
-    async def _hand_over(self, process: Process, entry: Entry, nonce: str) -> None:
-        """Put one message in; from here on a crash leaves a flight that only evidence can settle."""
-        self._queue.remove(entry.key)
-        self._journal.advance(nonce, Stage.HANDING, time.time())
-        flight = self._flights.take_off(entry.message, entry.attempt, nonce, Stage.HANDING, check_in_s=backoff.LIMIT_S)
+    async def _announce(self, process: Process, submission: Submission, attempt: int) -> Held | None:
+        """Tell the relay that we submit, and look meanwhile whether we can."""
+        receipt = self._receipts.make(attempt, State.SUBMITTING, submission.nonce)
         try:
-            result = await process.submit(Submission(entry.message, nonce, render(entry.message, nonce)))
+            async with asyncio.TaskGroup() as group:
+                looking = group.create_task(process.obstacle(submission))
+                await self._relay.receipt(submission.message.id, receipt)
+        except BaseExceptionGroup as errors:
+            raise unwrap(errors) from None
+        return looking.result()
+
+    def _take_off(self, entry: Entry, nonce: str) -> Flight:
+        return self._flights.take_off(entry.message, entry.attempt, nonce, Stage.SUBMITTING, check_in_s=backoff.LIMIT_S)
+
+    async def _hand_over(self, process: Process, flight: Flight, submission: Submission) -> None:
+        """Put one message in; from here on a crash leaves a flight that only evidence can settle."""
+        self._flights.handing(flight)
+        try:
+            result = await process.submit(submission)
         except ProviderRefused as error:
             await self._put_back(flight, str(error))
         except (ProviderError, TerminalError) as error:
-            # The provider is going down: `detach` asks its records when it is gone.
-            log.warning("message %d: %s", entry.message.id, error)
+            # The provider is going down: its records are asked when it is gone, by `detach` or, if that was, now.
+            log.warning("message %d: %s", flight.message.id, error)
+            if self._process is not process and flight.nonce in self._flights:
+                await self._settle_dead(flight, process)
         else:
+            if flight.nonce not in self._flights:
+                return  # the process ended meanwhile, and `detach` settled it
             match result:
                 case Submitted(channel):
                     self._flights.submitted(flight, channel)
-                case Held(reason, retry_s):
-                    await self._hold(flight, reason, retry_s)
+                case Held():
+                    await self._hold(flight, result)
                 case Uncertain(reason):
                     log.warning("message %d may have entered the provider: %s", flight.message.id, reason)
                     flight.check_at = time.time()
 
-    async def _hold(self, flight: Flight, reason: str, retry_s: float) -> None:
+    async def _hold(self, flight: Flight, held: Held) -> None:
         """Nothing entered and nothing failed: try again soon, and let the sender see why it waits."""
         self._flights.land(flight)
         self._journal.forget(flight.nonce)
         # A claimable message is anybody's again while it is held here: it is claimed anew for the next try.
-        entry = Entry(flight.message, flight.attempt, time.time() + retry_s, claimed=not flight.message.claimable)
+        entry = Entry(flight.message, flight.attempt, time.time() + held.retry_s, claimed=not flight.message.claimable)
         self._queue.add(entry)
-        receipt = self._receipts.make(flight.attempt, State.QUEUED, flight.nonce, held=reason)
+        receipt = self._receipts.make(flight.attempt, State.QUEUED, flight.nonce, held=held.reason)
         try:
             await self._relay.receipt(flight.message.id, receipt)
         except (RelayUnavailable, RelayRefused, ClaimLost) as error:
-            log.info("message %d is held (%s), and the relay does not know: %s", flight.message.id, reason, error)
+            log.info("message %d is held (%s), and the relay does not know: %s", flight.message.id, held.reason, error)
 
     async def _put_back(self, flight: Flight, reason: str) -> None:
         """Nothing entered: the relay queues it again as another attempt, or ends it after the last."""

@@ -162,8 +162,9 @@ class Journal:
         """End a delivery and post its last receipt (unless somebody else has the say now), in one transaction."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, updated_at = ? WHERE nonce = ?",
-                (receipt.outcome, receipt.result, now, nonce),
+                "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, evidence = coalesce(?, evidence),"
+                " updated_at = ? WHERE nonce = ?",
+                (receipt.outcome, receipt.result, receipt.evidence, now, nonce),
             )
             if post:
                 db.execute(

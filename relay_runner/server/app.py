@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,18 +19,12 @@ from relay_runner.server.routes import ROUTES
 
 
 def build(core: Core, *, local_only: bool = True) -> Gate:
-    """Return the application; its lifespan opens the store and closes it."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with core.running():
-            yield
-
+    """Return the application; it is to be served inside `core.running()`."""
     routes: list[BaseRoute] = [
         StarletteRoute(route.path, Endpoint(core, route), methods=[route.method]) for route in ROUTES
     ]
     routes.insert(1, WebSocketRoute(BUS, BusEndpoint(core)))
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _no_route})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False
     return Gate(app, local_only=local_only)
 

@@ -40,19 +40,22 @@ class Core:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the store and keep its clock until the end of the context."""
+        """Open the store and keep its clock until the end of the context; raise what ended the body as it is."""
         async with self.store:
             self.store.follow(self.feed.publish)
             self.store.follow(self.tokens.notice)
             self.store.follow(self._notice)
-            async with asyncio.TaskGroup() as group:
-                services = [group.create_task(self._keep_time()), group.create_task(self._tidy())]
-                try:
-                    yield
-                finally:
-                    self.closing.set()
-                    for service in services:
-                        service.cancel()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    services = [group.create_task(self._keep_time()), group.create_task(self._tidy())]
+                    try:
+                        yield
+                    finally:
+                        self.closing.set()
+                        for service in services:
+                            service.cancel()
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
 
     async def _keep_time(self) -> None:
         """Sweep whenever something is due: the instants stand in the store, so nothing is forgotten by a restart."""

@@ -22,7 +22,7 @@ import uvicorn
 
 from relay_runner import __version__
 from relay_runner.config import Paths, private_dir, write_private
-from relay_runner.errors import ConfigError, ProtocolError, StoreError
+from relay_runner.errors import ConfigError, ProtocolError
 from relay_runner.protocol.addresses import person_principal
 from relay_runner.protocol.calls import RelayFile
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest
@@ -94,7 +94,8 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         try:
-            await self._server.run_on(self._listener, self._announce)
+            async with self._core.running():
+                await self._server.run_on(self._listener, self._announce)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -146,8 +147,6 @@ class Server(uvicorn.Server):
         """Serve on a bound socket until `should_exit`; `announce` is awaited once it listens."""
         self._announce = announce
         await self.serve(sockets=[listener])
-        if not self.started:
-            raise StoreError("the relay could not open its store", hint="see the lines above")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -170,7 +169,7 @@ def server_config(app: Any) -> uvicorn.Config:
         ws_max_size=16 * 1024 * 1024,
         ws_per_message_deflate=False,
         loop="asyncio",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,

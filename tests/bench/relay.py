@@ -188,12 +188,6 @@ def floor(port: int) -> None:
     from relay_runner.server.serve import server_config
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            while True:
-                event = (await receive())["type"].replace("lifespan.", "")
-                await send({"type": f"lifespan.{event}.complete"})
-                if event == "shutdown":
-                    return
         await read_body(scope, receive)
         await send({"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})

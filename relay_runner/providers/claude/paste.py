@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay_runner.errors import ProviderRefused
@@ -32,6 +32,11 @@ CHANNEL = "paste"
 DIALOG = Held("dialog open")
 TYPING = Held("person typing")
 _PASTED = ("[Pasted text", "<relay-message ")
+
+
+def _is_ours(row: InputRow, nonces: Iterable[str]) -> bool:
+    """Say whether one of these messages stands in the input row; a long one is folded and shows no nonce."""
+    return row.text.startswith("[Pasted text") or any(f'nonce="{nonce}"' in row.text for nonce in nonces)
 
 
 @dataclass(slots=True)
@@ -66,6 +71,15 @@ class Paste:
         if await self._wait(entered, EVIDENCE_S):
             return Submitted(CHANNEL)
         return await self._give_up(entered)
+
+    async def take_back(self, nonces: Iterable[str]) -> bool:
+        """Clear our own text when an Escape put it back into the input row: an Enter would send it once more."""
+        row = await self._row()
+        if row is None or not _is_ours(row, nonces):
+            return False
+        await self._terminal.press(Key.CTRL_C)
+        await self._until_clear()
+        return True
 
     def _typing(self, row: InputRow, now: float) -> bool:
         """Say whether a person's line is still to be waited for."""

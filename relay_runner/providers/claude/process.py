@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 from relay_runner.errors import ProviderExited, ProviderNotReady, ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.messages import Outcome, Timing
 from relay_runner.providers.base import (
+    NOT_FOUND,
     Degraded,
     Emit,
     Event,
@@ -32,6 +35,7 @@ from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Given, Rewake
 from relay_runner.providers.claude.screen import last_words, start_dialog
+from relay_runner.providers.claude.transcript import Turn
 from relay_runner.providers.claude.turns import NO_ANSWER, Tracker
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
@@ -74,6 +78,8 @@ class ClaudeProcess:
         """Follow the program's own records until cancelled."""
         while True:
             self._look()
+            if (silent := self._tracker.silent()) and await self._paste.take_back(silent):
+                self._tell(self._tracker.take_back(time.time()))
             resting = self.state is ProcessState.IDLE and not self._submitting
             await asyncio.sleep(SLOW_S if resting else FAST_S)
 
@@ -120,6 +126,11 @@ class ClaudeProcess:
         return ProviderExited(self.explain_exit(status, screen), exit_code=status.code, tail=screen.tail())
 
     # --- messages in --------------------------------------------------------------------------------------------------
+
+    async def obstacle(self, submission: Submission) -> Held | None:
+        """Say what is known to hold a submission; the screen is read just before a paste."""
+        self._look()
+        return self._hold(submission.timing is Timing.STEER)
 
     async def submit(self, submission: Submission) -> SubmitResult:
         """Put one message in, at most once; see `Process.submit`."""
@@ -169,19 +180,24 @@ class ClaudeProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcripts of this process's sessions what became of a nonce."""
-        self._look()
-        if (ended := self._tracker.settled(nonce)) is not None:
-            return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason)
-        evidence = Evidence(True, "hook", TurnState.RUNNING)  # what goes on now may not be written yet
-        if not self._tracker.carries(nonce):
-            evidence = await asyncio.to_thread(self._records.find, nonce)
-        if evidence.turn is not TurnState.RUNNING:
-            return evidence
-        if not self._terminal.alive():
-            return _cut_off(evidence, "the program ended in the middle of the turn")
-        if self.state is ProcessState.IDLE and not self._tracker.carries(nonce):
-            return _cut_off(evidence, NO_ANSWER)
-        return evidence
+        while True:
+            self._look()
+            if (ended := self._tracker.settled(nonce)) is not None:
+                return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason)
+            carried, alive = self._tracker.carries(nonce), self._terminal.alive()
+            if carried and alive:
+                return Evidence(True, "hook", TurnState.RUNNING)
+            turn = await asyncio.to_thread(self._records.find, nonce)
+            if turn is not None and turn.ended:
+                return turn.evidence()
+            if not alive:
+                return _last_evidence(turn, seen=carried)
+            if self._records.written(time.time()):
+                break
+            await asyncio.sleep(FAST_S)
+        if turn is None:
+            return NOT_FOUND
+        return turn.cut_off(NO_ANSWER) if self.state is ProcessState.IDLE else turn.evidence()
 
     async def hook(self, call: HookCall) -> HookReply:
         """Answer one hook call."""
@@ -248,7 +264,9 @@ class ClaudeProcess:
         raise ProviderUnsupported(f"claude cannot {action} from outside yet")
 
     async def quit(self) -> None:
-        """Do nothing: Claude Code ends cleanly within 100 ms of the terminal's SIGTERM."""
+        """Ask the program to end: on SIGTERM it runs its last hooks, writes everything down, and is gone in 100 ms."""
+        if self._terminal.alive():
+            os.kill(self._terminal.process.pid, signal.SIGTERM)
 
     def explain_exit(self, status: ExitStatus, screen: Screen | None) -> str:
         """Return one line for a person: why the program ended."""
@@ -258,8 +276,12 @@ class ClaudeProcess:
         return f"Claude Code ended ({status}){': ' + words if words else ''}"
 
 
-def _cut_off(evidence: Evidence, reason: str) -> Evidence:
-    return Evidence(True, evidence.source, TurnState.ENDED, Outcome.FAILED, None, evidence.reason or reason)
+def _last_evidence(turn: Turn | None, *, seen: bool) -> Evidence:
+    """Return what is known of a message whose program is dead; its last lines may never have been written."""
+    reason = "the program ended in the middle of the turn"
+    if turn is not None:
+        return turn.cut_off(reason)
+    return Evidence(True, "hook", TurnState.ENDED, Outcome.FAILED, None, reason) if seen else NOT_FOUND
 
 
 def _introduction(agent_id: str) -> Mapping[str, Any]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from relay_runner.providers.base import NOT_FOUND, Event, Evidence, LaunchPlan
+from relay_runner.providers.base import Event, LaunchPlan
 from relay_runner.providers.claude import transcript
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.state_file import StateFile
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.providers.tail import JsonLines
 from relay_runner.terminal.base import ProcessIdentity
+
+WRITTEN_S = 1.0
+"""How far the transcript may be behind; a few hundred milliseconds were seen on a busy machine."""
 
 
 class Records:
@@ -38,13 +42,15 @@ class Records:
         if plan.session_id:
             # What stands in a resumed transcript is an older process's; what an adopted one wrote is its own.
             self._lines = JsonLines(self._transcript(plan.session_id), at_end=plan.resumed and not adopted)
-        if adopted and self._lines is not None:
-            tracker.recall(self._lines.read())
+        self._recalling = adopted
+        self._since = time.time()
 
     def look(self, now: float) -> list[Event]:
         """Return what follows from everything that was written since the last look."""
-        events = self._read_lines(now)
         reading = self._state_file.read()
+        if self._recalling and (reading is None or reading.idle) and now - self._since < WRITTEN_S:
+            return []  # what an adopted program did last may not be written yet
+        events = self._read_lines(now)
         events += self._tracker.read(reading, now)
         if reading is not None and reading.session_id not in self._sessions:
             self._switch(reading.session_id, self._transcript(reading.session_id))
@@ -59,17 +65,24 @@ class Records:
             events += self._read_lines(now)
         return events
 
-    def find(self, nonce: str) -> Evidence:
-        """Return what the transcripts of this process say of a message, newest session first."""
+    def written(self, now: float) -> bool:
+        """Say whether the transcript has all that happened: it is written a little after the state file changes."""
+        reading = self._state_file.read()
+        return reading is None or now - reading.since >= WRITTEN_S
+
+    def find(self, nonce: str) -> transcript.Turn | None:
+        """Return the turn that carried a message, from the transcripts of this process, newest session first."""
         paths = [self._lines.path] if self._lines is not None else []
         paths += [path for session in reversed(self._sessions) if (path := self._home.transcript(session)) is not None]
         for path in dict.fromkeys(paths):
-            evidence = transcript.find(path, nonce)
-            if evidence.seen:
-                return evidence
-        return NOT_FOUND
+            if (turn := transcript.find(path, nonce)) is not None:
+                return turn
+        return None
 
     def _read_lines(self, now: float) -> list[Event]:
+        if self._recalling:
+            self._recalling = False
+            self._tracker.recall(self._lines.read() if self._lines is not None else ())
         if self._lines is None or not self._lines.grown():
             return []
         return self._tracker.lines(self._lines.read(), now)

@@ -14,10 +14,11 @@ from typing import Any
 
 from relay_runner.protocol.envelope import nonces
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import NOT_FOUND, Evidence, TurnState
+from relay_runner.providers.base import Evidence, TurnState
 from relay_runner.providers.tail import scan
 
 INTERRUPTED = "[Request interrupted by user"
+TAKEN_BACK = "interrupted before the model said anything"
 KEPT_TURNS = 200
 SOURCE = "transcript"
 
@@ -36,6 +37,10 @@ class Turn:
     """Whether the model said or did something since the last prompt."""
     pending_agents: bool = False
     """The model paused for a background agent; the turn goes on when that is done."""
+    final: bool = False
+    """Whether the model's last word was its final one; the line that ends the turn may never be written."""
+    lines: set[str] = field(default_factory=set)
+    """The ids of its lines, by which a prompt that follows it is told from one that replaces it."""
 
     @property
     def ended(self) -> bool:
@@ -47,6 +52,14 @@ class Turn:
         state = TurnState.ENDED if self.ended else TurnState.RUNNING
         result = self.result if self.outcome is Outcome.COMPLETED else None
         return Evidence(True, SOURCE, state, self.outcome, result, self.reason)
+
+    def cut_off(self, reason: str) -> Evidence:
+        """Return what this says when the program is known to do nothing more for it."""
+        if self.ended:
+            return self.evidence()
+        if self.final and not self.pending_agents:
+            return Evidence(True, SOURCE, TurnState.ENDED, Outcome.COMPLETED, self.result)
+        return Evidence(True, SOURCE, TurnState.ENDED, Outcome.FAILED, None, self.reason or reason)
 
 
 class Ledger:
@@ -67,6 +80,12 @@ class Ledger:
         """Take the next line; return the nonces that the model was shown for the first time by it."""
         if not isinstance(line, dict) or line.get("isSidechain"):
             return ()
+        new = self._take(line)
+        if self.current is not None and line.get("uuid"):
+            self.current.lines.add(str(line["uuid"]))
+        return new
+
+    def _take(self, line: dict[str, Any]) -> tuple[str, ...]:
         match line.get("type"):
             case "queue-operation" if line.get("operation") == "enqueue":
                 self.queued.update(nonces(_text(line.get("content"))))
@@ -91,13 +110,23 @@ class Ledger:
             return ()
         if not text or line.get("isMeta"):
             return ()
-        if turn is None or turn.ended or (turn.worked and not turn.pending_agents):
-            if turn is not None and not turn.ended:
-                # The next prompt came although nothing ended the turn: the program was killed in it, or gave up.
-                self._end(turn, Outcome.FAILED, line, turn.reason or "the turn was cut off")
+        if turn is None or turn.ended or self._superseded(turn, line):
             turn = self.current = Turn()
-        turn.pending_agents = turn.worked = False
+        turn.pending_agents = turn.worked = turn.final = False
         return self._joined(text)
+
+    def _superseded(self, turn: Turn, line: dict[str, Any]) -> bool:
+        """End a turn that nothing ended, when this prompt does not belong to it."""
+        parent = line.get("parentUuid")
+        if not turn.worked and parent and turn.lines and parent not in turn.lines:
+            # Escape before the model's first word takes the prompt back: the next one stands in its place.
+            self._end(turn, Outcome.INTERRUPTED, line, TAKEN_BACK)
+        elif turn.worked and not turn.pending_agents:
+            # The program was killed in that turn, or gave up in it.
+            told = turn.cut_off("the turn was cut off")
+            assert told.outcome is not None
+            self._end(turn, told.outcome, line, told.reason)
+        return turn.ended
 
     def _joined(self, text: str) -> tuple[str, ...]:
         """Note the messages in `text` as carried by the current turn."""
@@ -117,8 +146,9 @@ class Ledger:
         turn = self.current
         if turn is None or turn.ended:
             return
-        turn.worked = True
-        text = _text((line.get("message") or {}).get("content"))
+        message = line.get("message") or {}
+        turn.worked, turn.final = True, message.get("stop_reason") == "end_turn"
+        text = _text(message.get("content"))
         if line.get("isApiErrorMessage"):
             kind = str(line.get("error") or "error")
             turn.reason = f"{kind}: {text}" if text else kind
@@ -137,15 +167,14 @@ class Ledger:
         turn.outcome, turn.reason, turn.ended_at = outcome, reason, _instant(line)
 
 
-def find(path: Path | None, nonce: str) -> Evidence:
-    """Read a transcript from its start and return what it says of one message."""
-    if path is None or next(iter(scan(path, containing=nonce.encode())), None) is None:
-        return NOT_FOUND
+def find(path: Path, nonce: str) -> Turn | None:
+    """Read a transcript from its start and return the turn that carried a message."""
+    if next(iter(scan(path, containing=nonce.encode())), None) is None:
+        return None
     ledger = Ledger()
     for line in scan(path):
         ledger.feed(line)
-    turn = ledger.turn_of(nonce)
-    return turn.evidence() if turn is not None else NOT_FOUND
+    return ledger.turn_of(nonce)
 
 
 def _text(content: Any) -> str:

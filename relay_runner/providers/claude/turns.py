@@ -35,7 +35,7 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
-from relay_runner.providers.claude.transcript import KEPT_TURNS, Ledger
+from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger
 
 IDLE_GRACE_S = 1.0
 """How long an idle state file waits for the transcript to say why a turn without a Stop ended."""
@@ -155,6 +155,22 @@ class Tracker:
             if told is not None and turn is not None and interrupted and told.ended_at >= turn.prompted_at:
                 self._end(Outcome.INTERRUPTED, TRANSCRIPT, now, reason=told.reason)
         return self._drain(TRANSCRIPT, now)
+
+    def silent(self) -> tuple[str, ...]:
+        """Return the messages that go on although the program is idle and nothing said why."""
+        reading, turn = self._reading, self._turn
+        if reading is None or not reading.idle or (turn is not None and reading.since <= turn.prompted_at):
+            return ()
+        return (*self._loose, *(turn.nonces if turn is not None else ()))
+
+    def take_back(self, now: float) -> list[Event]:
+        """End what is silent: an Escape before the model's first word gave the prompt back to the person."""
+        if self._turn is not None:
+            self._end(Outcome.INTERRUPTED, "screen", now, reason=TAKEN_BACK)
+        if self._loose:
+            carried, self._loose = tuple(self._loose), []
+            self._settle(TurnEnded(Outcome.INTERRUPTED, "screen", carried, None, TAKEN_BACK))
+        return self._drain("screen", now)
 
     def recall(self, batch: Iterable[Any]) -> None:
         """Take the transcript as an earlier runner left it: what ended there is settled through `find`."""

@@ -118,7 +118,7 @@ async def test_without_evidence_it_ends_at_submitted_and_says_unproven(journal: 
     desk = Desk(journal, BLIND)
     flight = desk.fly()
     desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
-    assert desk.said() == [(State.SUBMITTED, "unproven"), (State.SUBMITTED, "unproven")]
+    assert desk.said() == [(State.SUBMITTED, None), (State.SUBMITTED, "unproven")]
     assert journal.outbox()[-1].receipt.result == "text"
 
 

@@ -216,12 +216,14 @@ async def test_without_evidence_it_ends_unproven_with_what_the_screen_said(journ
     async with desk.running():
         id = await desk.send()
         (submission,) = await desk.process.until(1)
-        assert (await desk.reaches(id, State.SUBMITTED)).evidence == "unproven"
+        assert (await desk.reaches(id, State.SUBMITTED)).evidence is None
+        desk.sees(submission)
         desk.ends(submission, result="from the screen")
         async with asyncio.timeout(10):
             async for record in desk.operator.watch(id):
                 if record.deliveries[0].result == "from the screen":
                     break
+        assert (await desk.delivery(id)).evidence == "unproven"
         assert (await desk.delivery(id)).claim_expires_at is None, "nothing more is to come: no lease to run out"
 
 
