@@ -151,7 +151,7 @@ async def served(path: Path, clock: Callable[[], float] = time.time) -> AsyncIte
     async def announce() -> None:
         up.set()
 
-    async with asyncio.TaskGroup() as group:
+    async with core.running(), asyncio.TaskGroup() as group:
         group.create_task(server.run_on(listener, announce))
         try:
             async with asyncio.timeout(WAIT_S):
