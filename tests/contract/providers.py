@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
+from relay_runner.config import write_private
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.envelope import render
 from relay_runner.protocol.messages import Message
+from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import (
     Event,
     Held,
@@ -42,11 +45,17 @@ from relay_runner.providers.base import (
     SubmitResult,
     TurnEnded,
 )
+from relay_runner.providers.claude import ClaudeProvider
 from relay_runner.providers.demo import DemoProvider, transcript
 from relay_runner.providers.generic import GenericProvider
 from relay_runner.providers.tail import scan
+from relay_runner.relay.base import Relay
+from relay_runner.runner import environment
+from relay_runner.runner.control import ControlServer
 from relay_runner.terminal.base import Terminal, Terminals, TerminalSpec
 from relay_runner.terminal.tmux import TmuxTerminals
+from tests import claude
+from tests.fake_models.anthropic import FakeAnthropic
 from tests.terminals import until
 
 E = TypeVar("E", bound=Event)
@@ -74,6 +83,10 @@ class Rig:
     exit7: str | None = None
     """Ends the program with exit code 7."""
     subagent: str | None = None
+    approve: str = "y"
+    """What a person types to say yes to that question."""
+    exact_from_operator: bool = True
+    """Whether an operator's words arrive byte for byte; else those of another agent do."""
     repairs: bool = True
     """It presses a swallowed Enter again."""
     prefix: str = ""
@@ -113,9 +126,9 @@ class Running:
         one = submission(body)
         return one, await self.process.submit(one)
 
-    async def deliver(self, body: str) -> Submission:
+    async def deliver(self, body: str, *, operator: bool = True) -> Submission:
         """Submit until it is taken, as the runner does; a held message is tried again."""
-        one = submission(body)
+        one = submission(body, operator=operator)
         results: list[SubmitResult] = []
 
         async def taken() -> bool:
@@ -149,17 +162,17 @@ class Running:
         return await self.event(TurnEnded, lambda event: one.nonce in event.nonces)
 
 
-def submission(body: str) -> Submission:
+def submission(body: str, *, operator: bool = True) -> Submission:
     """Return a message as the runner hands it over."""
     now = time.time()
     message = Message(
         id=next(_ids),
-        sender="person:ann",
+        sender="person:ann" if operator else "agent:bob",
         to="agent:rig",
         body=body,
         created_at=now,
         expires_at=now + 60,
-        operator=True,
+        operator=operator,
     )
     nonce = secrets.token_urlsafe(12)
     return Submission(message, nonce, render(message, nonce))
@@ -210,6 +223,12 @@ async def adopt(rig: Rig, launched: Launched) -> Launched:
     assert terminal is not None
     rig.open_terminals.append(terminal)
     return Launched(launched.spec, launched.plan, terminal)
+
+
+@asynccontextmanager
+async def _entered(context: AbstractContextManager[None]) -> AsyncIterator[None]:
+    with context:
+        yield
 
 
 async def end(rig: Rig) -> None:
@@ -279,4 +298,52 @@ async def generic_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
         await end(rig)
 
 
-CASES: dict[str, Case] = {"demo": demo_rig, "generic": generic_rig}
+@asynccontextmanager
+async def claude_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
+    """The real Claude Code, with a fake model and the runner's own control server."""
+    with FakeAnthropic() as model:
+        environ = claude.claude_environ(claude.claude_home(folder / "home"), model)
+        (folder / "work").mkdir()
+        spec = launch_spec(folder, cwd=folder / "work", headless=True, trust_folder=True)
+        control = ControlServer(cast(Relay, None), spec.agent_dir / "control.json", status=lambda: b"{}")
+        control.bind(None)
+        inside = {
+            "PATH": f"{spec.agent_dir / 'bin'}:{environ['PATH']}",
+            "AGENT_RELAY_CONTEXT_STATE_DIR": str(spec.agent_dir),
+        }
+        spec = replace(spec, control=control.new_process(), environ={**environ, **inside})
+
+        class Wired(ClaudeProvider):
+            """Save where the hooks of the next process post to, and the programs it needs, as the supervisor does."""
+
+            def plan(self, spec: LaunchSpec) -> LaunchPlan:
+                control.endpoint = spec.control
+                write_private(spec.agent_dir / "control.json", encode(spec.control))
+                planned = super().plan(spec)
+                environment.write_programs(spec.agent_dir / "bin", planned.programs)
+                return planned
+
+        def taken() -> list[str]:
+            prompts = model.requests[-1].prompts() if model.requests else []
+            found = re.finditer(
+                r'<relay-message id="\d+" nonce="([\w-]+)"[^>]*>\n(.*?)\n</relay-message nonce="\1">',
+                "\n".join(prompts),
+                re.DOTALL,
+            )
+            return [match[2] for match in found]
+
+        rig = Rig(
+            Wired(), TmuxTerminals(sockets), spec,
+            say=lambda text: f"SAY:{text}", slow=lambda seconds, text: f"RUN:sleep {seconds}\nSAY:{text}",
+            letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made", approve="1",
+            subagent="TASK:SAY=found\nSAY:it found it", prefix="\u276f\u00a0", exact_from_operator=False,
+            serving=lambda process: _entered(control.serving(process)),
+        )  # fmt: skip
+        async with control.running():
+            try:
+                yield rig
+            finally:
+                await end(rig)
+
+
+CASES: dict[str, Case] = {"demo": demo_rig, "generic": generic_rig, "claude": claude_rig}

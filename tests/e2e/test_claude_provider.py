@@ -347,6 +347,25 @@ async def test_an_interrupted_turn_says_so(
         assert rig.ends(submission.nonce) == 1
 
 
+async def test_a_prompt_taken_back_before_the_first_word_is_interrupted_and_cleared(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    """Escape in that moment puts the text back into the input row, where an Enter would send it a second time."""
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say("HANG:20", operator=True)
+        await rig.terminal.press(Key.ESCAPE)
+        ended = await rig.event(TurnEnded, submission.nonce)
+        assert ended.outcome is Outcome.INTERRUPTED
+        await rig.reach(ProcessState.IDLE)
+        after = await rig.say("SAY:after", operator=True)
+        assert (await rig.event(TurnEnded, after.nonce)).result == "after"
+        assert (await rig.process.find(submission.nonce)).outcome is Outcome.INTERRUPTED
+        await rig.die()
+        await rig.adopt()
+        assert (await rig.process.find(submission.nonce)).outcome is Outcome.INTERRUPTED
+        assert (await rig.process.find(after.nonce)).result == "after"
+
+
 async def test_interrupt_timing_ends_the_turn_first(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
     async with started(tmp_path, tmux, model) as rig:
         first = await rig.say("RUN:sleep 30")

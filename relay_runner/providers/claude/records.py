@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,14 +42,16 @@ class Records:
             # What stands in a resumed transcript is an older process's; what an adopted one wrote is its own.
             self._lines = JsonLines(self._transcript(plan.session_id), at_end=plan.resumed and not adopted)
         self._recalling = adopted
-        self._since = time.time()
+        self._since: float | None = None
 
     def look(self, now: float) -> list[Event]:
         """Return what follows from everything that was written since the last look."""
-        reading = self._state_file.read()
-        if self._recalling and (reading is None or reading.idle) and now - self._since < WRITTEN_S:
-            return []  # what an adopted program did last may not be written yet
+        if self._recalling:
+            self._since = now if self._since is None else self._since
+            if now - self._since < WRITTEN_S:
+                return []  # what an adopted program did last may not be written yet
         events = self._read_lines(now)
+        reading = self._state_file.read()
         events += self._tracker.read(reading, now)
         if reading is not None and reading.session_id not in self._sessions:
             self._switch(reading.session_id, self._transcript(reading.session_id))

@@ -66,6 +66,19 @@ async def test_text_that_left_without_a_trace_is_uncertain() -> None:
     assert box.entered == [TEXT]
 
 
+async def test_a_message_given_back_by_an_escape_is_cleared() -> None:
+    box = Box(TEXT)
+    assert await Paste(box).take_back(["n"])
+    assert (box.text, box.pressed) == ("", [Key.CTRL_C])
+
+
+@pytest.mark.parametrize("draft", ["", "half a line", TEXT.replace('nonce="n"', 'nonce="other"')])
+async def test_what_is_not_ours_is_left_alone(draft: str) -> None:
+    box = Box(draft)
+    assert not await Paste(box).take_back(["n"])
+    assert (box.text, box.pressed) == (draft, [])
+
+
 async def test_a_draft_is_waited_for() -> None:
     box = Box("half a line")
     rung = Paste(box)

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from relay_runner.providers.base import LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded
+from relay_runner.providers.base import LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded, TurnStarted
 from relay_runner.providers.claude.home import ClaudeHome
-from relay_runner.providers.claude.records import Records
+from relay_runner.providers.claude.records import WRITTEN_S, Records
 from relay_runner.providers.claude.turns import SESSION_GRACE_S, Tracker
 from relay_runner.terminal import processes
 
@@ -54,6 +54,10 @@ class Files:
                 session=session,
             )
 
+    def answer(self, nonce: str) -> str | None:
+        turn = self.records.find(nonce)
+        return turn.result if turn is not None else None
+
     def status(self, status: str, session: str = SESSION) -> None:
         file = self.home.state_file(os.getpid())
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,14 +80,37 @@ def test_a_new_transcript_is_followed_from_its_start(tmp_path: Path) -> None:
 def test_a_resumed_transcript_is_followed_from_its_end(tmp_path: Path) -> None:
     files = Files(tmp_path, resumed=True, before=1)
     assert files.records.look(NOW) == []
-    assert files.records.find("old").result == "answer to old"
+    assert files.answer("old") == "answer to old"
 
 
 def test_an_adopted_one_recalls_what_was_written(tmp_path: Path) -> None:
     files = Files(tmp_path, adopted=True, resumed=True, before=1)
     files.status("idle")
-    assert not [event for event in files.records.look(NOW) if isinstance(event, Seen | TurnEnded)]
+    assert files.records.look(NOW) == []  # it may not have written everything yet
+    assert files.tracker.state is ProcessState.STARTING
+    files.turn("late")
+    assert not [event for event in files.records.look(NOW + WRITTEN_S) if isinstance(event, Seen | TurnEnded)]
+    assert files.tracker.state is ProcessState.IDLE
     assert files.tracker.has("old")
+    assert files.tracker.has("late")
+
+
+def test_an_adopted_one_goes_on_with_its_turn(tmp_path: Path) -> None:
+    files = Files(tmp_path, adopted=True)
+    files.turn("n1", ended=False)
+    files.status("busy")
+    files.records.look(NOW)
+    begun = [event for event in files.records.look(NOW + WRITTEN_S) if isinstance(event, TurnStarted)]
+    assert [event.nonces for event in begun] == [("n1",)]
+    assert files.tracker.state is ProcessState.BUSY
+
+
+def test_what_just_happened_may_not_be_written_yet(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    assert files.records.written(NOW)
+    files.status("busy")
+    assert not files.records.written(NOW + WRITTEN_S / 2)
+    assert files.records.written(NOW + WRITTEN_S)
 
 
 def test_a_hook_names_another_transcript(tmp_path: Path) -> None:
@@ -93,8 +120,8 @@ def test_a_hook_names_another_transcript(tmp_path: Path) -> None:
     events = files.records.follow({"session_id": OTHER, "transcript_path": str(files.path(OTHER))}, NOW)
     assert [event.nonce for event in events if isinstance(event, Seen)] == ["n1", "n2"]
     for nonce in ("n1", "n2"):
-        assert files.records.find(nonce).result == f"answer to {nonce}"
-    assert not files.records.find("n3").seen
+        assert files.answer(nonce) == f"answer to {nonce}"
+    assert files.records.find("n3") is None
 
 
 def test_the_state_file_names_another_session(tmp_path: Path) -> None:
@@ -105,3 +132,12 @@ def test_the_state_file_names_another_session(tmp_path: Path) -> None:
     events = files.records.look(NOW + SESSION_GRACE_S)
     assert SessionStarted(OTHER, "state-file") in events
     assert Seen("n1", "transcript") in events
+
+
+def test_a_hook_ends_the_recalling(tmp_path: Path) -> None:
+    files = Files(tmp_path, adopted=True)
+    files.turn("n1", ended=False)
+    files.status("busy")
+    files.records.look(NOW)
+    assert files.records.follow({"session_id": SESSION, "transcript_path": str(files.path())}, NOW) == []
+    assert files.tracker.carries("n1")

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import NOT_FOUND, TurnState
-from relay_runner.providers.claude.transcript import KEPT_TURNS, Ledger, find
+from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger, find
 
 
 def envelope(nonce: str) -> str:
@@ -100,6 +100,30 @@ def test_the_next_prompt_shows_that_a_turn_was_cut_off() -> None:
     assert told(*lines, nonce="n2").result == "two"
 
 
+def test_a_prompt_that_was_taken_back_is_told_from_one_that_goes_on() -> None:
+    """Both are followed by another prompt; only one that the next one replaces was taken back."""
+    first = user(envelope("n1"), uuid="u1", parentUuid="u0")
+    answer = (said("two"), paused())
+    replaced = (first, user(envelope("n2"), uuid="u2", parentUuid="u0"), *answer)
+    assert (told(*replaced).outcome, told(*replaced).reason) == (Outcome.INTERRUPTED, TAKEN_BACK)
+    followed = (first, user(envelope("n2"), uuid="u2", parentUuid="u1"), *answer)
+    assert told(*followed).result == told(*replaced, nonce="n2").result == "two"
+
+
+def test_a_turn_whose_last_line_was_never_written() -> None:
+    """The program was ended right after the answer."""
+    final = {"type": "assistant", "message": {"content": [{"type": "text", "text": "done"}], "stop_reason": "end_turn"}}
+    ledger = Ledger()
+    for line in (user(envelope("n1")), final):
+        ledger.feed(line)
+    turn = ledger.turn_of("n1")
+    assert turn is not None
+    assert turn.evidence().turn is TurnState.RUNNING
+    assert (turn.cut_off("x").outcome, turn.cut_off("x").result) == (Outcome.COMPLETED, "done")
+    ledger.feed(used_tool())
+    assert (turn.cut_off("x").outcome, turn.cut_off("x").reason) == (Outcome.FAILED, "x")
+
+
 def test_prompts_that_went_in_together_share_the_turn() -> None:
     lines = (user(envelope("n1")), user(envelope("n2")), said("both"), paused())
     assert told(*lines).result == told(*lines, nonce="n2").result == "both"
@@ -142,7 +166,8 @@ def test_find_reads_a_file(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     lines = (user(envelope("n1")), said("done"), paused())
     file.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"half')
-    assert find(file, "n1").result == "done"
-    assert find(file, "n2") == NOT_FOUND
-    assert find(tmp_path / "none.jsonl", "n1") == NOT_FOUND
-    assert find(None, "n1") == NOT_FOUND
+    turn = find(file, "n1")
+    assert turn is not None
+    assert turn.evidence().result == "done"
+    assert find(file, "n2") is None
+    assert find(tmp_path / "none.jsonl", "n1") is None

@@ -23,6 +23,7 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.providers.claude.state_file import Reading
+from relay_runner.providers.claude.transcript import TAKEN_BACK
 from relay_runner.providers.claude.turns import BUSY_GRACE_S, IDLE_GRACE_S, NO_ANSWER, SESSION_GRACE_S, Tracker
 
 SESSION = "11111111-2222-3333-4444-555555555555"
@@ -165,6 +166,18 @@ def test_idle_without_any_word_ends_the_turn_after_a_grace() -> None:
     ended, changed = play.tick(IDLE_GRACE_S)
     assert ended == TurnEnded(Outcome.FAILED, "state-file", ("n1",), None, NO_ANSWER)
     assert changed == StateChanged(ProcessState.IDLE, "state-file", None)
+
+
+def test_a_prompt_that_an_escape_gave_back_was_interrupted() -> None:
+    play = Play().idle()
+    play.begin()
+    assert play.tracker.silent() == ()
+    play.file("idle")
+    assert play.tracker.silent() == ("n1",)
+    ended, changed = play.tracker.take_back(play.now)
+    assert ended == TurnEnded(Outcome.INTERRUPTED, "screen", ("n1",), None, TAKEN_BACK)
+    assert changed == StateChanged(ProcessState.IDLE, "screen", None)
+    assert play.tracker.silent() == ()
 
 
 def test_a_lost_stop_is_replaced_by_the_transcript() -> None:
