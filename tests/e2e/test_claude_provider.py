@@ -176,6 +176,27 @@ async def test_a_message_is_steered_into_a_running_turn(
         assert model.times_in_conversation(steered.nonce) == 1
 
 
+async def test_prompts_that_queued_up_in_a_text_turn_go_in_together(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    """Pasted while the model writes, they wait in the program's own queue; one turn then answers both."""
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("SLOW:6\nSAY:long")
+        await until(lambda: bool(model.requests))
+        os.kill(await rig.poller(), signal.SIGKILL)
+        queued = [rig.message(f"SAY:{number}", timing=Timing.STEER) for number in range(2)]
+        for one in queued:
+            assert await rig.submit(one) == "paste"
+        assert (await rig.event(TurnEnded, first.nonce)).result == "long"
+        for one in queued:
+            assert (await rig.event(TurnEnded, one.nonce)).result == "1"
+            assert model.times_in_conversation(one.nonce) == 1
+        await rig.die()
+        await rig.adopt()
+        for one in queued:
+            assert (await rig.process.find(one.nonce)).result == "1"
+
+
 async def test_a_peer_cannot_attach_files_by_mentioning_them(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
 ) -> None:
