@@ -1,4 +1,4 @@
-"""The commands, and the one place where an error becomes a line and an exit code.
+"""The commands, by name.
 
 Only typer is imported here: every command imports what it needs when it runs, so that `--help` costs no more than it
 must. Commands return their exit code (None is 0) and raise our own errors.
@@ -6,10 +6,7 @@ must. Commands return their exit code (None is 0) and raise our own errors.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -17,10 +14,10 @@ import typer
 from typer.core import TyperGroup
 
 from relay_runner.cli import exits
-from relay_runner.errors import ConfigError, RelayRunnerError
+from relay_runner.cli.failing import guarded
+from relay_runner.errors import ConfigError
 
 PROGRAM = "relay-runner"
-DEBUG_VARIABLE = "RELAY_RUNNER_DEBUG"
 
 # Typer carries its own click or imports the real one, by version; the root of usage errors is the same place in both.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -54,7 +51,6 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }
 """The commands: the module that has it, and the first sentence of its help (a test compares them)."""
 _MODULES = {name: module for commands in SECTIONS.values() for name, (module, _) in commands.items()}
-_HIDDEN = {"_run": "start"}
 
 
 class LazyCommands(MutableMapping[str, Any]):
@@ -65,7 +61,7 @@ class LazyCommands(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
-            module = import_module(f"relay_runner.cli.{(_MODULES | _HIDDEN)[name]}")
+            module = import_module(f"relay_runner.cli.{_MODULES[name]}")
             group = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
             group.callback()(lambda: None)
             module.register(group)
@@ -128,54 +124,22 @@ def root(
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are printed, none escapes."""
     words = argv[: argv.index("--")] if "--" in argv else argv
-    as_json = "--json" in words
-    debug = "--debug" in words or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     # `--debug` is for the whole program and may stand anywhere before `--`.
-    argv = [word for word in words if word != "--debug"] + list(argv[len(words) :])
+    rest = [word for word in words if word != "--debug"] + list(argv[len(words) :])
+    return guarded(lambda: _typed(rest), as_json="--json" in words, debug="--debug" in words)
+
+
+def _typed(argv: Sequence[str]) -> int:
+    """Let typer run the words, and map what it raises to our own errors."""
     try:
-        with _foreign_errors():
-            return int(app(args=argv, prog_name=PROGRAM, standalone_mode=False) or 0)
-    except BrokenPipeError:
-        # The reader of our stdout went away (`| head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(exits.Exit.OK)
-    except (KeyboardInterrupt, typer.Abort):
-        return exits.INTERRUPTED_BY_PERSON
-    except (RelayRunnerError, ExceptionGroup) as raised:
-        from relay_runner.cli import output
-
-        error = _first(raised)
-        output.fail(error, as_json=as_json, debug=debug)
-        return int(exits.of_error(error))
-
-
-@contextmanager
-def _foreign_errors() -> Iterator[None]:
-    """Map what typer and the system raise to our own errors; what nobody foresaw is told as the bug it is."""
-    try:
-        yield
-    except (RelayRunnerError, ExceptionGroup, BrokenPipeError, typer.Abort):
-        raise
+        return int(app(args=argv, prog_name=PROGRAM, standalone_mode=False) or 0)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
     except _CLICK_ERROR as error:
         raise _usage(error) from error
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        raise RelayRunnerError(f"cannot use{where}: {error.strerror or error}", hint="--debug tells more") from error
-    except Exception as error:
-        what = f"a bug of ours: {type(error).__name__}: {error}"
-        raise RelayRunnerError(what, hint="please report it with what --debug shows") from error
 
 
 def _usage(error: Exception) -> ConfigError:
     message = getattr(error, "format_message", error.__str__)().strip().rstrip(".")
     ctx = getattr(error, "ctx", None) if isinstance(error, _USAGE_ERROR) else None
     return ConfigError(message[:1].lower() + message[1:], hint=f"see `{ctx.command_path if ctx else PROGRAM} --help`")
-
-
-def _first(raised: Exception) -> RelayRunnerError:
-    """Return the first of our own errors in a group; a group without one is a bug and goes up as it is."""
-    if isinstance(raised, RelayRunnerError):
-        return raised
-    if isinstance(raised, ExceptionGroup) and (mine := raised.subgroup(RelayRunnerError)) is not None:
-        return _first(mine.exceptions[0])
-    raise raised

@@ -9,43 +9,21 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-import sys
 import time
-from enum import StrEnum
 
 from relay_runner import config
-from relay_runner.cli import choices, exits, output
+from relay_runner.cli import choices, exits, output, service
 from relay_runner.cli.choices import Request
+from relay_runner.cli.service import Kind, Line
 from relay_runner.errors import ConfigError, RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
-from relay_runner.protocol.wire import Wire, decode, encode
+from relay_runner.protocol.wire import decode
 
 PATIENCE_S = 10.0
 """After this long without a word, the person is told that it goes on."""
 
 END_S = 30.0
 """How long a runner that could not start may take to end."""
-
-
-class Kind(StrEnum):
-    """What a line of the report is about."""
-
-    NOTE = "note"
-    OPEN = "open"
-    """The program's terminal is there."""
-    ERROR = "error"
-    EXIT = "exit"
-
-
-class Line(Wire, frozen=True, kw_only=True):
-    """One line of the report."""
-
-    kind: Kind
-    text: str = ""
-    hint: str | None = None
-    code: str = ""
-    exit: int = 0
-    info: RunnerInfo | None = None
 
 
 class Report:
@@ -124,9 +102,8 @@ def launch(request: Request, paths: config.Paths) -> Report:
     reading, writing = os.pipe()
     with folder.log.open("ab") as log:
         folder.log.chmod(0o600)
-        # -P: a folder called relay_runner where the agent works must not be taken for the program.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "relay_runner", "_run", str(writing)],
+            [*service.PROGRAM, service.BACKGROUND, str(writing), request.options.agent_id],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -149,38 +126,6 @@ def launch(request: Request, paths: config.Paths) -> Report:
         report.give_up()
         raise
     return report
-
-
-async def serve(descriptor: int) -> int:
-    """Run the runner that stdin asks for and report on `descriptor`; the hidden command `_run`."""
-    from relay_runner import log
-    from relay_runner.cli import foreground
-
-    os.set_inheritable(descriptor, False)
-    os.set_blocking(descriptor, False)
-    request = choices.decode(sys.stdin.buffer.read())
-    paths = config.paths()
-    log.setup(paths.agent(request.options.agent_id).log, stderr=False)
-    try:
-        ended = await foreground.run(
-            request,
-            paths,
-            tell=lambda text: _tell(descriptor, Line(kind=Kind.NOTE, text=text)),
-            on_open=lambda info: _tell(descriptor, Line(kind=Kind.OPEN, info=info)),
-        )
-    except RelayRunnerError as error:
-        code = exits.of_error(error)
-        _tell(descriptor, Line(kind=Kind.ERROR, text=error.message, hint=error.hint, code=error.code, exit=code))
-        raise
-    _tell(descriptor, Line(kind=Kind.EXIT, text=ended.reason, exit=ended.code))
-    return ended.code
-
-
-def _tell(descriptor: int, line: Line) -> None:
-    try:
-        os.write(descriptor, encode(line) + b"\n")
-    except OSError:
-        return  # nobody reads any more: the person detached, or the terminal is gone
 
 
 def _error(text: str, exit_code: int, hint: str | None, code: str) -> RelayRunnerError:

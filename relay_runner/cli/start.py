@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from relay_runner.cli import loop
-
 PROVIDER_ARGS = "relay_runner.provider_args"
 
 
@@ -35,7 +33,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     settings = {"allow_interspersed_args": True}
     app.command("start", cls=StartCommand, context_settings=settings)(start)
-    app.command("_run", hidden=True)(run_in_background)
 
 
 def start(
@@ -116,10 +113,3 @@ def start(
         args=ctx.meta.get(PROVIDER_ARGS, ()),
     )
     return starting.start(flags)
-
-
-def run_in_background(descriptor: Annotated[int, typer.Argument(hidden=True)]) -> int:
-    """Run a runner for a `start` in a terminal: the request comes by stdin, the report goes to `descriptor`."""
-    from relay_runner.cli import background
-
-    return loop.run(background.serve(descriptor))

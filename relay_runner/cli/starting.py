@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
-from relay_runner import config, log
-from relay_runner.cli import background, choices, compose, foreground, local, output, viewing
+from relay_runner import config
+from relay_runner.cli import background, choices, compose, local, output, service, viewing
 from relay_runner.cli.choices import Flags, Request
 from relay_runner.errors import ConfigError
 
@@ -26,10 +25,7 @@ def start(flags: Flags) -> int:
         return _in_terminal(request, paths)
     _refuse_live(request, paths)
     output.note(choices.describe(request))
-    log.setup(paths.agent(request.options.agent_id).log)
-    ended = asyncio.run(foreground.run(request, paths))
-    output.note(f"{request.options.agent_id} ended: {output.line(ended.reason, 1000)}")
-    return ended.code
+    service.become(request)
 
 
 def _in_terminal(request: Request, paths: config.Paths) -> int:

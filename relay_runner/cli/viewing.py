@@ -12,8 +12,9 @@ from pathlib import Path
 
 from relay_runner import config
 from relay_runner.cli import local, output
-from relay_runner.cli.background import Kind, Line, Report
+from relay_runner.cli.background import Report
 from relay_runner.cli.exits import Exit
+from relay_runner.cli.service import Kind, Line
 from relay_runner.errors import ConfigError, RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.terminal import processes

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self, TypeVar
 
-import httpx
 import msgspec
 
 from relay_runner import __version__
@@ -18,6 +17,7 @@ from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, R
 from relay_runner.protocol.calls import ProblemBody, error_of
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.relay.endpoint import Endpoint, EndpointSource
+from relay_runner.relay.lean import httpx
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0

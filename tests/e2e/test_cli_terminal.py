@@ -63,6 +63,7 @@ def test_start_look_type_leave_come_back_stop(place: Home) -> None:
         terminal.expect(f'send .* send {AGENT} "hello" --wait')
         terminal.expect(f"stop .* stop {AGENT}")
         terminal.expect(SHOWN)
+        until("the agent reads", lambda: "demo>" in place.screen(AGENT))  # before that the terminal echoes by itself
         terminal.send("echo typed by hand\r")
         until("the agent answered the person", lambda: place.screen(AGENT).count("typed by hand") == 2)
         idle(place)

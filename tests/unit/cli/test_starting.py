@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from relay_runner import config
-from relay_runner.cli import background, foreground, starting, viewing
+from relay_runner.cli import background, service, starting, viewing
 from relay_runner.cli.choices import Flags, Request
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.control import RunnerInfo
-from relay_runner.runner.options import RunnerExit
 from tests.unit.cli.test_local import Runner, start
 
 __all__ = ["start"]
+
+
+class Became(Exception):
+    """This process is the runner's now."""
 
 
 @pytest.fixture
@@ -31,9 +34,9 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Catch each way at its door."""
     taken: list[Any] = []
 
-    async def run(request: Request, paths: config.Paths) -> RunnerExit:
+    def become(request: Request) -> NoReturn:
         taken.append(("foreground", request.options.agent_id, dict(os.environ)))
-        return RunnerExit(3, "the \x1b[1mend")
+        raise Became
 
     def launch(request: Request, paths: config.Paths) -> Any:
         taken.append(("background", request.options.agent_id))
@@ -43,7 +46,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         taken.append(("watch", info and info.agent_id, report is not None))
         return 5
 
-    monkeypatch.setattr(foreground, "run", run)
+    monkeypatch.setattr(service, "become", become)
     monkeypatch.setattr(background, "launch", launch)
     monkeypatch.setattr(viewing, "watch", watch)
     monkeypatch.setattr(viewing, "introduce", lambda info: None)
@@ -55,12 +58,10 @@ def flags(paths: config.Paths, **more: Any) -> Flags:
     return Flags(provider="demo", agent_id="bob", cwd=str(paths.state), **more)
 
 
-def test_headless_stays_in_the_foreground(
-    paths: config.Paths, ways: list[Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert starting.start(flags(paths, headless=True)) == 3
+def test_headless_stays_in_the_foreground(paths: config.Paths, ways: list[Any]) -> None:
+    with pytest.raises(Became):
+        starting.start(flags(paths, headless=True))
     assert [way[:2] for way in ways] == [("foreground", "bob")]
-    assert capsys.readouterr().err.endswith("relay-runner: bob ended: the [1mend\n")
 
 
 def test_in_a_terminal_it_goes_to_the_background_and_is_watched(paths: config.Paths, ways: list[Any]) -> None:
@@ -78,7 +79,8 @@ def test_a_live_agent_is_shown_or_refused(
     assert ways == [("watch", "bob", False)]
     with pytest.raises(ConfigError, match=f"runs already .pid {info.pid}.: use --replace"):
         starting.start(flags(paths, headless=True))
-    assert starting.start(flags(paths, headless=True, replace=True)) == 3
+    with pytest.raises(Became):
+        starting.start(flags(paths, headless=True, replace=True))
 
 
 def test_inside_an_agent_its_marks_are_scrubbed(
@@ -88,7 +90,8 @@ def test_inside_an_agent_its_marks_are_scrubbed(
     for name, value in {"AGENT_RELAY_PROVIDER_SESSION_ID": "s", "AGENT_RELAY_TAGS": "outer", "TMUX": "x"}.items():
         monkeypatch.setenv(name, value)
     try:
-        starting.start(flags(paths, headless=True))
+        with pytest.raises(Became):
+            starting.start(flags(paths, headless=True))
         assert not [name for name in ways[0][2] if name.startswith("AGENT_RELAY_") or name == "TMUX"]
     finally:
         os.environ.clear()
