@@ -100,9 +100,14 @@ def claim(delivery: Delivery, request: ClaimRequest, now: float) -> ClaimResult:
     return ClaimResult(granted=True, claim_expires_at=expires_at, delivery=delivery)
 
 
+def is_held(delivery: Delivery) -> bool:
+    """Say whether an instance still has to report on it: in flight, and not at the end of what can be proven."""
+    return delivery.state in IN_FLIGHT and delivery.claim_expires_at is not None
+
+
 def renew(delivery: Delivery, request: ClaimRequest, now: float) -> Delivery:
     """Return the delivery with a fresh lease; raise `ClaimLost` where it is not held by this instance."""
-    if delivery.state not in IN_FLIGHT:
+    if not is_held(delivery):
         raise ClaimLost(f"message {delivery.message_id} is {delivery.state}, nobody holds it")
     _check_attempt(delivery, request.attempt)
     _check_recipient(delivery, request.agent_id)
@@ -136,7 +141,7 @@ def apply_receipt(delivery: Delivery, receipt: Receipt, now: float, *, claimable
 
     The caller has made sure that `receipt.instance_id` is the current instance of the agent.
     """
-    if receipt.state is State.QUEUED and delivery.state is State.QUEUED and delivery.attempt == receipt.attempt + 1:
+    if receipt.state is State.QUEUED and delivery.state is State.QUEUED and _is_told(delivery, receipt):
         return delivery
     _check_attempt(delivery, receipt.attempt)
     _check_recipient(delivery, receipt.agent_id)
@@ -216,6 +221,13 @@ def _hold(delivery: Delivery, held: str | None, now: float, *, claimable: bool) 
         held=held,
         updated_at=now,
     )
+
+
+def _is_told(delivery: Delivery, receipt: Receipt) -> bool:
+    """Say whether a queued delivery is what this report made of it, the first time that it came."""
+    if receipt.held is None:
+        return delivery.attempt == receipt.attempt + 1
+    return (delivery.recipient, delivery.attempt, delivery.held) == (None, receipt.attempt, receipt.held)
 
 
 def _leased(receipt: Receipt) -> bool:

@@ -68,7 +68,8 @@ class HttpRelay:
 
     async def send(self, new: NewMessage) -> MessageRecord:
         """Post a message; it is durable when this returns."""
-        return await self._wire.call("POST", f"{API}/messages", MessageRecord, new)
+        once = new.idempotency_key is None
+        return await self._wire.call("POST", f"{API}/messages", MessageRecord, new, once=once)
 
     async def message(self, message_id: int) -> MessageRecord:
         """Return one message with everything that became of it."""
@@ -76,7 +77,7 @@ class HttpRelay:
 
     async def messages(self, query: MessageQuery) -> list[MessageRecord]:
         """Return the messages that `query` asks for."""
-        return await self._wire.call("GET", f"{API}/messages", list[MessageRecord], None, **_parameters(query))
+        return await self._wire.call("GET", f"{API}/messages", list[MessageRecord], query=_parameters(query))
 
     async def watch(self, message_id: int) -> AsyncIterator[MessageRecord]:
         """Yield the message's record now and after every change of it, for ever."""
@@ -115,7 +116,8 @@ class HttpRelay:
 
     async def reply(self, message_id: int, reply: NewReply) -> MessageRecord:
         """Answer a message; the new message goes to its sender."""
-        return await self._wire.call("POST", f"{_message(message_id)}/reply", MessageRecord, reply)
+        once = reply.idempotency_key is None
+        return await self._wire.call("POST", f"{_message(message_id)}/reply", MessageRecord, reply, once=once)
 
     async def react(self, message_id: int, emoji: str) -> None:
         """Put an emoji on a message; the same one twice is one."""
@@ -153,7 +155,7 @@ class HttpRelay:
 
     async def command(self, new: NewCommand) -> Command:
         """Give an order about an agent."""
-        return await self._wire.call("POST", f"{API}/commands", Command, new)
+        return await self._wire.call("POST", f"{API}/commands", Command, new, once=new.idempotency_key is None)
 
     async def get_command(self, command_id: str) -> Command:
         """Return an order and what became of it."""
@@ -165,11 +167,13 @@ class HttpRelay:
 
     async def pending_commands(self, agent_id: str) -> list[Command]:
         """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
-        return await self._wire.call("GET", f"{API}/commands", list[Command], agentId=agent_id, pending="true")
+        return await self._wire.call(
+            "GET", f"{API}/commands", list[Command], query={"agentId": agent_id, "pending": "true"}
+        )
 
     async def create_task(self, new: NewTask) -> Task:
         """Open a task."""
-        return await self._wire.call("POST", f"{API}/tasks", Task, new)
+        return await self._wire.call("POST", f"{API}/tasks", Task, new, once=True)
 
     async def get_task(self, task_id: int) -> Task:
         """Return one task."""

@@ -229,7 +229,7 @@ class Mail:
         taken = []
         for entry in self.entries.values():
             for index, delivery in enumerate(entry.deliveries):
-                if delivery.recipient == agent_principal(agent_id) and delivery.state in deliveries.IN_FLIGHT:
+                if delivery.recipient == agent_principal(agent_id) and deliveries.is_held(delivery):
                     self.put(entry, index, deliveries.inherit(delivery, instance_id, self._board.clock()))
                     taken.append(delivery.message_id)
         return tuple(taken)

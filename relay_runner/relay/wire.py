@@ -6,7 +6,7 @@ What httpx raises, what a wrong server says and what a relay refuses are told ap
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Self, TypeVar
 
@@ -58,13 +58,22 @@ class Wire:
             self._endpoint = await self._source()
         return Endpoint(self._endpoint.url, self._token or self._endpoint.token)
 
-    async def call(self, method: str, path: str, type_: type[T], body: object = None, **query: str) -> T:
-        """Return the relay's answer as a `type_`."""
-        return _decode(await self._ask(method, path, body, query), type_)
+    async def call(
+        self,
+        method: str,
+        path: str,
+        type_: type[T],
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        once: bool = False,
+    ) -> T:
+        """Return the relay's answer as a `type_`; `once` says that the same call again would do it again."""
+        return _decode(await self._ask(method, path, body, query, once=once), type_)
 
     async def tell(self, method: str, path: str, body: object = None) -> None:
         """Make a call that has no answer but that it was done."""
-        await self._ask(method, path, body, {})
+        await self._ask(method, path, body, None, once=False)
 
     @asynccontextmanager
     async def stream(self, path: str, **query: str) -> AsyncIterator[httpx.Response]:
@@ -90,14 +99,21 @@ class Wire:
         self._endpoint = None
         return RelayUnavailable(why)
 
-    async def _ask(self, method: str, path: str, body: object, query: dict[str, str]) -> httpx.Response:
-        """Make a call; once more where the relay has moved, was restarted, or got a new token.
+    async def _ask(
+        self, method: str, path: str, body: object, query: Mapping[str, str] | None, *, once: bool
+    ) -> httpx.Response:
+        """Make a call, and a second time where the relay died, moved, was restarted, or got a new token meanwhile.
 
-        The second try is made only where the first one provably did nothing: no connection, or a refused token.
+        A call that is to be made `once` is made again only where the first one provably did nothing.
         """
         endpoint = await self.endpoint()
         try:
             return await self._once(endpoint, method, path, body, query)
+        except _Lost:
+            if once:
+                self._endpoint = None
+                raise
+            again = await self.endpoint(fresh=True)
         except (_NotReached, RelayUnauthorized) as error:
             again = await self.endpoint(fresh=True)
             if again == endpoint and isinstance(error, RelayUnauthorized):
@@ -105,17 +121,17 @@ class Wire:
         return await self._once(again, method, path, body, query)
 
     async def _once(
-        self, endpoint: Endpoint, method: str, path: str, body: object, query: dict[str, str]
+        self, endpoint: Endpoint, method: str, path: str, body: object, query: Mapping[str, str] | None
     ) -> httpx.Response:
         client = await self._open(endpoint)
         content = None if body is None else encode(body)
         headers = _headers(endpoint, {} if content is None else {"Content-Type": "application/json"})
         try:
-            response = await client.request(
-                method, endpoint.url + path, params=query or None, content=content, headers=headers
-            )
+            response = await client.request(method, endpoint.url + path, params=query, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _NotReached(f"no relay answers at {endpoint.url}", hint=_why(error)) from error
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+            raise _Lost(f"the relay at {endpoint.url} hung up", hint=_why(error)) from error
         except httpx.HTTPError as error:
             raise _unavailable(endpoint, error) from error
         if response.is_success:
@@ -140,6 +156,10 @@ class Wire:
 
 class _NotReached(RelayUnavailable):
     """Nothing listens there: the relay provably has not heard of the call."""
+
+
+class _Lost(RelayUnavailable):
+    """The connection broke before the answer: a kept one was stale, or the relay died over the call."""
 
 
 async def events(response: httpx.Response) -> AsyncIterator[bytes]:

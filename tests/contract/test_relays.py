@@ -25,6 +25,7 @@ from relay_runner.protocol.messages import (
     MAX_BODY_BYTES,
     MAX_HOPS,
     MESSAGE_TTL_S,
+    UNPROVEN,
     MessageQuery,
     MessageRecord,
     NewMessage,
@@ -369,8 +370,8 @@ async def test_a_release_after_the_message_was_seen_is_refused(world: World) -> 
     async with seat(world, "bob") as bob:
         sent = await post(world.operator, "bob")
         await bob.relay.receipt(sent.message.id, bob.receipt(State.SUBMITTING))
-        await bob.relay.receipt(sent.message.id, bob.receipt(State.SUBMITTED))
-        await fails(RelayRefused, bob.relay.release(sent.message.id, bob.release()), "submitted")
+        await bob.relay.receipt(sent.message.id, bob.receipt(State.SEEN))
+        await fails(RelayRefused, bob.relay.release(sent.message.id, bob.release()), "seen")
 
 
 async def test_a_delayed_release_is_pushed_when_it_is_due(world: World) -> None:
@@ -392,6 +393,32 @@ async def test_what_is_held_says_why(world: World) -> None:
         await bob.relay.receipt(sent.message.id, bob.receipt(State.QUEUED, held="person typing"))
         (delivery,) = (await world.operator.message(sent.message.id)).deliveries
         assert delivery.state is State.QUEUED and delivery.held == "person typing" and delivery.attempt == 1
+
+
+async def test_what_waits_for_a_person_keeps_its_attempt(world: World) -> None:
+    async with seat(world, "bob", tags=("x",)) as bob:
+        for address, claimable in (("bob", False), ("tag:x", True)):
+            sent = await post(world.operator, address, claimable=claimable)
+            await bob.relay.claim(sent.message.id, bob.request())
+            report = bob.receipt(State.QUEUED, held="dialog open")
+            for _ in range(2):
+                delivery = await bob.relay.receipt(sent.message.id, report)
+                assert (delivery.state, delivery.attempt, delivery.held) == (State.QUEUED, 1, "dialog open")
+            again = await bob.relay.claim(sent.message.id, bob.request())
+            assert again.granted and again.delivery is not None and again.delivery.held is None
+
+
+async def test_what_can_never_be_proven_ends_at_submitted(world: World) -> None:
+    async with seat(world, "bob") as bob:
+        sent = await post(world.operator, "bob")
+        await bob.relay.receipt(sent.message.id, bob.receipt(State.SUBMITTING))
+        report = bob.receipt(State.SUBMITTED, evidence=UNPROVEN)
+        assert (await bob.relay.receipt(sent.message.id, report)).claim_expires_at is None
+        await fails(ClaimLost, bob.relay.renew(sent.message.id, bob.request()))
+        async with seat(world, "bob", "two") as new:
+            assert new.bus.welcome.inherited == ()
+        await world.turn(24 * 3600)
+        assert await state_of(world, sent.message.id) is State.SUBMITTED
 
 
 async def test_a_queue_that_nobody_takes_dies_at_its_end(world: World) -> None:

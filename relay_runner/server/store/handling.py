@@ -52,7 +52,7 @@ def inherit(tx: Transaction, agent_id: str, instance_id: str) -> tuple[int, ...]
     taken = []
     for stored in held:
         settled = stored.lapsed(tx.now)
-        if settled.state in deliveries.IN_FLIGHT:
+        if deliveries.is_held(settled):
             save(tx, stored, deliveries.inherit(settled, instance_id, tx.now))
             taken.append(settled.message_id)
         else:

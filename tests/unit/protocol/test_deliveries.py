@@ -105,7 +105,7 @@ def check_step(before: Delivery, after: Delivery, kind: str) -> None:
     assert after.attempt - before.attempt in (0, 1)
     if after.attempt > before.attempt:
         assert after.state in (State.QUEUED, State.DEAD)  # dead: requeued by its lease after its end
-        assert before.state not in (State.SUBMITTED, State.SEEN, *TERMINAL)
+        assert before.state not in (State.SEEN, *TERMINAL)
     assert (after.instance_id is not None) or after.state not in deliveries.IN_FLIGHT
     assert (after.claim_expires_at is not None) == (after.state in deliveries.IN_FLIGHT)
     assert after.state in MOVES[before.state] or kind in ("claim", "time")

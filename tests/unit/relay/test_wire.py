@@ -38,8 +38,8 @@ REFUSAL = b'{"error":{"code":"%s","message":"so it is","hint":"do this"}}'
         (http("302 Found", b"", "Location: https://elsewhere.example/"), RelayRefused, "elsewhere.example"),
         (http("503 Service Unavailable", REFUSAL % b"store"), RelayUnavailable, "so it is"),
         (http("502 Bad Gateway", b"<html>"), RelayUnavailable, "502"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", RelayUnavailable, "did not answer"),
-        (b"", RelayUnavailable, "did not answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", RelayUnavailable, "hung up"),
+        (b"", RelayUnavailable, "hung up"),
     ],
 )
 async def test_what_is_no_answer_of_a_relay(answer: bytes, error: type[RelayRunnerError], word: str) -> None:
@@ -47,7 +47,24 @@ async def test_what_is_no_answer_of_a_relay(answer: bytes, error: type[RelayRunn
         with pytest.raises(error) as caught:
             await wire.call("GET", "/x", list[Agent])
         assert word in str(caught.value) and "\n" not in str(caught.value)
-        assert type(caught.value) is error
+        assert isinstance(caught.value, error)
+        assert error is not RelayRefused or type(caught.value) is RelayRefused
+
+
+@pytest.mark.parametrize(("once", "asked"), [(True, 1), (False, 2)])
+async def test_a_lost_answer_is_asked_for_again_where_that_does_no_harm(once: bool, asked: int) -> None:
+    async with answering(b"") as url:
+        count = 0
+
+        async def source() -> Endpoint:
+            nonlocal count
+            count += 1
+            return Endpoint(url, "t")
+
+        async with Wire(source) as wire:
+            with pytest.raises(RelayUnavailable, match="hung up"):
+                await wire.call("POST", "/x", list[Agent], once=once)
+        assert count == asked
 
 
 async def test_a_relay_that_is_not_there_is_unavailable() -> None:
