@@ -36,6 +36,7 @@ from tests.fake_models.anthropic import FakeAnthropic
 from tests.harness import Home, home
 
 ROUNDS = 30
+PATIENCE_S = 30.0
 Has = Callable[[str], float | None]
 """Returns the instant at which the provider had the text, None while it has not."""
 
@@ -67,15 +68,26 @@ def fsync_s(folder: Path) -> float:
 
 
 async def _arrival(has: Has, mark: str, since: float) -> float:
-    async with asyncio.timeout(30):
-        while (at := has(mark)) is None:
-            await asyncio.sleep(0.001)
-    return at - since
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if (at := has(mark)) is not None:
+            return at - since
+        await asyncio.sleep(0.001)
+    raise TimeoutError(f"{mark} did not arrive within {PATIENCE_S:g} s")
 
 
 async def _compare(
-    provider: str, channel: str, relay: HttpRelay, place: Home, has: Has, by_hand: Callable[[str], Awaitable[None]], has_by_hand: Has, rounds: int
-) -> Figures:  # fmt: skip
+    provider: str,
+    channel: str,
+    relay: HttpRelay,
+    place: Home,
+    has: Has,
+    by_hand: Callable[[str], Awaitable[None]],
+    has_by_hand: Has,
+    settled: Callable[[], Awaitable[None]],
+    rounds: int,
+) -> Figures:
+    """Let deliveries and floors take turns."""
     ours, hand, trips, syncs = [], [], [], []
     url = json.loads((place.state / "relay.json").read_text())
     bus_url = "ws" + url["url"].removeprefix("http") + BUS
@@ -88,6 +100,7 @@ async def _compare(
             took = await _arrival(has, f'<relay-message id="{record.message.id}" ', accepted)
             await _done(relay, record.message.id)
             mark = f"by hand {number} {os.urandom(4).hex()}"
+            await settled()
             begin = time.time()
             await by_hand(mark)
             hand_took = await _arrival(has_by_hand, mark, begin)
@@ -113,6 +126,10 @@ async def _compare(
         p90_ratio=round(_p90(ours) / _p90(floors), 2),
         rounds=rounds,
     )
+
+
+async def _nothing() -> None:
+    """The demo agent answers at once."""
 
 
 async def _done(relay: HttpRelay, id: int) -> None:
@@ -168,7 +185,8 @@ async def demo(rounds: int) -> Figures:
             async with _operator(place) as relay:
                 return await _compare(
                     "demo", "paste", relay, place, _transcripts(place.state / "agents" / "bench" / "demo"),
-                    lambda mark: terminal.paste(mark, then=Key.ENTER), _transcripts(by_hand / "agent" / "demo"), rounds,
+                    lambda mark: terminal.paste(mark, then=Key.ENTER), _transcripts(by_hand / "agent" / "demo"),
+                    _nothing, rounds,
                 )  # fmt: skip
         finally:
             await terminal.terminate(grace_s=1.0)
@@ -213,7 +231,8 @@ async def claude(rounds: int, *, operator: bool) -> Figures:
             async with sender if sender is not relay else contextlib.nullcontext(sender):
                 return await _compare(
                     "claude", "paste" if operator else "rewake", sender, place, _requests(model),
-                    lambda mark: _hand_over(rig, mark, operator), _requests(hand_model), rounds,
+                    lambda mark: _hand_over(rig, mark, operator), _requests(hand_model),
+                    lambda: rig.reach(ProcessState.IDLE), rounds,
                 )  # fmt: skip
 
 
@@ -225,7 +244,6 @@ async def _peer(place: Home, relay: HttpRelay) -> tuple[str, str]:
 
 async def _hand_over(rig: Rig, mark: str, operator: bool) -> None:
     """Drive the channel without relay, journal or runner."""
-    await rig.reach(ProcessState.IDLE)
     submission: Submission = rig.message(mark, operator=operator)
     await rig.submit(submission)
 
