@@ -100,12 +100,20 @@ async def connect(wire: Wire, hello: Hello) -> AsyncIterator[WebSocketBus]:
         await socket.close()
 
 
+class _Dial(ws.connect):
+    """Connects to one place only: a redirect would take the token elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow nothing."""
+        return exc
+
+
 async def _dial(endpoint: Endpoint) -> ws.ClientConnection:
     options: dict[str, Any] = {"proxy": None} if endpoint.is_local else {}
     if endpoint.url.startswith("https:"):
         options["ssl"] = ssl.create_default_context()
     try:
-        return await ws.connect(
+        return await _Dial(
             endpoint.bus_url + BUS,
             additional_headers={"Authorization": f"Bearer {endpoint.token}"},
             user_agent_header=f"relay-runner/{__version__}",
@@ -168,6 +176,11 @@ def _rejected(endpoint: Endpoint, error: InvalidStatus) -> RelayRunnerError:
     except msgspec.DecodeError:
         if status >= 500:
             return RelayUnavailable(f"{endpoint.url} answered {status}")
+        if 300 <= status < 400:
+            target = error.response.headers.get("Location", "elsewhere")[:200]
+            return RelayRefused(
+                f"{endpoint.url} sends us on to {target}", hint="use the relay's own URL", status=status
+            )
         return ProtocolError(f"{endpoint.url} is not a relay (it answered {status})", hint="check the relay's URL")
     if status >= 500:
         return RelayUnavailable(problem.message, hint=problem.hint)

@@ -213,16 +213,16 @@ async def stream(core: Core, answer: Stream, receive: Receive, send: Send) -> No
 
 async def race(*contenders: Coroutine[Any, Any, Any]) -> None:
     """Run all until one ends, then cancel the others; raise what one of them raised."""
-    tasks: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[Any]] = []
 
-    async def run(contender: Coroutine[Any, Any, Any]) -> None:
-        await contender
+    def end(_: asyncio.Task[Any]) -> None:
         for task in tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+            task.cancel()
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks += [group.create_task(run(contender)) for contender in contenders]
+            for contender in contenders:
+                tasks.append(group.create_task(contender))
+                tasks[-1].add_done_callback(end)
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProtocolError, RelayRunnerError, RelayUnauthorized, RelayUnavailable
+from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.frames import Heartbeat
 from relay_runner.relay.http import HttpRelay
 from tests.contract.relays import WAIT_S, hello, served
@@ -31,7 +31,7 @@ async def failure(relay: HttpRelay) -> RelayRunnerError:
     [
         (http("200 OK", b"<html>"), ProtocolError),
         (http("404 Not Found"), ProtocolError),
-        (http("302 Found", b"", "Location: /x"), ProtocolError),
+        (http("302 Found", b"", "Location: /x"), RelayRefused),
         (http("401 Unauthorized", b'{"error":{"code":"unauthorized","message":"no"}}'), RelayUnauthorized),
         (http("503 Busy", b'{"error":{"code":"store","message":"disk"}}'), RelayUnavailable),
         (http("502 Bad Gateway"), RelayUnavailable),

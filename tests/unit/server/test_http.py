@@ -125,6 +125,10 @@ async def test_a_race_ends_with_the_first_and_raises_what_it_raised() -> None:
     async def fails() -> None:
         raise ValueError("first")
 
+    async def at_once() -> None:
+        return None
+
+    await race(at_once(), asyncio.Event().wait())  # the other one never began, and nobody complains of it
     await race(slow(), asyncio.sleep(0))
     with pytest.raises(ValueError, match="first"):
         await race(slow(), fails())
