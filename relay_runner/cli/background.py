@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import time
+from contextlib import suppress
 
 from relay_runner import config
 from relay_runner.cli import choices, exits, output, service
@@ -113,7 +114,7 @@ def launch(request: Request, paths: config.Paths) -> Report:
         )
     os.close(writing)
     assert process.stdin is not None
-    with process.stdin:
+    with suppress(BrokenPipeError), process.stdin:  # one that died before it read this is told by its report
         process.stdin.write(choices.encode(request))
     report = Report(process, reading)
     try:

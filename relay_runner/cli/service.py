@@ -18,8 +18,7 @@ from typing import NoReturn
 from relay_runner import config, log
 from relay_runner.cli import choices, exits, foreground, output
 from relay_runner.cli.choices import Request
-from relay_runner.cli.failing import guarded
-from relay_runner.errors import RelayRunnerError
+from relay_runner.cli.failing import guarded, ours
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.wire import Wire, encode
 
@@ -73,10 +72,11 @@ def in_background(descriptor: int) -> int:
     """Run the runner that stdin asks for and report on `descriptor`."""
     os.set_inheritable(descriptor, False)
     os.set_blocking(descriptor, False)
-    request = choices.decode(sys.stdin.buffer.read())
-    paths = config.paths()
-    log.setup(paths.agent(request.options.agent_id).log)
     try:
+        request = choices.decode(sys.stdin.buffer.read())
+        paths = config.paths()
+        # Our stderr is the log file already: a second way there would write every line twice.
+        log.setup(paths.agent(request.options.agent_id).log, stderr=False)
         ended = asyncio.run(
             foreground.run(
                 request,
@@ -85,7 +85,8 @@ def in_background(descriptor: int) -> int:
                 on_open=lambda info: _tell(descriptor, Line(kind=Kind.OPEN, info=info)),
             )
         )
-    except RelayRunnerError as error:
+    except Exception as raised:
+        error = ours(raised)
         code = exits.of_error(error)
         _tell(descriptor, Line(kind=Kind.ERROR, text=error.message, hint=error.hint, code=error.code, exit=code))
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner import config
-from relay_runner.cli import background, choices
+from relay_runner.cli import background, choices, service
 from relay_runner.cli.background import Kind, Line, Report
 from relay_runner.errors import ConfigError, RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
@@ -101,3 +101,13 @@ def test_a_runner_that_cannot_start_says_so_through_everything(tmp_path: Path, m
         background.launch(choices.Request(options), config.paths())
     log = tmp_path / "home" / "agents" / "bob" / "runner.log"
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_runner_that_dies_before_it_reads_its_request_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(config.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(service, "PROGRAM", (sys.executable, "-c", "import sys; sys.exit(7)"))
+    options = RunnerOptions(agent_id="bob", provider="demo", cwd=tmp_path, prompt="more than a pipe holds " * 10_000)
+    with pytest.raises(RelayRunnerError, match=r"without a word \(exit code 7\)"):
+        background.launch(choices.Request(options), config.paths())
