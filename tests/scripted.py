@@ -1,25 +1,40 @@
-"""A provider process that does what the test says: the provider side of the runner's contract, without a program."""
+"""A provider and a terminal that do what the test says: the other side of the runner's contracts, without a program."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from relay_runner.providers.base import (
     NOT_FOUND,
+    Capabilities,
+    Emit,
     Event,
     Evidence,
     Held,
     HookCall,
     HookReply,
+    LaunchPlan,
+    LaunchSpec,
     ProcessState,
+    SessionStarted,
     StateChanged,
     Submission,
     SubmitResult,
     Submitted,
 )
-from relay_runner.terminal.base import ExitStatus, Screen
+from relay_runner.terminal.base import (
+    ExitStatus,
+    Key,
+    ProcessIdentity,
+    SavedTerminal,
+    Screen,
+    Terminal,
+    TerminalSpec,
+)
+from tests.terminals import until
 
 Script = Callable[["ScriptedProcess", Submission], SubmitResult]
 
@@ -41,6 +56,7 @@ class ScriptedProcess:
         self.hooks: list[HookCall] = []
         self.answer_hook: Callable[[HookCall], Any] | None = None
         self.interrupts = 0
+        self.not_ready: Exception | None = None
         self._state = ProcessState.IDLE
 
     @property
@@ -52,7 +68,9 @@ class ScriptedProcess:
         self.emit(StateChanged(state, "script"))
 
     async def ready(self) -> None:
-        return
+        if self.not_ready is not None:
+            raise self.not_ready
+        self.becomes(ProcessState.IDLE)
 
     async def obstacle(self, submission: Submission) -> Held | None:
         return None
@@ -92,3 +110,108 @@ class ScriptedProcess:
 
     def explain_exit(self, status: ExitStatus, screen: Screen | None) -> str:
         return str(status)
+
+
+class ScriptedTerminal:
+    """A terminal whose program ends when the test says so."""
+
+    def __init__(self, spec: TerminalSpec, number: int) -> None:
+        self.spec = spec
+        self.process = ProcessIdentity(100_000_000 + number, number)
+        self.saved = SavedTerminal("scripted", self.process, str(spec.run_dir), "/no/socket", spec.name, "%0")
+        self.ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self.steps: list[str] = []
+
+    def ends(self, code: int | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(ExitStatus(code))
+
+    async def wait_exit(self) -> ExitStatus:
+        return await asyncio.shield(self.ended)
+
+    def alive(self) -> bool:
+        return not self.ended.done()
+
+    async def capture(self) -> Screen:
+        return Screen(("the last line",))
+
+    async def paste(self, text: str, *, then: Key | None = None) -> None:
+        self.steps.append("paste")
+
+    async def press(self, *keys: Key) -> None:
+        self.steps.append("press")
+
+    async def type(self, text: str) -> None:
+        self.steps.append("type")
+
+    def attach_command(self) -> tuple[str, ...]:
+        return ("attach", self.spec.name)
+
+    async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
+        self.steps.append(f"terminate {grace_s:g}")
+        self.ends(-15 if grace_s else -9)
+        return self.ended.result()
+
+    async def close(self) -> None:
+        self.steps.append("close")
+
+    def detach(self) -> None:
+        self.steps.append("detach")
+
+
+class ScriptedTerminals:
+    """Open scripted terminals, and let a later runner adopt those that live."""
+
+    def __init__(self) -> None:
+        self.opened: list[ScriptedTerminal] = []
+        self.errors: list[Exception | None] = []
+
+    async def open(self, spec: TerminalSpec) -> ScriptedTerminal:
+        if self.errors and (error := self.errors.pop(0)) is not None:
+            raise error
+        self.opened.append(ScriptedTerminal(spec, len(self.opened)))
+        return self.opened[-1]
+
+    async def adopt(self, saved: SavedTerminal) -> ScriptedTerminal | None:
+        found = next((one for one in self.opened if one.process == saved.process), None)
+        return found if found is not None and found.alive() else None
+
+    async def nth(self, count: int) -> ScriptedTerminal:
+        """Wait for the `count`-th terminal."""
+        await until(lambda: len(self.opened) >= count)
+        return self.opened[count - 1]
+
+
+class ScriptedProvider:
+    """A provider whose processes are scripted; every one of them is kept."""
+
+    name = "scripted"
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+        self.specs: list[LaunchSpec] = []
+        self.processes: list[ScriptedProcess] = []
+        self.lost = False
+        self.not_ready: Exception | None = None
+
+    def check(self, spec: LaunchSpec) -> None:
+        return
+
+    def plan(self, spec: LaunchSpec) -> LaunchPlan:
+        self.specs.append(spec)
+        session = spec.resume_session or f"session-{len(self.specs)}"
+        return LaunchPlan(("scripted",), spec.environ, spec.cwd, session, resumed=spec.resume_session is not None)
+
+    def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
+        return self.lost and plan.resumed
+
+    @asynccontextmanager
+    async def connect(
+        self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool
+    ) -> AsyncIterator[ScriptedProcess]:
+        process = ScriptedProcess(emit)
+        if self.not_ready is not None:
+            process.not_ready = self.not_ready
+        self.processes.append(process)
+        emit(SessionStarted(plan.session_id or "", "script"))
+        yield process

@@ -26,11 +26,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay_runner.config import write_private
-from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable, TerminalError
+from relay_runner.errors import (
+    ProtocolError,
+    RelayRefused,
+    RelayRunnerError,
+    RelayUnavailable,
+    TerminalError,
+)
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
+from relay_runner.runner.group import task_group
 from relay_runner.runner.proxy import proxy_routes
 
 log = logging.getLogger(__name__)
@@ -51,7 +58,6 @@ class ControlServer:
         self._file = file
         self._status = status
         self._socket: socket.socket | None = None
-        self._server: uvicorn.Server | None = None
         self._process: Process | None = None
         self.endpoint = ControlEndpoint(url="", port=0, secret="", provider_session_id="")
         app = Starlette(
@@ -116,14 +122,14 @@ class ControlServer:
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        self._server = server = _Server(config)
-        async with asyncio.TaskGroup() as group:
-            # The server closes the socket itself; closed before, it could not stop listening to it.
-            group.create_task(server.serve(sockets=[self._socket]), name="control")
-            try:
-                yield
-            finally:
-                server.should_exit = True
+        server = _Server(config)
+        with self._socket:
+            async with task_group() as group:
+                group.create_task(server.serve(sockets=[self._socket]), name="control")
+                try:
+                    yield
+                finally:
+                    server.should_exit = True
 
     # --- routes ---
 

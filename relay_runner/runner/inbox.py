@@ -17,7 +17,6 @@ from relay_runner.errors import (
     RelayUnauthorized,
     RelayUnavailable,
     TerminalError,
-    unwrap,
 )
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.envelope import render, sanitise_line
@@ -49,6 +48,7 @@ from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.flights import Flight, Flights
+from relay_runner.runner.group import task_group
 from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
@@ -270,12 +270,9 @@ class Inbox:
     async def _announce(self, process: Process, submission: Submission, attempt: int) -> Held | None:
         """Tell the relay that we submit, and look meanwhile whether we can."""
         receipt = self._receipts.make(attempt, State.SUBMITTING, submission.nonce)
-        try:
-            async with asyncio.TaskGroup() as group:
-                looking = group.create_task(process.obstacle(submission))
-                await self._relay.receipt(submission.message.id, receipt)
-        except BaseExceptionGroup as errors:
-            raise unwrap(errors) from None
+        async with task_group() as group:
+            looking = group.create_task(process.obstacle(submission))
+            await self._relay.receipt(submission.message.id, receipt)
         return looking.result()
 
     def _take_off(self, entry: Entry, nonce: str) -> Flight:

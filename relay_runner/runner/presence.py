@@ -11,15 +11,14 @@ from relay_runner.errors import (
     ClaimLost,
     RelayRefused,
     RelayRunnerError,
-    RelayUnauthorized,
     RelayUnavailable,
-    unwrap,
 )
 from relay_runner.protocol.agents import HEARTBEAT_S
 from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded
 from relay_runner.protocol.messages import MessageQuery, MessageRecord, State
 from relay_runner.relay.base import Bus, Relay
 from relay_runner.runner import backoff
+from relay_runner.runner.group import task_group
 from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 POLL_S = 20.0
 RECONNECT_FIRST_S = 0.25
 RECONNECT_LIMIT_S = 30.0
-UNAUTHORIZED_RETRY_S = 60.0
+REFUSED_RETRY_S = 60.0
 OPEN_STATES = (State.QUEUED, State.CLAIMED, State.SUBMITTING, State.SUBMITTED, State.SEEN)
 PAGE = 200
 
@@ -85,23 +84,21 @@ class Presence:
                 delay_s = next(delays)
                 log.warning("no relay, next try in %.1f s: %s", delay_s, error)
                 await asyncio.sleep(delay_s)
-            except RelayUnauthorized as error:
-                log.error("the relay does not take our token, next try in %.0f s: %s", UNAUTHORIZED_RETRY_S, error)
-                await asyncio.sleep(UNAUTHORIZED_RETRY_S)
+            except RelayRefused as error:
+                # A token that expired or a relay of another version: a person or a renewal mends it, and we go on.
+                log.error("the relay refuses us, next try in %.0f s: %s", REFUSED_RETRY_S, error)
+                await asyncio.sleep(REFUSED_RETRY_S)
             finally:
                 self.connected = False
 
     async def _live(self, bus: Bus) -> None:
         log.info("joined the relay as %s (%d deliveries taken over)", self._agent_id, len(bus.welcome.inherited))
         self.connected = True
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(bus), name="bus-read")
-                tasks.create_task(self._write(bus), name="bus-write")
-                await self.fetch_backlog()
-                self._joined.set()
-        except BaseExceptionGroup as group:
-            raise unwrap(group) from None
+        async with task_group() as tasks:
+            tasks.create_task(self._read(bus), name="bus-read")
+            tasks.create_task(self._write(bus), name="bus-write")
+            await self.fetch_backlog()
+            self._joined.set()
 
     async def _read(self, bus: Bus) -> None:
         async for frame in bus:

@@ -12,12 +12,12 @@ from typing import Any
 
 from relay_runner.config import Paths, private_dir, write_private
 from relay_runner.errors import (
+    ClaimLost,
     ConfigError,
     ProviderUnsupported,
     RelayRefused,
     RelayRunnerError,
     RelayUnavailable,
-    unwrap,
 )
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.commands import Command
@@ -45,14 +45,16 @@ from relay_runner.runner.commands import Commands
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.flights import Flights
+from relay_runner.runner.group import task_group
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.journal import Journal
+from relay_runner.runner.launcher import Launched, Launcher
 from relay_runner.runner.lock import AgentLock
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
-from relay_runner.runner.supervisor import Launched, Order, Supervisor
+from relay_runner.runner.supervisor import Order, Supervisor
 from relay_runner.runner.work import Work
 from relay_runner.terminal.base import Terminals
 
@@ -137,17 +139,23 @@ class Runner:
             joined=self._joined,
         )
         self._commands = Commands(relay, self._journal, options.agent_id, self._command_table())
-        self._supervisor = Supervisor(
+        self._launcher = Launcher(
             options,
             provider=provider,
             terminals=terminals,
             paths=self._paths,
             control=self._control,
             journal=self._journal,
-            inbox=self._inbox,
-            work=self._work,
             runner_id=self._identity.runner_id,
             environ=os.environ if environ is None else environ,
+        )
+        self._supervisor = Supervisor(
+            options,
+            provider=provider,
+            launcher=self._launcher,
+            control=self._control,
+            inbox=self._inbox,
+            work=self._work,
             emit=self._emit,
             publish=self._presence.publish,
             on_open=self._opened,
@@ -181,14 +189,14 @@ class Runner:
 
     async def _live(self) -> RunnerExit:
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 for name, service in self._services().items():
                     group.create_task(service, name=name)
         except BaseExceptionGroup as errors:
             shutdown, others = errors.split(Shutdown)
             if shutdown is not None and others is None:
                 return _exit_of(shutdown)
-            raise unwrap(errors) from None
+            raise
         raise AssertionError("the services never end by themselves")
 
     def _services(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -233,7 +241,7 @@ class Runner:
                     await self._relay.put_status(self._options.agent_id, self._instance_id, status)
                     if self._retire:
                         await self._relay.remove_agent(self._options.agent_id)
-                except (RelayUnavailable, RelayRefused) as error:
+                except (RelayUnavailable, RelayRefused, ClaimLost) as error:
                     log.info("the relay does not know that we end: %s", error)
 
     async def _obey(self) -> None:
@@ -261,7 +269,7 @@ class Runner:
             case SessionStarted(session_id, model=model):
                 self._work.session_id = session_id
                 self._identity.learn({"model": model, "sessionId": session_id})
-                self._supervisor.session_is(session_id)
+                self._launcher.session_is(session_id)
                 self._write_info()
             case StateChanged(state, detail=detail):
                 self._work.provider(state, detail)

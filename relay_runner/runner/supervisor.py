@@ -9,32 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from relay_runner.config import AgentPaths, private_dir
-from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError, unwrap
-from relay_runner.protocol.control import ControlEndpoint
-from relay_runner.providers.base import Event, LaunchPlan, LaunchSpec, Process, Provider
-from relay_runner.runner import environment, record
+from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError
+from relay_runner.providers.base import Event, Process, Provider
 from relay_runner.runner.control import ControlServer
+from relay_runner.runner.group import task_group
 from relay_runner.runner.inbox import Inbox
-from relay_runner.runner.journal import Journal
+from relay_runner.runner.launcher import Launched, Launcher
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.policy import GiveUp, RestartPolicy
-from relay_runner.runner.record import ProcessRecord
 from relay_runner.runner.work import Work
-from relay_runner.terminal.base import ExitStatus, Screen, Terminal, Terminals, TerminalSpec
+from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 10.0
 SIGNALLED = 128
 """Exit codes from here on mean a signal (128 + n), or are minus the signal's number."""
-SESSION_FACT = "session"
+DEAF = "hooks: their port was taken while no runner was here"
 
 
 class Order(StrEnum):
@@ -58,17 +54,6 @@ class Instruction:
     done: asyncio.Event
 
 
-@dataclass(slots=True)
-class Launched:
-    """One provider process with everything that belongs to it."""
-
-    spec: LaunchSpec
-    plan: LaunchPlan
-    terminal: Terminal
-    adopted: bool
-    started_at: float
-
-
 class Supervisor:
     """Keep one provider process running for as long as it should."""
 
@@ -77,14 +62,10 @@ class Supervisor:
         options: RunnerOptions,
         *,
         provider: Provider,
-        terminals: Terminals,
-        paths: AgentPaths,
+        launcher: Launcher,
         control: ControlServer,
-        journal: Journal,
         inbox: Inbox,
         work: Work,
-        runner_id: str,
-        environ: Mapping[str, str],
         emit: Callable[[Event], None],
         publish: Callable[[], None],
         on_open: Callable[[Launched], None],
@@ -92,24 +73,18 @@ class Supervisor:
     ) -> None:
         self._options = options
         self._provider = provider
-        self._terminals = terminals
-        self._paths = paths
+        self._launcher = launcher
         self._control = control
-        self._journal = journal
         self._inbox = inbox
         self._work = work
-        self._runner_id = runner_id
-        self._environ = environ
         self._emit = emit
         self._publish = publish
         self._on_open = on_open
         self._on_ready = on_ready
         self._policy = RestartPolicy()
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
-        self._launches = 0
-        self._resume_lost = False
+        self._resume = True
         self._deaf = False
-        """The adopted process posts its hooks to a port that somebody else took."""
         self.process: Process | None = None
 
     def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
@@ -126,120 +101,33 @@ class Supervisor:
 
     async def run(self) -> RunnerExit:
         """Run provider processes until there is a reason to end; return it."""
-        launched = await self._adopt()
+        launched: Launched | None = await self._launcher.adopt() or await self._launcher.launch()
         while True:
-            if launched is None:
-                launched = await self._launch()
-            ended = await self._live(launched)
+            ended = await self._live(launched) if launched is not None else self._again("it ended at once", 0.0)
             if isinstance(ended, RunnerExit):
                 return ended
             if ended > 0 and (stopped := await self._pause(ended)) is not None:
                 return stopped
-            launched = None
+            launched = await self._relaunch()
 
-    # --- starting -----------------------------------------------------------------------------------------------------
-
-    async def _adopt(self) -> Launched | None:
-        """Return the process that an earlier runner left, or None when it is proven dead."""
-        saved = record.load(self._paths.process)
-        if saved is None:
+    async def _relaunch(self) -> Launched | None:
+        """Start the program again; None when it ended at once, which counts like any other exit."""
+        resume, self._resume = self._resume, True
+        try:
+            return await self._launcher.launch(resume=resume)
+        except ProviderExited as error:
+            log.warning("%s: %s", error, error.tail)
             return None
-        terminal = await self._terminals.adopt(saved.terminal)
-        if terminal is None:
-            log.info("the provider of the last runner is gone")
-            self._paths.process.unlink(missing_ok=True)
-            return None
-        log.info("adopted the running provider (pid %d)", terminal.process.pid)
-        if self._provider.capabilities.hooks and self._control.endpoint != saved.control:
-            log.warning("port %d was taken: no hooks until the next restart", saved.control.port)
-            self._deaf = True
-            self._work.degraded = "hooks: their port was taken while no runner was here"
-        spec = self._spec(saved.control, saved.session_id)
-        return Launched(spec, saved.plan(), terminal, adopted=True, started_at=saved.started_at)
-
-    async def _launch(self) -> Launched:
-        endpoint = self._control.new_process()
-        spec = self._spec(endpoint, self._session_to_resume())
-        self._provider.check(spec)
-        plan = self._provider.plan(spec)
-        for note in plan.notes:
-            log.warning("%s", note)
-        environment.write_programs(self._paths.bin, plan.programs)
-        run_dir = private_dir(self._paths.run / endpoint.provider_session_id)
-        started_at = time.time()
-        terminal = await self._terminals.open(
-            TerminalSpec(
-                argv=plan.argv,
-                env=plan.env,
-                cwd=plan.cwd,
-                run_dir=run_dir,
-                name=self._options.tmux_session or self._options.agent_id,
-                title=plan.title,
-            )
-        )
-        launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at)
-        self._launches += 1
-        self._resume_lost = False
-        self._save(launched, plan.session_id)
-        log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
-        return launched
-
-    def _spec(self, control: ControlEndpoint, resume: str | None) -> LaunchSpec:
-        options = self._options
-        return LaunchSpec(
-            agent_id=options.agent_id,
-            runner_id=self._runner_id,
-            cwd=options.cwd,
-            agent_dir=self._paths.root,
-            control=control,
-            environ=environment.of_provider(self._environ, options, self._runner_id, control, self._paths),
-            args=options.args,
-            command=options.command,
-            model=options.model,
-            effort=options.effort,
-            approval_mode=options.approval_mode,
-            system_prompt_append=options.system_prompt_append,
-            headless=options.headless,
-            trust_folder=options.trust_folder,
-            label=options.label,
-            resume_session=resume,
-        )
-
-    def _session_to_resume(self) -> str | None:
-        if not self._provider.capabilities.resume or self._resume_lost:
-            return None
-        if not self._launches:
-            return None if self._options.fresh else self._options.resume or self._journal.fact(SESSION_FACT)
-        return self._journal.fact(SESSION_FACT)
-
-    def session_is(self, session_id: str) -> None:
-        """Note the session that the process has now, for every later start."""
-        self._journal.remember(SESSION_FACT, session_id)
-        saved = record.load(self._paths.process)
-        if saved is not None and saved.session_id != session_id:
-            record.save(self._paths.process, record.with_session(saved, session_id))
-
-    def _save(self, launched: Launched, session_id: str | None) -> None:
-        saved = ProcessRecord(
-            provider=self._provider.name,
-            terminal=launched.terminal.saved,
-            control=launched.spec.control,
-            argv=launched.plan.argv,
-            cwd=str(launched.plan.cwd),
-            session_id=session_id,
-            resumed=launched.plan.resumed,
-            started_at=launched.started_at,
-        )
-        record.save(self._paths.process, saved)
 
     # --- one process --------------------------------------------------------------------------------------------------
 
     async def _live(self, launched: Launched) -> float | RunnerExit:
         """Watch one process to its end; return the delay before the next one, or why there is none."""
-        terminal = launched.terminal
+        self._deaf = launched.deaf
+        self._work.degraded = DEAF if launched.deaf else None
         self._on_open(launched)
         async with self._provider.connect(
-            launched.spec, launched.plan, terminal, self._emit, adopted=launched.adopted
+            launched.spec, launched.plan, launched.terminal, self._emit, adopted=launched.adopted
         ) as process:
             with self._control.serving(process):
                 self.process = process
@@ -254,17 +142,17 @@ class Supervisor:
     async def _watch(self, process: Process, launched: Launched) -> ExitStatus | Instruction:
         """Return when the process ended by itself, or when there is an order."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 exited = group.create_task(launched.terminal.wait_exit(), name="exit")
                 ordered = group.create_task(self._orders.get(), name="order")
                 welcome = group.create_task(self._welcome(process, launched), name="welcome")
                 await asyncio.wait((exited, ordered), return_when=asyncio.FIRST_COMPLETED)
                 for task in (exited, ordered, welcome):
                     task.cancel()
-        except BaseExceptionGroup as errors:
+        except ProviderError:
             # It cannot be used as it is (it wants a person first, say), and must not be left without a runner.
             await self._end(process, launched, grace_s=0.0)
-            raise unwrap(errors) from None
+            raise
         return ordered.result() if not ordered.cancelled() else exited.result()
 
     async def _welcome(self, process: Process, launched: Launched) -> None:
@@ -308,8 +196,7 @@ class Supervisor:
         self._work.provider(None)
         self._publish()
         await self._bounded(launched.terminal.close(), "close")
-        self._paths.process.unlink(missing_ok=True)
-        shutil.rmtree(launched.terminal.saved.run_dir, ignore_errors=True)
+        self._launcher.forget(launched)
 
     async def _bounded(self, work: object, what: str) -> None:
         assert asyncio.iscoroutine(work)
@@ -332,11 +219,14 @@ class Supervisor:
         await self._gone(launched)
         if self._provider.lost_session(launched.plan, screen):
             log.warning("session %s is lost; a new one is started", launched.plan.session_id)
-            self._resume_lost = True
+            self._resume = False
         elif not self._options.headless and not _accident(status):
             return RunnerExit(0 if status.code == 0 else 1, reason)
-        now = time.time()
-        decision = self._policy.after_exit(now, now - launched.started_at)
+        return self._again(reason, time.time() - launched.started_at)
+
+    def _again(self, reason: str, ran_for: float) -> float | RunnerExit:
+        """Ask the policy whether the program is started once more."""
+        decision = self._policy.after_exit(time.time(), ran_for)
         if isinstance(decision, GiveUp):
             self._work.error = f"given up: {decision.reason} ({reason})"
             self._publish()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from asyncio import TaskGroup
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 from relay_runner.errors import ProviderNotFound, ProviderNotReady, ProviderUnsupported
 from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
+from relay_runner.providers.beside import beside
 from relay_runner.providers.claude import launch
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.process import ClaudeProcess
@@ -94,19 +94,11 @@ class ClaudeProvider:
 @contextlib.asynccontextmanager
 async def _watched(process: ClaudeProcess) -> AsyncIterator[Process]:
     """Follow the program's records while the context is open."""
-    try:
-        async with TaskGroup() as group:
-            watcher = group.create_task(process.watch(), name="claude")
-            try:
-                yield process
-            finally:
-                process.close()
-                watcher.cancel()
-    except BaseExceptionGroup as errors:
-        # What the body raised is the body's own: the group around it says nothing more.
-        if len(errors.exceptions) == 1:
-            raise errors.exceptions[0] from None
-        raise
+    async with beside(process.watch()):
+        try:
+            yield process
+        finally:
+            process.close()
 
 
 def _is_uuid(text: str) -> bool:

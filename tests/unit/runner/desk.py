@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from relay_runner.protocol.frames import Hello, MessageNew, ServerFrame
-from relay_runner.protocol.messages import Delivery, NewMessage, Outcome, State, Timing
+from relay_runner.protocol.messages import LEASE_S, Delivery, NewMessage, Outcome, State, Timing
 from relay_runner.providers.base import (
     Capabilities,
     Event,
@@ -43,6 +43,7 @@ class Desk:
         capabilities: Capabilities = ALL,
         evidence_s: float = 30.0,
         instance_id: str = "i1",
+        lease_s: float = LEASE_S,
     ) -> None:
         self.operator = operator
         self.agent_id = agent_id
@@ -52,7 +53,7 @@ class Desk:
         self.joined = asyncio.Event()
         self.work = Work()
         self.superseded: list[str] = []
-        self.claims = Claims(self.relay, agent_id, instance_id)
+        self.claims = Claims(self.relay, agent_id, instance_id, lease_s=lease_s)
         self.receipts = Receipts(self.relay, journal, agent_id, instance_id, self.joined)
         self.presence = Presence(
             self.relay,

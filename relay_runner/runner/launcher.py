@@ -1,0 +1,162 @@
+"""How a provider process comes to be this runner's: adopted from the runner before, or started.
+
+What is saved of it (`process.json`) is written after the terminal is open and before any message goes in, so that a
+runner that dies in between leaves a program in which provably nothing was put; the next start ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay_runner.config import AgentPaths, private_dir
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.providers.base import LaunchPlan, LaunchSpec, Provider
+from relay_runner.runner import environment, record
+from relay_runner.runner.control import ControlServer
+from relay_runner.runner.journal import Journal
+from relay_runner.runner.options import RunnerOptions
+from relay_runner.runner.record import ProcessRecord
+from relay_runner.terminal.base import Terminal, Terminals, TerminalSpec
+
+log = logging.getLogger(__name__)
+
+SESSION_FACT = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """One provider process with everything that belongs to it."""
+
+    spec: LaunchSpec
+    plan: LaunchPlan
+    terminal: Terminal
+    adopted: bool
+    started_at: float
+    deaf: bool = False
+    """It was adopted, and posts its hooks to a port that somebody else took meanwhile."""
+
+
+class Launcher:
+    """Start and adopt processes, and remember which session they are on."""
+
+    def __init__(
+        self,
+        options: RunnerOptions,
+        *,
+        provider: Provider,
+        terminals: Terminals,
+        paths: AgentPaths,
+        control: ControlServer,
+        journal: Journal,
+        runner_id: str,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._options = options
+        self._provider = provider
+        self._terminals = terminals
+        self._paths = paths
+        self._control = control
+        self._journal = journal
+        self._runner_id = runner_id
+        self._environ = environ
+        self._launches = 0
+
+    async def adopt(self) -> Launched | None:
+        """Return the process that an earlier runner left, or None when it is proven dead."""
+        saved = record.load(self._paths.process)
+        if saved is None:
+            return None
+        terminal = await self._terminals.adopt(saved.terminal)
+        if terminal is None:
+            log.info("the provider of the last runner is gone")
+            self._paths.process.unlink(missing_ok=True)
+            return None
+        log.info("adopted the running provider (pid %d)", terminal.process.pid)
+        spec = self._spec(saved.control, saved.session_id)
+        deaf = self._provider.capabilities.hooks and self._control.endpoint != saved.control
+        return Launched(spec, saved.plan(), terminal, adopted=True, started_at=saved.started_at, deaf=deaf)
+
+    async def launch(self, *, resume: bool = True) -> Launched:
+        """Start the program, on the agent's last session unless that is lost or not wanted."""
+        endpoint = self._control.new_process()
+        spec = self._spec(endpoint, self._session_to_resume() if resume else None)
+        self._provider.check(spec)
+        plan = self._provider.plan(spec)
+        for note in plan.notes:
+            log.warning("%s", note)
+        environment.write_programs(self._paths.bin, plan.programs)
+        started_at = time.time()
+        terminal = await self._terminals.open(
+            TerminalSpec(
+                argv=plan.argv,
+                env=plan.env,
+                cwd=plan.cwd,
+                run_dir=private_dir(self._paths.run / endpoint.provider_session_id),
+                name=self._options.tmux_session or self._options.agent_id,
+                title=plan.title,
+            )
+        )
+        launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at)
+        self._save(launched)
+        self._launches += 1
+        log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
+        return launched
+
+    def session_is(self, session_id: str) -> None:
+        """Note the session that the process has now, for every later start."""
+        self._journal.remember(SESSION_FACT, session_id)
+        saved = record.load(self._paths.process)
+        if saved is not None and saved.session_id != session_id:
+            record.save(self._paths.process, record.with_session(saved, session_id))
+
+    def forget(self, launched: Launched) -> None:
+        """The process is dead and its terminal closed: nobody is to adopt it."""
+        self._paths.process.unlink(missing_ok=True)
+        shutil.rmtree(launched.terminal.saved.run_dir, ignore_errors=True)
+
+    def _session_to_resume(self) -> str | None:
+        if not self._provider.capabilities.resume:
+            return None
+        if not self._launches and self._options.fresh:
+            return None
+        if not self._launches and self._options.resume:
+            return self._options.resume
+        return self._journal.fact(SESSION_FACT)
+
+    def _spec(self, control: ControlEndpoint, resume: str | None) -> LaunchSpec:
+        options = self._options
+        return LaunchSpec(
+            agent_id=options.agent_id,
+            runner_id=self._runner_id,
+            cwd=options.cwd,
+            agent_dir=self._paths.root,
+            control=control,
+            environ=environment.of_provider(self._environ, options, self._runner_id, control, self._paths),
+            args=options.args,
+            command=options.command,
+            model=options.model,
+            effort=options.effort,
+            approval_mode=options.approval_mode,
+            system_prompt_append=options.system_prompt_append,
+            headless=options.headless,
+            trust_folder=options.trust_folder,
+            label=options.label,
+            resume_session=resume,
+        )
+
+    def _save(self, launched: Launched) -> None:
+        saved = ProcessRecord(
+            provider=self._provider.name,
+            terminal=launched.terminal.saved,
+            control=launched.spec.control,
+            argv=launched.plan.argv,
+            cwd=str(launched.plan.cwd),
+            session_id=launched.plan.session_id,
+            resumed=launched.plan.resumed,
+            started_at=launched.started_at,
+        )
+        record.save(self._paths.process, saved)

@@ -1,0 +1,117 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from relay_runner.protocol.messages import ClaimRequest, State
+from relay_runner.relay.memory import MemoryRelay
+from relay_runner.runner.claims import RENEW_AT, Claims, ClaimTable
+from relay_runner.runner.journal import Journal
+from tests.terminals import until
+from tests.unit.runner.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+def test_a_claim_is_renewed_at_a_third_of_its_lease() -> None:
+    table = ClaimTable(lease_s=900.0)
+    table.hold(1, 1, now=1000.0)
+    (claim,) = table.held()
+    assert claim.renew_at == 1300.0
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.floats(0, 1e6)), min_size=1))
+def test_the_next_renewal_comes_first(holds: list[tuple[int, float]]) -> None:
+    table = ClaimTable()
+    for message_id, now in holds:
+        table.hold(message_id, 1, now)
+    times = [claim.renew_at for claim in table.held()]
+    assert times == sorted(times)
+    assert len(times) == len({message_id for message_id, _ in holds})
+
+
+class _Table(RuleBasedStateMachine):
+    """Whatever happens, what is held was held or postponed and not dropped since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = ClaimTable(lease_s=30.0)
+        self.model: dict[int, float] = {}
+
+    @rule(id=st.integers(1, 4), now=st.floats(0, 100))
+    def hold(self, id: int, now: float) -> None:
+        self.table.hold(id, 1, now)
+        self.model[id] = now + 30.0 * RENEW_AT
+
+    @rule(id=st.integers(1, 4))
+    def drop(self, id: int) -> None:
+        self.table.drop(id)
+        self.model.pop(id, None)
+
+    @rule(id=st.integers(1, 4), until=st.floats(0, 200))
+    def postpone(self, id: int, until: float) -> None:
+        self.table.postpone(id, until)
+        if id in self.model:
+            self.model[id] = until
+
+    @invariant()
+    def same(self) -> None:
+        assert {claim.message_id: claim.renew_at for claim in self.table.held()} == self.model
+
+
+TestTable = _Table.TestCase
+
+
+async def test_a_delivery_in_the_provider_keeps_its_claim(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay(), lease_s=0.3)
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        await desk.reaches(id, State.SEEN)
+        leases = set()
+
+        async def renewed_twice() -> bool:
+            leases.add((await desk.delivery(id)).claim_expires_at)
+            return len(leases) > 2
+
+        await until(renewed_twice)
+        assert (await desk.delivery(id)).state is State.SEEN
+
+
+async def test_a_refused_renewal_fences_the_work(journal: Journal, tmp_path: Path) -> None:
+    operator = MemoryRelay()
+    desk = Desk(journal, operator, lease_s=0.3)
+    lost: list[int] = []
+    fence = desk.claims.on_lost
+
+    def note(message_id: int) -> None:
+        lost.append(message_id)
+        fence(message_id)
+
+    desk.claims.on_lost = note
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        await desk.reaches(id, State.SEEN)
+        with Journal(tmp_path / "other.db") as other:
+            async with Desk(other, operator, instance_id="i2").running(None):
+                await until(lambda: lost == [id])
+                desk.ends(submission, result="too late")
+                assert journal.outbox() == []
+                assert (await desk.delivery(id)).result is None
+
+
+def test_what_is_asked_carries_the_lease(journal: Journal) -> None:
+    claims = Claims(MemoryRelay(), "bob", "i1", lease_s=60.0)
+    assert claims.request(3) == ClaimRequest(agent_id="bob", instance_id="i1", attempt=3, lease_s=60.0)

@@ -1,0 +1,53 @@
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from relay_runner.config import AgentPaths
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.runner import environment
+from relay_runner.runner.options import RunnerOptions
+
+CONTROL = ControlEndpoint(url="http://127.0.0.1:21000", port=21000, secret="s3cret", provider_session_id="p1")
+
+
+def _environ(base: dict[str, str], tmp_path: Path, **options: object) -> dict[str, str]:
+    made = RunnerOptions(agent_id="bob", provider="demo", cwd=tmp_path, **options)  # type: ignore[arg-type]
+    return environment.of_provider(base, made, "r1", CONTROL, AgentPaths(tmp_path))
+
+
+def test_the_program_finds_the_control_server_and_never_the_relays_token(tmp_path: Path) -> None:
+    environ = _environ({"PATH": "/usr/bin", "RELAY_RUNNER_TOKEN": "the relay's own"}, tmp_path)
+    assert (environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"]) == (CONTROL.url, "s3cret")
+    assert (environ["AGENT_RELAY_ID"], environ["AGENT_RELAY_PROVIDER_SESSION_ID"]) == ("bob", "p1")
+    assert environ["PATH"] == f"{tmp_path}/bin:/usr/bin"
+    assert "the relay's own" not in environ.values()
+
+
+def test_nothing_of_an_enclosing_agent_gets_through(tmp_path: Path) -> None:
+    outer = {
+        "AGENT_RELAY_ID": "outer",
+        "AGENT_RELAY_X": "1",
+        "CLAUDECODE": "1",
+        "CLAUDE_CODE_CHILD_SESSION": "1",
+        "TMUX": "t",
+    }
+    environ = _environ({**outer, "KEPT": "yes"}, tmp_path)
+    assert environ["AGENT_RELAY_ID"] == "bob" and environ["KEPT"] == "yes"
+    assert not {"AGENT_RELAY_X", "CLAUDECODE", "CLAUDE_CODE_CHILD_SESSION", "TMUX"} & environ.keys()
+
+
+def test_the_providers_own_settings_are_added(tmp_path: Path) -> None:
+    assert _environ({}, tmp_path, env={"HTTPS_PROXY": "http://p"})["HTTPS_PROXY"] == "http://p"
+
+
+def test_the_private_relay_runner_works_and_is_private(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    environment.write_programs(folder, {"hello": (sys.executable, "-c", "print('it''s here')")})
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    environ = {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    version = subprocess.run(["relay-runner", "version"], env=environ, capture_output=True, text=True, timeout=30)
+    assert version.returncode == 0 and version.stdout.startswith("relay-runner")
+    hello = subprocess.run(["hello"], env=environ, capture_output=True, text=True, timeout=30)
+    assert hello.stdout == "its here\n"

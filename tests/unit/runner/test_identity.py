@@ -1,0 +1,43 @@
+from pathlib import Path
+
+from relay_runner.protocol.agents import Status
+from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.runner.identity import Identity
+from relay_runner.runner.options import RunnerOptions
+
+CONTROL = ControlEndpoint(url="http://127.0.0.1:21000", port=21000, secret="s3cret", provider_session_id="p1")
+
+
+def _identity(**options: object) -> Identity:
+    grant = TokenGrant(
+        token="t0ken", jti="j1", profile_id="provider-agent", subject="agent:bob", scopes=(), issued_at=1.0,
+        expires_at=2.0,
+    )  # fmt: skip
+    made = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work"), **options)  # type: ignore[arg-type]
+    return Identity(made, grant)
+
+
+def test_every_life_has_ids_of_its_own() -> None:
+    one, two = _identity(), _identity()
+    assert one.instance_id != two.instance_id and one.runner_id != two.runner_id
+
+
+def test_the_hello_carries_provider_and_headless_as_tags_once() -> None:
+    hello = _identity(headless=True, tags=("demo", "fast")).hello(Status())
+    assert hello.tags == ("demo", "fast", "headless")
+
+
+def test_the_meta_says_who_it_is_and_holds_no_secret() -> None:
+    identity = _identity(model="m1", spawn_request_id="s1", workspace={"mode": "worktree"})
+    identity.info(CONTROL, None, "sess")
+    identity.learn({"model": "learnt", "effort": None})
+    meta = identity.hello(Status()).meta
+    assert meta["model"] == "learnt" and meta["spawnRequestId"] == "s1" and meta["workspace"] == {"mode": "worktree"}
+    assert meta["auth"] == {"profileId": "provider-agent", "jti": "j1", "expiresAt": 2.0}
+    assert "effort" not in meta and "t0ken" not in str(meta) and "s3cret" not in str(meta)
+
+
+def test_the_info_file_is_complete_before_there_is_a_terminal() -> None:
+    info = _identity().info(CONTROL, None, None)
+    assert (info.agent_id, info.control_url, info.attach, info.tmux_socket) == ("bob", CONTROL.url, (), None)

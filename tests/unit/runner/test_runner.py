@@ -1,0 +1,332 @@
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_runner.config import Paths
+from relay_runner.errors import ConfigError, ProviderExited, ProviderNotReady
+from relay_runner.protocol.agents import AgentState
+from relay_runner.protocol.commands import Command, CommandState, NewCommand
+from relay_runner.protocol.messages import NewMessage, Outcome, State
+from relay_runner.providers.base import (
+    Capabilities,
+    ProcessState,
+    Seen,
+    StateChanged,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+)
+from relay_runner.relay.memory import MemoryRelay
+from relay_runner.runner.options import RunnerExit, RunnerOptions
+from relay_runner.runner.runner import Runner
+from tests.scripted import ScriptedProcess, ScriptedProvider, ScriptedTerminal, ScriptedTerminals
+from tests.terminals import until
+
+pytestmark = pytest.mark.anyio
+ALL = Capabilities(evidence=True, results=True, interrupt=True, resume=True)
+
+
+class Stage:
+    """Everything around one agent's runners: a relay, a provider, terminals, a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = Paths(state=root / "state", config=root / "state")
+        self.operator = MemoryRelay()
+        self.provider = ScriptedProvider(ALL)
+        self.terminals = ScriptedTerminals()
+        self.opened = 0
+
+    def runner(self, **options: Any) -> Runner:
+        made = RunnerOptions(agent_id="bob", provider="scripted", cwd=self.paths.state, **{"headless": True, **options})
+        return Runner(
+            made,
+            relay=MemoryRelay.of_agent("bob", self.operator.hub),
+            provider=self.provider,
+            terminals=self.terminals,
+            paths=self.paths,
+            on_ready=lambda info: self._ready(),
+            environ={"PATH": "/usr/bin"},
+        )
+
+    def _ready(self) -> None:
+        self.opened += 1
+
+    @asynccontextmanager
+    async def running(self, runner: Runner | None = None, **options: Any) -> AsyncIterator["Life"]:
+        life = Life(self, runner or self.runner(**options), self.opened)
+        async with asyncio.TaskGroup() as group:
+            life.task = group.create_task(life.live())
+            await until(lambda: self.opened > life.before or life.task.done())
+            yield life
+            if not life.task.done():
+                life.runner.stop("the test is over")
+
+    @property
+    def process(self) -> ScriptedProcess:
+        return self.provider.processes[-1]
+
+    @property
+    def terminal(self) -> ScriptedTerminal:
+        return self.terminals.opened[-1]
+
+    def file(self, name: str) -> dict[str, Any]:
+        file = self.paths.agent("bob").root / name
+        return json.loads(file.read_text()) if file.exists() else {}  # type: ignore[no-any-return]
+
+    async def send(self, body: str = "hi") -> int:
+        return (await self.operator.send(NewMessage(to="bob", body=body))).message.id
+
+    async def reaches(self, id: int, state: State) -> Any:
+        async with asyncio.timeout(10):
+            async for record in self.operator.watch(id):
+                if record.deliveries[0].state is state:
+                    return record.deliveries[0]
+
+    async def order(self, type: str) -> Command:
+        return await self.operator.command(NewCommand(type=type, target="bob"))
+
+
+class Life:
+    """One runner's life."""
+
+    task: "asyncio.Task[None]"
+
+    def __init__(self, stage: Stage, runner: Runner, before: int) -> None:
+        self.stage = stage
+        self.runner = runner
+        self.before = before
+        self.end: RunnerExit | BaseException | None = None
+
+    async def live(self) -> None:
+        try:
+            self.end = await self.runner.run()
+        except Exception as error:
+            self.end = error
+
+    async def over(self) -> RunnerExit:
+        await asyncio.wait_for(asyncio.shield(self.task), 20)
+        assert isinstance(self.end, RunnerExit), self.end
+        return self.end
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr("relay_runner.runner.policy.STEP_S", 0.01)
+    (tmp_path / "state").mkdir()
+    return Stage(tmp_path)
+
+
+async def test_a_life_from_start_to_stop(stage: Stage) -> None:
+    async with stage.running() as life:
+        info = stage.file("info.json")
+        assert (info["agentId"], info["attach"], info["sessionId"]) == ("bob", ["attach", "bob"], "session-1")
+        for name in ("info.json", "control.json", "process.json", "journal.db"):
+            assert stat.S_IMODE((stage.paths.agent("bob").root / name).stat().st_mode) == 0o600
+        life.runner.stop("enough")
+        assert await life.over() == RunnerExit(0, "enough")
+    assert stage.terminal.steps == ["terminate 5", "close"]
+    assert not stage.file("info.json") and not stage.file("process.json")
+    assert (await stage.operator.agent("bob")).status.agent_status is AgentState.OFFLINE
+
+
+async def test_the_program_gets_its_environment_from_us_alone(stage: Stage) -> None:
+    async with stage.running():
+        env = stage.terminal.spec.env
+        control = stage.file("control.json")
+        assert (env["AGENT_RELAY_URL"], env["AGENT_RELAY_TOKEN"]) == (control["url"], control["secret"])
+        assert env["PATH"].startswith(str(stage.paths.agent("bob").bin))
+
+
+async def test_work_shows_in_the_status(stage: Stage) -> None:
+    async with stage.running():
+        process = stage.process
+
+        async def status_is(state: AgentState, subagents: int) -> None:
+            async def so() -> bool:
+                status = (await stage.operator.agent("bob")).status
+                return status.agent_status is state and status.active_subagents == subagents
+
+            await until(so)
+
+        await status_is(AgentState.IDLE, 0)
+        process.emit(TurnStarted("t1", "hook"))
+        process.emit(SubagentStarted("s1", "hook"))
+        await status_is(AgentState.BUSY, 1)
+        process.emit(StateChanged(ProcessState.IDLE, "state-file"))
+        await status_is(AgentState.IDLE, 0)
+
+
+async def test_a_program_that_crashes_comes_back_with_its_session(stage: Stage) -> None:
+    async with stage.running():
+        stage.terminal.ends(-9)
+        await stage.terminals.nth(2)
+        await until(lambda: stage.opened == 2)
+        assert stage.provider.specs[1].resume_session == "session-1"
+        assert (
+            stage.provider.specs[1].control.provider_session_id != stage.provider.specs[0].control.provider_session_id
+        )
+        assert stage.terminals.opened[0].steps == ["close"]
+
+
+async def test_a_program_that_crashes_again_and_again_is_given_up_with_exit_1(stage: Stage) -> None:
+    async with stage.running() as life:
+        for count in range(1, 5):
+            (await stage.terminals.nth(count)).ends(1)
+        end = await life.over()
+    assert end.code == 1 and "given up: it ended 4 times" in end.reason
+    status = (await stage.operator.agent("bob")).status
+    assert status.agent_status is AgentState.ERROR and "given up" in (status.detail or "")
+
+
+async def test_a_program_that_cannot_start_any_more_is_given_up_too(stage: Stage) -> None:
+    stage.terminals.errors = [None, *[ProviderExited("it ended at once", exit_code=1)] * 5]
+    async with stage.running() as life:
+        stage.terminal.ends(-11)
+        assert (await life.over()).code == 1
+
+
+async def test_a_program_that_cannot_start_at_all_says_so(stage: Stage) -> None:
+    stage.terminals.errors = [ProviderExited("no such program", exit_code=127)]
+    async with stage.running() as life:
+        await asyncio.wait_for(asyncio.shield(life.task), 10)
+        assert isinstance(life.end, ProviderExited)
+
+
+async def test_in_a_terminal_the_persons_exit_ends_the_agent(stage: Stage) -> None:
+    async with stage.running(headless=False) as life:
+        stage.terminal.ends(0)
+        assert (await life.over()).code == 0
+    assert len(stage.terminals.opened) == 1
+
+
+async def test_in_a_terminal_a_killed_program_comes_back(stage: Stage) -> None:
+    async with stage.running(headless=False):
+        stage.terminal.ends(-9)
+        await stage.terminals.nth(2)
+
+
+async def test_a_lost_session_is_started_anew_once(stage: Stage) -> None:
+    async with stage.running():
+        stage.provider.lost = True
+        stage.terminal.ends(-9)
+        (await stage.terminals.nth(2)).ends(1)
+        await stage.terminals.nth(3)
+        await until(lambda: stage.opened >= 2)
+        assert [spec.resume_session for spec in stage.provider.specs] == [None, "session-1", None]
+
+
+async def test_fresh_and_resume_choose_the_first_session_only(stage: Stage) -> None:
+    async with stage.running():
+        pass
+    async with stage.running(fresh=True):
+        assert stage.provider.specs[-1].resume_session is None
+    async with stage.running(resume="chosen"):
+        assert stage.provider.specs[-1].resume_session == "chosen"
+        stage.terminal.ends(-9)
+        await until(lambda: len(stage.provider.specs) == 4)
+        assert stage.provider.specs[-1].resume_session == "chosen"
+
+
+async def test_a_provider_that_wants_a_person_first_ends_a_headless_start(stage: Stage) -> None:
+    stage.provider.not_ready = ProviderNotReady("not logged in", hint="run `scripted` once")
+    async with stage.running() as life:
+        await asyncio.wait_for(asyncio.shield(life.task), 10)
+        assert isinstance(life.end, ProviderNotReady)
+    assert stage.terminal.steps[-1] == "close" and not stage.file("process.json")
+
+
+async def test_a_live_agent_has_one_runner(stage: Stage) -> None:
+    async with stage.running():
+        with pytest.raises(ConfigError, match="bob is live already"):
+            await stage.runner().run()
+
+
+async def test_handed_over_and_adopted_with_port_secret_and_session(stage: Stage) -> None:
+    async with stage.running() as first:
+        control, id = stage.file("control.json"), await stage.send()
+        (submission,) = await stage.process.until(1)
+        stage.process.emit(Seen(submission.nonce, "hook"))
+        await stage.reaches(id, State.SEEN)
+        first.runner.hand_over("replaced")
+        assert (await first.over()).code == 0
+    assert stage.terminal.steps == ["detach"] and stage.terminal.alive()
+    async with stage.running():
+        assert len(stage.terminals.opened) == 1, "adopted"
+        assert stage.file("control.json") == control
+        stage.process.emit(TurnEnded(Outcome.COMPLETED, "hook", (submission.nonce,), "carried over"))
+        assert (await stage.reaches(id, State.DONE)).result == "carried over"
+
+
+async def test_an_adopted_process_whose_port_was_taken_is_restarted_when_idle(stage: Stage) -> None:
+    stage.provider.capabilities = Capabilities(evidence=True, resume=True, hooks=True)
+    async with stage.running() as first:
+        first.runner.hand_over("replaced")
+        await first.over()
+    stranger = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", stage.file("control.json")["port"])
+    async with stranger, stage.running():
+        await until(lambda: len(stage.terminals.opened) == 2 or "port was taken" in _detail(stage))
+        stage.process.becomes(ProcessState.IDLE)
+        await stage.terminals.nth(2)
+        assert stage.provider.specs[-1].resume_session == "session-1"
+
+
+def _detail(stage: Stage) -> str:
+    return stage.operator.hub.agent("bob").status.detail or ""
+
+
+async def test_messages_of_a_restarted_agent_are_settled_and_the_rest_goes_in(stage: Stage) -> None:
+    async with stage.running():
+        cut, waits = await stage.send("cut"), await stage.send("waits")
+        (submission,) = await stage.process.until(1)
+        stage.process.emit(Seen(submission.nonce, "hook"))
+        await stage.reaches(cut, State.SEEN)
+        command = await stage.order("agent.restart")
+        assert (await stage.reaches(cut, State.DONE)).outcome is Outcome.INTERRUPTED
+        await stage.terminals.nth(2)
+        await until(lambda: stage.opened == 2)
+        assert (await stage.process.until(1))[0].message.id == waits
+
+        async def told() -> bool:
+            return (await stage.operator.get_command(command.id)).state is CommandState.SUCCEEDED
+
+        await until(told)
+
+
+@pytest.mark.parametrize(("type", "step"), [("agent.shutdown", "terminate 5"), ("agent.kill", "terminate 0")])
+async def test_shutdown_and_kill_end_everything_and_retire_the_agent(stage: Stage, type: str, step: str) -> None:
+    async with stage.running() as life:
+        command = await stage.order(type)
+        assert (await life.over()).code == 0
+    assert stage.terminal.steps[0] == step
+    assert (await stage.operator.get_command(command.id)).state is CommandState.SUCCEEDED
+    assert await stage.operator.agents() == []
+
+
+async def test_interrupt_reaches_the_process(stage: Stage) -> None:
+    async with stage.running():
+        await stage.order("agent.interrupt")
+        await until(lambda: stage.process.interrupts == 1)
+
+
+async def test_a_second_stop_skips_the_grace(stage: Stage) -> None:
+    async with stage.running() as life:
+        life.runner.stop("again", now=True)
+        await life.over()
+    assert stage.terminal.steps == ["terminate 0", "close"]
+
+
+async def test_a_superseded_runner_ends_with_exit_1(stage: Stage) -> None:
+    async with stage.running() as life:
+        from relay_runner.runner.journal import Journal
+        from tests.unit.runner.desk import Desk
+
+        with Journal(stage.paths.state / "other.db") as journal:
+            async with Desk(journal, stage.operator, instance_id="newer").running(None):
+                end = await life.over()
+    assert end.code == 1 and "took over" in end.reason
