@@ -1,0 +1,110 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay_runner.config import Paths
+from relay_runner.errors import ProviderNotFound
+from relay_runner.providers.base import Capabilities
+from relay_runner.relay.memory import MemoryRelay
+from relay_runner.runner import record
+from relay_runner.runner.control import ControlServer
+from relay_runner.runner.journal import Journal
+from relay_runner.runner.launcher import Launcher
+from relay_runner.runner.options import RunnerOptions
+from tests.scripted import ScriptedProvider, ScriptedTerminals
+
+pytestmark = pytest.mark.anyio
+
+
+class Yard:
+    """A launcher and what it works with."""
+
+    def __init__(self, root: Path, journal: Journal) -> None:
+        self.paths = Paths(root, root).agent("bob")
+        self.journal = journal
+        self.terminals = ScriptedTerminals()
+        self.provider = ScriptedProvider(Capabilities(resume=True, hooks=True))
+        self.control = ControlServer(MemoryRelay(), self.paths.control, status=lambda: b"{}")
+        self.control.bind(None)
+
+    def launcher(self, **options: Any) -> Launcher:
+        return Launcher(
+            RunnerOptions(agent_id="bob", provider="scripted", cwd=self.paths.root, **options),
+            provider=self.provider,
+            terminals=self.terminals,
+            paths=self.paths,
+            control=self.control,
+            journal=self.journal,
+            runner_id="r",
+            environ={"PATH": "/usr/bin", "AGENT_RELAY_ID": "outer"},
+        )
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    root = tmp_path / "agents" / "bob"
+    (root / "run").mkdir(parents=True)
+    with Journal(root / "journal.db") as journal:
+        yard = Yard(tmp_path, journal)
+        yield yard
+        if yard.control._socket is not None:
+            yard.control._socket.close()
+
+
+async def test_there_is_nothing_to_adopt_at_first(yard: Yard) -> None:
+    assert await yard.launcher().adopt() is None
+
+
+async def test_what_is_launched_is_saved_and_adopted_by_the_next_one(yard: Yard) -> None:
+    first = await yard.launcher().launch()
+    saved = record.load(yard.paths.process)
+    assert saved is not None and saved.control == yard.control.endpoint
+    adopted = await yard.launcher().adopt()
+    assert adopted is not None and adopted.adopted and not adopted.deaf
+    assert (adopted.terminal, adopted.plan.session_id) == (first.terminal, "session-1")
+
+
+async def test_a_dead_process_is_not_adopted_and_its_record_goes(yard: Yard) -> None:
+    await yard.launcher().launch()
+    yard.terminals.opened[0].ends(-9)
+    assert await yard.launcher().adopt() is None
+    assert record.load(yard.paths.process) is None
+
+
+async def test_a_process_whose_port_is_gone_is_deaf(yard: Yard) -> None:
+    await yard.launcher().launch()
+    yard.control.new_process()  # as a server that had to take another port
+    adopted = await yard.launcher().adopt()
+    assert adopted is not None and adopted.deaf
+
+
+async def test_the_last_session_is_resumed_even_when_it_changed_meanwhile(yard: Yard) -> None:
+    launcher = yard.launcher()
+    await launcher.launch()
+    launcher.session_is("after-a-clear")
+    saved = record.load(yard.paths.process)
+    assert saved is not None and saved.session_id == "after-a-clear"
+    await launcher.launch()
+    assert yard.provider.specs[-1].resume_session == "after-a-clear"
+    await launcher.launch(resume=False)
+    assert yard.provider.specs[-1].resume_session is None
+
+
+async def test_a_provider_that_is_not_there_leaves_nothing_behind(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(spec: object) -> None:
+        raise ProviderNotFound("scripted is not installed", hint="install it")
+
+    monkeypatch.setattr(yard.provider, "check", check)
+    with pytest.raises(ProviderNotFound):
+        await yard.launcher().launch()
+    assert yard.terminals.opened == [] and record.load(yard.paths.process) is None
+
+
+async def test_what_is_forgotten_cannot_be_adopted(yard: Yard) -> None:
+    launcher = yard.launcher()
+    launched = await launcher.launch()
+    launcher.forget(launched)
+    assert record.load(yard.paths.process) is None
+    assert not Path(launched.terminal.saved.run_dir).exists()

@@ -1,0 +1,55 @@
+"""What `test_runner` does not reach: orders that come at awkward moments."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from relay_runner.runner.options import RunnerExit
+from relay_runner.runner.supervisor import _accident
+from relay_runner.terminal.base import ExitStatus
+from tests.terminals import until
+from tests.unit.runner.test_runner import Stage, stage
+
+pytestmark = pytest.mark.anyio
+__all__ = ["stage"]
+
+
+@pytest.mark.parametrize(
+    ("code", "accident"), [(0, False), (1, False), (127, False), (-9, True), (143, True), (None, True)]
+)
+def test_only_a_signal_is_an_accident(code: int | None, accident: bool) -> None:
+    assert _accident(ExitStatus(code)) is accident
+
+
+async def test_a_stop_while_it_waits_for_the_next_start_is_heard(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_runner.runner.policy.STEP_S", 3600.0)
+    monkeypatch.setattr("relay_runner.runner.policy.MAX_DELAY_S", 3600.0)
+    async with stage.running() as life:
+        stage.terminal.ends(-9)
+        await until(lambda: stage.terminals.opened[0].steps == ["close"])
+        life.runner.stop("never mind")
+        assert await life.over() == RunnerExit(0, "never mind")
+    assert len(stage.terminals.opened) == 1
+
+
+async def test_a_program_that_does_not_end_is_left_after_a_bounded_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_runner.runner.supervisor.CLEAN_UP_S", 0.05)
+
+    async def never(*, grace_s: float = 5.0) -> ExitStatus:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with stage.running(shutdown_timeout_s=0.05) as life:
+        monkeypatch.setattr(stage.terminal, "terminate", never)
+        life.runner.stop("end")
+        assert (await life.over()).code == 0
+
+
+async def test_an_order_beats_an_exit_that_it_caused(stage: Stage, tmp_path: Path) -> None:
+    async with stage.running() as life:
+        life.runner.stop("wanted")
+        stage.terminal.ends(1)
+        assert await life.over() == RunnerExit(0, "wanted")
