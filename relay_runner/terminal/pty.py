@@ -27,6 +27,7 @@ KIND = "pty"
 TYPE_LIMIT = 1000
 SWEEP_GRACE_S = 1.0
 _READ = 1 << 16
+_PIECES = 16
 _INHERITED = ("TERM", "LANG", "LC_ALL", "COLUMNS", "LINES")
 _KEYS = {
     Key.ENTER: b"\r",
@@ -192,8 +193,10 @@ class _Wire:
 
     def screen(self, *, dead: bool = False) -> Screen:
         """Return what is on the screen, with what came up to now."""
-        if not self._stopped:
-            self._read()
+        # A read gives one piece, of which the kernel holds several; who prints without end is not waited for.
+        for _ in range(_PIECES):
+            if self._stopped or not self._read():
+                break
         return self.emulator.screen(dead=dead)
 
     async def write(self, data: bytes) -> None:
@@ -215,17 +218,19 @@ class _Wire:
             self._stopped = True
             self._loop.remove_reader(self._descriptor)
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Take one piece of output, and say whether there was one."""
         try:
             data = os.read(self._descriptor, _READ)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""  # EIO is how Linux says that nobody holds the other end any more
         if data:
             self.emulator.feed(self._decoder.decode(data))
         else:
             self.stop()
+        return bool(data)
 
     async def _writable(self) -> None:
         ready = asyncio.Event()
