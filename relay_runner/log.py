@@ -49,7 +49,7 @@ def setup(file: Path | None = None, *, stderr: bool = True, level: int = logging
         root.addHandler(handler)
     root.setLevel(level)
     # What these say at INFO is every request, which nobody wants to read.
-    for chatty in ("httpx", "httpcore", "websockets", "uvicorn", "libtmux", "asyncio"):
+    for chatty in ("httpx", "httpcore", "websockets", "uvicorn", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
