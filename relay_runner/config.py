@@ -24,6 +24,8 @@ APP = "relay-runner"
 PROJECT_FILE = ".relay-runner.toml"
 HOME_VARIABLE = "RELAY_RUNNER_HOME"
 APPROVAL_MODES = ("ask", "accept-edits", "auto", "read-only", "bypass")
+NARROW_APPROVAL_MODES = ("ask", "read-only")
+"""What a project's file may ask for: less than the person allows, never more."""
 
 # Set for the program inside an agent; a `start` that finds one of them ignores and scrubs it.
 INSIDE_VARIABLE = "AGENT_RELAY_PROVIDER_SESSION_ID"
@@ -192,9 +194,11 @@ def load(where: Paths, cwd: Path, environ: Mapping[str, str] | None = None) -> S
     """Read both files and the environment; raise `ConfigError` naming the file and the key that is wrong."""
     environ = os.environ if environ is None else environ
     table: dict[str, Any] = {}
-    for file in (where.config_file, _project_file(cwd)):
-        if file is not None and file.is_file():
-            table = _merge(table, _read(file))
+    if where.config_file.is_file():
+        table = _read(where.config_file)
+    project = _project_file(cwd)
+    if project is not None:
+        table = _merge(table, _read_project(project, table.get("approval_mode")))
     from_environment = {
         "relay_url": environ.get("RELAY_RUNNER_URL"),
         "relay_token": environ.get("RELAY_RUNNER_TOKEN"),
@@ -254,17 +258,37 @@ def _project_file(cwd: Path) -> Path | None:
     return None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, owners: frozenset[int] | None = None) -> dict[str, Any]:
+    """Return what stands in a settings file; with `owners`, only where one of these users owns it."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            # Of the file that was opened, so that nobody can put another one in its place meanwhile.
+            if owners is not None and os.fstat(stream.fileno()).st_uid not in owners:
+                raise ConfigError(f"{file} belongs to somebody else", hint="remove it, or work in another folder")
+            table = tomllib.load(stream)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {file}: {error}") from error
-    if file.name == PROJECT_FILE:
-        # A folder that somebody else wrote must not choose what runs, with which secrets, or where messages go.
-        for key in ("relay_url", "relay_token", "providers"):
-            if key in table:
-                raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
     _convert(table, str(file))
+    return table
+
+
+def _read_project(file: Path, user_mode: object) -> dict[str, Any]:
+    """Return a project's settings: a folder that somebody else wrote may narrow what an agent may do, never widen it.
+
+    It must not choose what runs, with which secrets, without asking, or where messages go.
+    """
+    table = _read(file, frozenset({0, os.getuid()}))
+    for key in ("relay_url", "relay_token", "providers"):
+        if key in table:
+            raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
+    mode = table.get("approval_mode")
+    if mode is not None and mode not in NARROW_APPROVAL_MODES:
+        raise ConfigError(
+            f"approval_mode {mode!r} may not stand in {file}",
+            hint=f"use {' or '.join(NARROW_APPROVAL_MODES)} there, or --approval-mode",
+        )
+    if user_mode == "read-only":
+        table.pop("approval_mode", None)  # `ask` would be more than the person allows
     return table
 
 

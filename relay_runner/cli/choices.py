@@ -153,7 +153,8 @@ def describe(request: Request) -> str:
     """Return one line that says what is started, and why."""
     options = request.options
     why = f" ({request.why})" if request.why else ""
-    return output.line(f"starting {options.agent_id}: {options.provider}{why} in {options.cwd}", 400)
+    mode = "" if options.approval_mode == "ask" else f", approval mode {options.approval_mode}"
+    return output.line(f"starting {options.agent_id}: {options.provider}{why} in {options.cwd}{mode}", 400)
 
 
 def _decode_path(type_: type[Any], value: Any) -> Any:

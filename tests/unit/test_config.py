@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -57,6 +58,37 @@ def test_environment_over_project_over_user(tmp_path: Path, paths: Paths) -> Non
 def test_a_project_cannot_choose_what_runs_or_where_messages_go(tmp_path: Path, paths: Paths, text: str) -> None:
     write(tmp_path / ".relay-runner.toml", text)
     with pytest.raises(ConfigError, match="may not stand in"):
+        config.load(paths, tmp_path, {})
+
+
+@pytest.mark.parametrize("mode", ["accept-edits", "auto", "bypass", "yolo"])
+def test_a_project_cannot_allow_more_than_the_person(tmp_path: Path, paths: Paths, mode: str) -> None:
+    write(tmp_path / ".relay-runner.toml", f'approval_mode = "{mode}"')
+    with pytest.raises(ConfigError, match=f"approval_mode '{mode}' may not stand in .*: use ask or read-only there"):
+        config.load(paths, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("user", "project", "mode"),
+    [("auto", "ask", "ask"), ("bypass", "read-only", "read-only"), ("read-only", "ask", "read-only")],
+)
+def test_a_project_can_narrow(tmp_path: Path, paths: Paths, user: str, project: str, mode: str) -> None:
+    write(paths.config_file, f'approval_mode = "{user}"')
+    write(tmp_path / ".relay-runner.toml", f'approval_mode = "{project}"')
+    assert config.load(paths, tmp_path, {}).approval_mode == mode
+
+
+def test_a_project_s_file_of_somebody_else_is_refused(
+    tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".relay-runner.toml"
+    write(file, 'model = "m"')
+    assert config.load(paths, tmp_path, {}).model == "m"
+    if os.getuid() == 0:
+        os.chown(file, 4242, -1)
+    else:
+        monkeypatch.setattr(config.os, "getuid", lambda: file.stat().st_uid + 1)
+    with pytest.raises(ConfigError, match=f"{file} belongs to somebody else"):
         config.load(paths, tmp_path, {})
 
 

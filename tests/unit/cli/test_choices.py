@@ -58,6 +58,15 @@ def test_flags_win_over_files_and_environment(paths: config.Paths, folder: Path)
     assert request.why is None
 
 
+def test_what_is_started_without_asking_is_said(paths: config.Paths, folder: Path) -> None:
+    asking, editing = (
+        choices.describe(choices.resolve(Flags(provider="demo", cwd=str(folder), approval_mode=mode), paths, {}))
+        for mode in ("ask", "accept-edits")
+    )
+    assert asking == f"starting my-app-demo: demo in {folder}"
+    assert editing == f"{asking}, approval mode accept-edits"
+
+
 def test_a_request_travels_whole(paths: config.Paths, folder: Path) -> None:
     flags = Flags(provider="demo", cwd=str(folder), prompt="hé\n\x00", info_file="x", relay="http://h:1", tmux=False)
     request = choices.resolve(flags, paths, {})
