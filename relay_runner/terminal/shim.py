@@ -128,7 +128,8 @@ async def started(run_dir: Path) -> int | None:
                 if _number(run_dir / "exit") is not None:
                     return None
                 pid = _number(run_dir / "pid")
-                if pid is not None and mark not in _command_line(pid):
+                # One that is just dying has no command line any more: its exit code follows.
+                if pid is not None and (line := _command_line(pid)) and mark not in line:
                     return pid
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -131,3 +132,16 @@ def test_the_boot_is_remembered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("shell", "code"), [(0, 0), (1, 1), (127, 127), (128, 128), (130, -2), (137, -9), (255, 255)])
 def test_a_shells_number_becomes_a_signal(shell: int, code: int) -> None:
     assert shim.exit_code(shell) == code
+
+
+async def test_a_program_that_is_just_dying_has_not_started(tmp_path: Path) -> None:
+    """Between its last breath and the exit code it has a pid, but no command line."""
+    dying = subprocess.Popen(["true"])
+    await asyncio.to_thread(os.waitid, os.P_PID, dying.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / "pid").write_text(f"{dying.pid}\n")
+    looking = asyncio.create_task(shim.started(tmp_path))
+    await asyncio.sleep(0)  # it has looked once
+    assert not looking.done()
+    (tmp_path / "exit").write_text("127\n")
+    assert await looking is None
+    dying.wait()
