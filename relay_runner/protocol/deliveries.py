@@ -21,6 +21,7 @@ from relay_runner.protocol.messages import (
     LEASE_S,
     MAX_ATTEMPTS,
     MOVES,
+    TERMINAL,
     UNPROVEN,
     ClaimRequest,
     ClaimResult,
@@ -53,6 +54,11 @@ def lapse(delivery: Delivery, now: float, *, expires_at: float, claimable: bool,
         if delivery.not_before is not None and delivery.not_before <= now:
             delivery = replace(delivery, not_before=None, updated_at=now)
     return delivery
+
+
+def is_open(delivery: Delivery) -> bool:
+    """Say whether something is still to be done on it: what ends at `submitted` for want of evidence is not open."""
+    return delivery.state not in TERMINAL and not (delivery.state is State.SUBMITTED and delivery.evidence == UNPROVEN)
 
 
 def requeue(

@@ -175,6 +175,8 @@ class MessageQuery(Wire, frozen=True, kw_only=True):
     sender: str | None = None
     states: tuple[State, ...] = ()
     unread: bool = False
+    open: bool = False
+    """Only deliveries on which something is still to be done; see `deliveries.is_open`."""
     reply_to: int | None = None
     after: int | None = None
     """Only ids above this one."""

@@ -124,6 +124,7 @@ class Mail:
         message = entry.message
         meant = [d for d in entry.deliveries if query.recipient is None or self._is_for(query.recipient, message, d)]
         meant = [d for d in meant if d.state in (query.states or State) and not (query.unread and d.read_at)]
+        meant = [d for d in meant if not query.open or deliveries.is_open(d)]
         return (
             bool(meant)
             and query.sender in (None, message.sender)

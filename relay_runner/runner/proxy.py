@@ -71,7 +71,7 @@ def _query(request: Request) -> MessageQuery:
     for name in ("replyTo", "after", "limit"):
         if name in given:
             values[name] = _integer(name, given[name])
-    for name in ("unread", "oldestFirst"):
+    for name in ("unread", "open", "oldestFirst"):
         if name in given:
             values[name] = given[name] in ("true", "1")
     if "states" in given:

@@ -38,6 +38,7 @@ QUERY = {
     "sender": "a principal",
     "states": "states of the delivery, separated by commas",
     "unread": "only what was not read yet",
+    "open": "only deliveries on which something is still to be done",
     "replyTo": "only replies to this message",
     "after": "only ids above this one",
     "oldestFirst": "oldest first instead of newest first",

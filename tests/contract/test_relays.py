@@ -31,6 +31,7 @@ from relay_runner.protocol.messages import (
     NewMessage,
     NewReply,
     Outcome,
+    Receipt,
     State,
 )
 from relay_runner.protocol.tokens import OPERATOR, SEND, TokenRequest
@@ -419,6 +420,34 @@ async def test_what_can_never_be_proven_ends_at_submitted(world: World) -> None:
             assert new.bus.welcome.inherited == ()
         await world.turn(24 * 3600)
         assert await state_of(world, sent.message.id) is State.SUBMITTED
+
+
+async def test_only_what_still_needs_doing_is_open(world: World) -> None:
+    async with seat(world, "bob", tags=("x",)) as bob:
+        ways: dict[State, tuple[Receipt, ...]] = {
+            State.SUBMITTING: (bob.receipt(State.SUBMITTING),),
+            State.SUBMITTED: (bob.receipt(State.SUBMITTING), bob.receipt(State.SUBMITTED)),
+            State.SEEN: (bob.receipt(State.SUBMITTING), bob.receipt(State.SEEN, evidence="hook")),
+        }
+        done = bob.receipt(State.DONE, outcome=Outcome.COMPLETED)
+        unproven = bob.receipt(State.SUBMITTED, evidence=UNPROVEN)
+        queued = (await post(world.operator, "tag:x", claimable=True)).message.id
+        still_open = [queued]
+        for receipts in (*ways.values(), (*ways[State.SEEN], done), (*ways[State.SUBMITTED], unproven)):
+            message_id = (await post(world.operator, "bob")).message.id
+            for report in receipts:
+                await bob.relay.receipt(message_id, report)
+            if receipts[-1] not in (done, unproven):
+                still_open.append(message_id)
+        claimed = (await post(world.operator, "bob")).message.id
+        await bob.relay.claim(claimed, bob.request())
+        mine = MessageQuery(recipient="agent:bob", open=True, oldest_first=True)
+        assert [record.message.id for record in await bob.relay.messages(mine)] == [*still_open, claimed]
+        for query in (MessageQuery(open=True), MessageQuery(sender="person:op", open=True)):
+            everything = await world.operator.messages(query)
+            assert [record.message.id for record in everything] == [claimed, *reversed(still_open)]
+        one = MessageQuery(recipient="agent:bob", open=True, states=(State.SUBMITTED, State.DONE))
+        assert [record.message.id for record in await bob.relay.messages(one)] == [still_open[2]]
 
 
 async def test_a_queue_that_nobody_takes_dies_at_its_end(world: World) -> None:

@@ -65,7 +65,8 @@ WHERE id = ?
 SELECT message_id FROM (
     SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id
     WHERE d.recipient = :recipient AND d.state IN (SELECT value FROM json_each(:states))
-        AND (NOT :unread OR d.read_at IS NULL) AND (:sender IS NULL OR m.sender = :sender)
+        AND (NOT :unread OR d.read_at IS NULL) AND (NOT :open OR d.state <> 'submitted' OR d.evidence IS NOT :unproven)
+        AND (:sender IS NULL OR m.sender = :sender)
         AND (:reply_to IS NULL OR m.reply_to = :reply_to) AND d.message_id > :after
     UNION
     SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id
@@ -80,7 +81,7 @@ WHERE m.sender = :sender AND m.id > :after AND (:reply_to IS NULL OR m.reply_to 
     AND EXISTS (
         SELECT 1 FROM deliveries d
         WHERE d.message_id = m.id AND d.state IN (SELECT value FROM json_each(:states))
-            AND (NOT :unread OR d.read_at IS NULL)
+            AND (NOT :unread OR d.read_at IS NULL) AND (NOT :open OR d.state <> 'submitted' OR d.evidence IS NOT :unproven)
     )
 ORDER BY m.id /*order*/ LIMIT :limit
 -- name: list_all
@@ -89,7 +90,7 @@ WHERE m.id > :after AND (:reply_to IS NULL OR m.reply_to = :reply_to)
     AND EXISTS (
         SELECT 1 FROM deliveries d
         WHERE d.message_id = m.id AND d.state IN (SELECT value FROM json_each(:states))
-            AND (NOT :unread OR d.read_at IS NULL)
+            AND (NOT :unread OR d.read_at IS NULL) AND (NOT :open OR d.state <> 'submitted' OR d.evidence IS NOT :unproven)
     )
 ORDER BY m.id /*order*/ LIMIT :limit
 

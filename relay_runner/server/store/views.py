@@ -10,7 +10,16 @@ from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Kind
 from relay_runner.protocol.agents import Agent
 from relay_runner.protocol.events import Event
-from relay_runner.protocol.messages import Delivery, Message, MessageQuery, MessageRecord, Reaction, State
+from relay_runner.protocol.messages import (
+    TERMINAL,
+    UNPROVEN,
+    Delivery,
+    Message,
+    MessageQuery,
+    MessageRecord,
+    Reaction,
+    State,
+)
 from relay_runner.server.store.base import Counts
 from relay_runner.server.store.rows import Stored, agent_of, message_of, object_of, stored_of, strings_of, to_json
 from relay_runner.server.store.sql import queries
@@ -142,8 +151,10 @@ def _ids(tx: Transaction, query: MessageQuery) -> list[int]:
     parameters: dict[str, object] = {
         "recipient": query.recipient,
         "sender": query.sender,
-        "states": to_json([state.value for state in query.states or State]),
+        "states": to_json([state.value for state in _wanted_states(query)]),
         "unread": query.unread,
+        "open": query.open,
+        "unproven": UNPROVEN,
         "reply_to": query.reply_to,
         "after": query.after or 0,
         "limit": max(1, min(query.limit, MAX_PAGE)),
@@ -154,3 +165,8 @@ def _ids(tx: Transaction, query: MessageQuery) -> list[int]:
     wanted = {key: value for key, value in parameters.items() if f":{key}" in statement}
     order = "ASC" if query.oldest_first else "DESC"
     return [row[0] for row in tx.ordered(name, order, wanted)]
+
+
+def _wanted_states(query: MessageQuery) -> list[State]:
+    """Return the states asked for, without those that are never open where only open deliveries are."""
+    return [state for state in query.states or State if not (query.open and state in TERMINAL)]

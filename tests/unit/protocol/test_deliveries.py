@@ -13,6 +13,7 @@ from relay_runner.protocol.messages import (
     MAX_ATTEMPTS,
     MOVES,
     TERMINAL,
+    UNPROVEN,
     ClaimRequest,
     Delivery,
     Outcome,
@@ -216,3 +217,9 @@ def test_ones_own_delivery_goes_before_one_that_nobody_took() -> None:
     assert deliveries.choose([open_, own], "agent:bob") is own
     assert deliveries.choose([open_, own], "agent:eve") is open_
     assert deliveries.choose([own], "agent:eve") is None
+
+
+def test_what_ends_at_submitted_is_not_open() -> None:
+    assert {state for state in State if deliveries.is_open(delivery(state))} == set(State) - TERMINAL
+    assert not deliveries.is_open(delivery(State.SUBMITTED, evidence=UNPROVEN))
+    assert deliveries.is_open(delivery(State.SUBMITTED, evidence="hook"))

@@ -58,6 +58,7 @@ async def test_it_reads_replies_and_reacts_to_what_came(inside: Inside) -> None:
     assert [row["message"]["id"] for row in await inside.get("/messages", recipient="agent:bob", unread="true")] == [id]
     assert (await inside.client.post(f"/api/v1/messages/{id}/read")).status_code == 204
     assert await inside.get("/messages", recipient="agent:bob", unread="true") == []
+    assert [row["message"]["id"] for row in await inside.get("/messages", recipient="agent:bob", open="true")] == [id]
     assert (await inside.client.post(f"/api/v1/messages/{id}/reply", json={"body": "fine"})).status_code == 201
     assert (await inside.client.post(f"/api/v1/messages/{id}/reactions", json={"emoji": "👍"})).status_code == 204
     record = await inside.operator.message(id)
