@@ -61,7 +61,10 @@ class Status(Wire, frozen=True, kw_only=True):
     """`starting`, `restarting`, `shutting-down`, `killed` or None."""
     detail: str | None = None
     """One line for a person: why it is in error, what it waits for."""
+    since: float = 0.0
+    """Since when `agent_status` is what it is."""
     at: float = 0.0
+    """When this was said."""
 
 
 class Agent(Wire, frozen=True, kw_only=True):

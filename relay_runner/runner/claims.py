@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from relay_runner.errors import ClaimLost, RelayRefused, RelayUnavailable
-from relay_runner.protocol.messages import LEASE_S, ClaimRequest
+from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
+from relay_runner.protocol.addresses import agent_principal
+from relay_runner.protocol.messages import LEASE_S, ClaimRequest, State
 from relay_runner.relay.base import Relay
 
 log = logging.getLogger(__name__)
@@ -96,15 +97,34 @@ class Claims:
 
     async def _renew(self, claim: Claim) -> None:
         try:
-            await self._relay.renew(claim.message_id, self.request(claim.attempt))
-        except RelayUnavailable:
+            try:
+                await self._relay.renew(claim.message_id, self.request(claim.attempt))
+            except ClaimLost as error:
+                await self._lost(claim, error)
+            else:
+                self._table.hold(claim.message_id, claim.attempt, time.time())
+        except (RelayUnavailable, RelayUnauthorized, ProtocolError):
             self._table.postpone(claim.message_id, time.time() + RETRY_S)
-        except (ClaimLost, RelayRefused) as error:
-            log.warning("the claim on message %d is lost: %s", claim.message_id, error)
+        except RelayRefused as error:
+            self._give_up(claim, error)
+
+    async def _lost(self, claim: Claim, error: ClaimLost) -> None:
+        """Fence the work, unless the lease only ran out (we slept, or the relay was away) and nobody else has it."""
+        record = await self._relay.message(claim.message_id)
+        mine = agent_principal(self._agent_id)
+        if any(
+            delivery.state is State.UNKNOWN and delivery.recipient == mine and delivery.attempt == claim.attempt
+            for delivery in record.deliveries
+        ):
+            log.info("the lease on message %d ran out; what becomes of it is still reported", claim.message_id)
             self._table.drop(claim.message_id)
-            self.on_lost(claim.message_id)
         else:
-            self._table.hold(claim.message_id, claim.attempt, time.time())
+            self._give_up(claim, error)
+
+    def _give_up(self, claim: Claim, error: Exception) -> None:
+        log.warning("the claim on message %d is lost: %s", claim.message_id, error)
+        self._table.drop(claim.message_id)
+        self.on_lost(claim.message_id)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

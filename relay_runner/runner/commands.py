@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, CommandUpdate
 from relay_runner.relay.base import Relay
 from relay_runner.runner.journal import Journal
@@ -35,7 +35,7 @@ class Commands:
     def offer(self, command: Command) -> None:
         """Take note of a command; one that was taken before is ignored, even by an earlier runner."""
         if command.state in (CommandState.ACCEPTED, CommandState.RUNNING) and not self._journal.fact(_key(command)):
-            self._journal.remember(_key(command), "taken")
+            self._journal.remember(_key(command), str(command.created_at))
             self._queue.put_nowait(command)
 
     async def fetch(self) -> None:
@@ -77,7 +77,7 @@ class Commands:
         update = CommandUpdate(state=state, result={"action": command.type, "agentId": self._agent_id, **result})
         try:
             await self._relay.update_command(command.id, update)
-        except (RelayUnavailable, RelayRefused) as error:
+        except (RelayUnavailable, RelayRefused, ProtocolError) as error:
             log.warning("command %s is %s, and the relay does not know: %s", command.type, state, error)
 
 

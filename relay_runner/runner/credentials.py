@@ -10,10 +10,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from relay_runner.errors import RelayRefused, RelayUnavailable
+from relay_runner.errors import ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.relay.base import Relay
 
@@ -48,10 +48,18 @@ class TokenSchedule:
 class Credentials:
     """Keep the relay connection's token fresh."""
 
-    def __init__(self, relay: Relay, grant: TokenGrant, on_renewed: Callable[[TokenGrant], None]) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        grant: TokenGrant,
+        on_renewed: Callable[[TokenGrant], None],
+        reissue: Callable[[], Awaitable[TokenGrant]] | None = None,
+    ) -> None:
         self._relay = relay
         self.grant = grant
         self._on_renewed = on_renewed
+        self._reissue = reissue
+        """Makes a token anew where the old one cannot be renewed any more; None where nobody here may do that."""
 
     async def run(self) -> None:
         """Renew when it is time, for ever."""
@@ -62,8 +70,8 @@ class Credentials:
                 await asyncio.sleep(min(wait_s, MAX_SLEEP_S))
                 continue
             try:
-                grant = await self._relay.renew_token()
-            except (RelayUnavailable, RelayRefused) as error:
+                grant = await self._renew()
+            except (RelayUnavailable, RelayRefused, ProtocolError) as error:
                 log.warning("the token could not be renewed: %s", error)
                 await asyncio.sleep(RETRY_S + random.uniform(0.0, JITTER_S))
             else:
@@ -71,3 +79,13 @@ class Credentials:
                 self._relay.use_token(grant.token)
                 self._on_renewed(grant)
                 log.info("token renewed, good until %s", time.ctime(grant.expires_at))
+
+    async def _renew(self) -> TokenGrant:
+        try:
+            return await self._relay.renew_token()
+        except RelayUnauthorized as error:
+            # We slept longer than the relay's grace, or it has another signing key now.
+            if self._reissue is None:
+                raise
+            log.info("the token cannot be renewed, another one is made: %s", error)
+            return await self._reissue()

@@ -48,6 +48,7 @@ class Flight:
     """When to ask the provider's records."""
     give_up_at: float
     """When an idle provider without any trace means that nobody can know."""
+    begun_at: float
     fenced: bool = False
     """The claim is lost: watch it to its end, report nothing."""
 
@@ -94,7 +95,7 @@ class Flights:
     def take_off(self, message: Message, attempt: int, nonce: str, stage: Stage, *, check_in_s: float) -> Flight:
         """Watch a message from now on; its records are asked after `check_in_s`."""
         now = time.time()
-        flight = Flight(message, attempt, nonce, stage, check_at=now + check_in_s, give_up_at=now + self._evidence_s)
+        flight = Flight(message, attempt, nonce, stage, now + check_in_s, now + self._evidence_s, begun_at=now)
         self._flights[nonce] = flight
         self._claims.hold(message.id, attempt)
         label = f"message {message.id} from {message.sender}"
@@ -108,11 +109,6 @@ class Flights:
         self._claims.drop(flight.message.id)
         self._work.finish(WorkKind.MESSAGE, str(flight.message.id))
         self._publish()
-
-    def handing(self, flight: Flight) -> None:
-        """It enters the channel now."""
-        flight.stage = Stage.HANDING
-        self._journal.advance(flight.nonce, Stage.HANDING, time.time())
 
     def submitted(self, flight: Flight, channel: str) -> None:
         """The channel took it; without evidence nothing more than this can ever be said."""
@@ -246,7 +242,11 @@ class Flights:
         self._close(flight, self._receipts.make(flight.attempt, State.UNKNOWN, flight.nonce, reason=reason))
 
     def _close(self, flight: Flight, receipt: Receipt) -> None:
-        self._journal.settle(flight.nonce, receipt, time.time(), post=not flight.fenced)
+        now = time.time()
+        said = f"{receipt.state} ({receipt.outcome})" if receipt.outcome else str(receipt.state)
+        message, took_s = flight.message, now - flight.begun_at
+        log.info("message %d from %s: %s, %.1f s", message.id, message.sender, said, took_s)
+        self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced)
         self.land(flight)
         self._receipts.wake()
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from relay_runner.errors import StoreError
 from relay_runner.protocol.envelope import NONCE_BYTES
@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS outbox (
 );
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+_COLUMNS = "message, attempt, nonce, stage, process, channel, evidence, outcome, result"
 
 
 class Stage(StrEnum):
@@ -177,8 +179,9 @@ class Journal:
         self._run("DELETE FROM deliveries WHERE nonce = ?", nonce)
 
     def prune(self, now: float) -> None:
-        """Drop what settled long ago."""
+        """Drop what settled, and which commands were taken, long ago."""
         self._run("DELETE FROM deliveries WHERE stage = 'settled' AND updated_at < ?", now - KEEP_S)
+        self._run("DELETE FROM facts WHERE name LIKE 'command:%' AND CAST(value AS REAL) < ?", now - KEEP_S)
 
     # --- receipts on their way to the relay ---
 
@@ -188,7 +191,7 @@ class Journal:
 
     def outbox(self) -> list[Posted]:
         """Return the receipts that the relay was not told yet, in order."""
-        rows = self._connection.execute("SELECT seq, message_id, receipt FROM outbox ORDER BY seq").fetchall()
+        rows = self._query("SELECT seq, message_id, receipt FROM outbox ORDER BY seq")
         return [Posted(seq, message_id, decode(receipt, Receipt)) for seq, message_id, receipt in rows]
 
     def sent(self, seq: int) -> None:
@@ -197,15 +200,14 @@ class Journal:
 
     def pending(self, message_id: int) -> bool:
         """Say whether a receipt of this message waits."""
-        row = self._connection.execute("SELECT 1 FROM outbox WHERE message_id = ? LIMIT 1", (message_id,)).fetchone()
-        return row is not None
+        return bool(self._query("SELECT 1 FROM outbox WHERE message_id = ? LIMIT 1", message_id))
 
     # --- facts ---
 
     def fact(self, name: str) -> str | None:
         """Return a remembered value."""
-        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._query("SELECT value FROM facts WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
 
     def remember(self, name: str, value: str | None) -> None:
         """Remember a value, or forget it."""
@@ -223,16 +225,18 @@ class Journal:
         return self._db
 
     def _rows(self, condition: str, *values: object) -> Iterator[Row]:
-        query = (
-            "SELECT message, attempt, nonce, stage, process, channel, evidence, outcome, result FROM deliveries WHERE "
-        )
-        for message, attempt, nonce, stage, process, channel, evidence, outcome, result in self._connection.execute(
-            query + condition, values
-        ).fetchall():
+        query = f"SELECT {_COLUMNS} FROM deliveries WHERE {condition}"
+        for message, attempt, nonce, stage, process, channel, evidence, outcome, result in self._query(query, *values):
             yield Row(
                 decode(message, Message), attempt, nonce, Stage(stage), process, channel, evidence,
                 Outcome(outcome) if outcome else None, result,
             )  # fmt: skip
+
+    def _query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot read the journal {self._path}: {error}") from error
 
     def _run(self, statement: str, *values: object) -> None:
         try:
@@ -252,12 +256,18 @@ class _Transaction:
         self._path = path
 
     def __enter__(self) -> sqlite3.Connection:
-        self._db.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         return self._db
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._db.execute("COMMIT" if error is None else "ROLLBACK")
+        self._execute("COMMIT" if error is None else "ROLLBACK")
         if isinstance(error, sqlite3.Error):
+            raise StoreError(f"cannot write the journal {self._path}: {error}") from error
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._db.execute(statement)
+        except sqlite3.Error as error:
             raise StoreError(f"cannot write the journal {self._path}: {error}") from error

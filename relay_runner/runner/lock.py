@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from relay_runner.errors import ConfigError
+
+TRIES = 20
+TRY_S = 0.02
 
 
 class AgentLock:
@@ -21,15 +25,13 @@ class AgentLock:
 
     def __enter__(self) -> Self:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip()
+        if not _take(descriptor):
+            found = os.read(descriptor, 32).decode(errors="replace").strip()
             os.close(descriptor)
             raise ConfigError(
-                f"agent {self._agent_id} is live already (runner process {holder or 'unknown'})",
+                f"agent {self._agent_id} is live already (runner process {found or 'unknown'})",
                 hint=f"`relay-runner attach {self._agent_id}` shows it, --replace takes over, --agent-id names another",
-            ) from error
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._descriptor = descriptor
@@ -43,6 +45,18 @@ class AgentLock:
             self._descriptor = None
 
 
+def _take(descriptor: int) -> bool:
+    """Take the lock; one who only looks whether it is held (`holder`) has it for an instant, so try more than once."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(TRY_S)
+        else:
+            return True
+    return False
+
+
 def holder(path: Path) -> int | None:
     """Return the pid of the runner that holds the lock, or None when nobody does."""
     try:
@@ -51,7 +65,7 @@ def holder(path: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         text = os.read(descriptor, 32).decode(errors="replace").strip()
         return int(text) if text.isdigit() else 0
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from relay_runner.errors import (
     ClaimLost,
+    ProtocolError,
     RelayRefused,
     RelayRunnerError,
     RelayUnavailable,
@@ -37,6 +38,10 @@ class SupersededByAnother(RelayRunnerError):
     code = "superseded"
 
 
+class _Redial(RelayRunnerError):
+    """The connection is to be made anew."""
+
+
 class Presence:
     """Be on the bus: say hello, publish the status, beat, and pass on what comes."""
 
@@ -63,7 +68,12 @@ class Presence:
         self._on_backlog = on_backlog
         self._on_superseded = on_superseded
         self._changed = asyncio.Event()
+        self._redial = asyncio.Event()
         self.connected = False
+
+    def redial(self) -> None:
+        """Join the bus anew: a connection keeps the token that it was opened with."""
+        self._redial.set()
 
     def publish(self) -> None:
         """Let others see the status as it is now; several changes at once are one."""
@@ -80,16 +90,27 @@ class Presence:
             except (SupersededByAnother, ClaimLost) as error:
                 self._on_superseded(str(error))
                 return
-            except RelayUnavailable as error:
+            except _Redial:
+                log.info("joining again with the renewed token")
+            except (RelayUnavailable, ProtocolError) as error:
                 delay_s = next(delays)
                 log.warning("no relay, next try in %.1f s: %s", delay_s, error)
                 await asyncio.sleep(delay_s)
             except RelayRefused as error:
                 # A token that expired or a relay of another version: a person or a renewal mends it, and we go on.
                 log.error("the relay refuses us, next try in %.0f s: %s", REFUSED_RETRY_S, error)
-                await asyncio.sleep(REFUSED_RETRY_S)
+                await self._pause(REFUSED_RETRY_S)
             finally:
                 self.connected = False
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; a new token ends the wait."""
+        self._redial.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._redial.wait()
+        except TimeoutError:
+            return
 
     async def _live(self, bus: Bus) -> None:
         log.info("joined the relay as %s (%d deliveries taken over)", self._agent_id, len(bus.welcome.inherited))
@@ -97,8 +118,14 @@ class Presence:
         async with task_group() as tasks:
             tasks.create_task(self._read(bus), name="bus-read")
             tasks.create_task(self._write(bus), name="bus-write")
+            tasks.create_task(self._redialled(), name="bus-redial")
             await self.fetch_backlog()
             self._joined.set()
+
+    async def _redialled(self) -> None:
+        self._redial.clear()
+        await self._redial.wait()
+        raise _Redial("a new token")
 
     async def _read(self, bus: Bus) -> None:
         async for frame in bus:
@@ -125,7 +152,7 @@ class Presence:
             )
             records = await self._relay.messages(query)
             self._on_backlog(records)
-            if len(records) < PAGE:
+            if not records:
                 return
             after = records[-1].message.id
 
@@ -141,5 +168,5 @@ class Presence:
             except ClaimLost:
                 self._on_superseded(f"another runner took over agent {self._agent_id}")
                 return
-            except (RelayUnavailable, RelayRefused) as error:
+            except (RelayUnavailable, RelayRefused, ProtocolError) as error:
                 log.info("the relay cannot be asked: %s", error)

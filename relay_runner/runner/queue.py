@@ -27,6 +27,9 @@ class Entry:
     attempt: int
     not_before: float = 0.0
     claimed: bool = False
+    held: str | None = None
+    """Why it was held at the last try, None when it was not."""
+    retry_s: float = 0.0
 
     @property
     def key(self) -> Key:

@@ -11,7 +11,7 @@ import logging
 
 import msgspec
 
-from relay_runner.errors import ClaimLost, RelayRefused, RelayUnauthorized, RelayUnavailable
+from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.messages import UNPROVEN, Outcome, Receipt, State
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
@@ -92,7 +92,7 @@ class Receipts:
                 for posted in outbox:
                     await self._send(posted)
                 delays = backoff.delays(0.2, 10.0)
-            except (RelayUnavailable, RelayUnauthorized) as error:
+            except (RelayUnavailable, RelayUnauthorized, ProtocolError) as error:
                 log.info("receipts wait for the relay: %s", error)
                 await asyncio.sleep(next(delays))
 

@@ -14,6 +14,7 @@ from relay_runner.config import Paths, private_dir, write_private
 from relay_runner.errors import (
     ClaimLost,
     ConfigError,
+    ProtocolError,
     ProviderUnsupported,
     RelayRefused,
     RelayRunnerError,
@@ -61,6 +62,7 @@ from relay_runner.terminal.base import Terminals
 log = logging.getLogger(__name__)
 
 FLUSH_S = 5.0
+TIDY_S = 3600.0
 
 
 class Shutdown(Exception):
@@ -83,6 +85,7 @@ class Runner:
         terminals: Terminals,
         paths: Paths,
         grant: TokenGrant | None = None,
+        reissue: Callable[[], Awaitable[TokenGrant]] | None = None,
         on_open: Callable[[RunnerInfo], None] = lambda info: None,
         on_ready: Callable[[RunnerInfo], None] = lambda info: None,
         environ: Mapping[str, str] | None = None,
@@ -97,6 +100,7 @@ class Runner:
         private_dir(self._paths.run)
         self._identity = Identity(options, grant)
         self._instance_id = self._identity.instance_id
+        self._reissue = reissue
         self._tell_open = on_open
         self._tell_ready = on_ready
         self._launched: Launched | None = None
@@ -167,7 +171,6 @@ class Runner:
     async def run(self) -> RunnerExit:
         """Live: hold the lock, start everything, and return why it ended."""
         with AgentLock(self._paths.lock, self._options.agent_id), self._journal:
-            self._journal.prune(time.time())
             saved = record.load(self._paths.process)
             self._control.bind(saved.control if saved else None)
             self._write_info()
@@ -209,9 +212,10 @@ class Runner:
             "claims": self._claims.run(),
             "commands": self._obey(),
             "failures": self._fail(),
+            "tidying": self._tidy(),
         }
         if self._identity.grant is not None:
-            services["credentials"] = Credentials(self._relay, self._identity.grant, self._renewed).run()
+            services["credentials"] = Credentials(self._relay, self._identity.grant, self._renewed, self._reissue).run()
         return services
 
     async def _supervise(self) -> None:
@@ -241,14 +245,19 @@ class Runner:
                     await self._relay.put_status(self._options.agent_id, self._instance_id, status)
                     if self._retire:
                         await self._relay.remove_agent(self._options.agent_id)
-                except (RelayUnavailable, RelayRefused, ClaimLost) as error:
+                except (RelayUnavailable, RelayRefused, ProtocolError, ClaimLost) as error:
                     log.info("the relay does not know that we end: %s", error)
 
     async def _obey(self) -> None:
         await self._joined.wait()
-        with contextlib.suppress(RelayUnavailable, RelayRefused):  # the bus brings what comes later
+        with contextlib.suppress(RelayUnavailable, RelayRefused, ProtocolError):  # the bus brings what comes later
             await self._commands.fetch()
         await self._commands.run()
+
+    async def _tidy(self) -> None:
+        while True:
+            self._journal.prune(time.time())
+            await asyncio.sleep(TIDY_S)
 
     async def _fail(self) -> None:
         raise await self._failed.get()
@@ -304,7 +313,7 @@ class Runner:
 
     def _renewed(self, grant: TokenGrant) -> None:
         self._identity.grant = grant
-        self._presence.publish()
+        self._presence.redial()
 
     def _opened(self, launched: Launched) -> None:
         self._launched = launched

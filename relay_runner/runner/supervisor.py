@@ -103,7 +103,7 @@ class Supervisor:
         """Run provider processes until there is a reason to end; return it."""
         launched: Launched | None = await self._launcher.adopt() or await self._launcher.launch()
         while True:
-            ended = await self._live(launched) if launched is not None else self._again("it ended at once", 0.0)
+            ended = await self._live(launched) if launched is not None else self._again("it could not be started", 0.0)
             if isinstance(ended, RunnerExit):
                 return ended
             if ended > 0 and (stopped := await self._pause(ended)) is not None:
@@ -111,12 +111,12 @@ class Supervisor:
             launched = await self._relaunch()
 
     async def _relaunch(self) -> Launched | None:
-        """Start the program again; None when it ended at once, which counts like any other exit."""
+        """Start the program again; None when that failed, which counts like any other exit."""
         resume, self._resume = self._resume, True
         try:
             return await self._launcher.launch(resume=resume)
-        except ProviderExited as error:
-            log.warning("%s: %s", error, error.tail)
+        except (ProviderError, TerminalError) as error:
+            log.warning("it cannot be started again now: %s", error)
             return None
 
     # --- one process --------------------------------------------------------------------------------------------------

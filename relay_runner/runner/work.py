@@ -23,6 +23,7 @@ class Work:
         self._items: dict[tuple[WorkKind, str], WorkItem] = {}
         self._state: ProcessState | None = None
         self._detail: str | None = None
+        self._since = (AgentState.OFFLINE, 0.0)
         self.session_id: str | None = None
         self.lifecycle: str | None = None
         self.degraded: str | None = None
@@ -81,8 +82,11 @@ class Work:
             state = AgentState.OFFLINE
         else:
             state = AgentState.BUSY if items or self._state in _BUSY else AgentState.IDLE
+        if state is not self._since[0] or not self._since[1]:
+            self._since = (state, now)
         return Status(
             agent_status=state,
+            since=self._since[1],
             ready=self._state in (ProcessState.IDLE, ProcessState.BUSY) and self.lifecycle is None,
             busy_reasons=self._reasons(items),
             active_work=items,
@@ -96,10 +100,11 @@ class Work:
         )
 
     def _reasons(self, items: tuple[WorkItem, ...]) -> tuple[str, ...]:
-        reasons = [f"{item.kind}: {item.label or item.id}" for item in items]
-        if not reasons and self._state in _BUSY:
-            reasons.append(self._provider_state() or "busy")
-        return tuple(reasons)
+        reasons = [f"{item.kind}: {item.label}" if item.label else str(item.kind) for item in items]
+        if self._state is ProcessState.WAITING or (not reasons and self._state is ProcessState.BUSY):
+            # First what somebody may have to do something about.
+            reasons.insert(0, self._provider_state() or "busy")
+        return tuple(dict.fromkeys(reasons))
 
     def _provider_state(self) -> str | None:
         if self._state is None:

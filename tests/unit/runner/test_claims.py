@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from relay_runner.protocol.messages import ClaimRequest, State
+from relay_runner.errors import RelayUnauthorized
+from relay_runner.protocol.messages import LEASE_S, ClaimRequest, State
+from relay_runner.relay.hub import Hub
 from relay_runner.relay.memory import MemoryRelay
 from relay_runner.runner.claims import RENEW_AT, Claims, ClaimTable
 from relay_runner.runner.journal import Journal
@@ -110,6 +113,40 @@ async def test_a_refused_renewal_fences_the_work(journal: Journal, tmp_path: Pat
                 desk.ends(submission, result="too late")
                 assert journal.outbox() == []
                 assert (await desk.delivery(id)).result is None
+
+
+async def test_a_lease_that_only_ran_out_does_not_silence_the_end_of_the_turn(journal: Journal) -> None:
+    slept = [0.0]
+    desk = Desk(journal, MemoryRelay(Hub(lambda: time.time() + slept[0])), lease_s=3600.0)
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        await desk.reaches(id, State.SEEN)
+        slept[0] = LEASE_S + 1
+        desk.operator.hub.sweep()
+        assert (await desk.delivery(id)).state is State.UNKNOWN
+        await desk.claims._renew(desk.claims.held()[0])
+        desk.ends(submission, result="worth the wait")
+        assert (await desk.reaches(id, State.DONE)).result == "worth the wait"
+
+
+async def test_a_refused_token_at_a_renewal_loses_nothing(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(journal, MemoryRelay())
+    lost: list[int] = []
+    desk.claims.on_lost = lost.append
+
+    async def refuse(message_id: int, request: ClaimRequest) -> float:
+        raise RelayUnauthorized("the token has expired")
+
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        await desk.reaches(id, State.SEEN)
+        monkeypatch.setattr(desk.relay, "renew", refuse)
+        await desk.claims._renew(desk.claims.held()[0])
+        assert lost == [] and [claim.message_id for claim in desk.claims.held()] == [id]
 
 
 def test_what_is_asked_carries_the_lease(journal: Journal) -> None:

@@ -18,7 +18,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.relay.memory import MemoryRelay
 from relay_runner.runner.journal import Journal, Stage
-from tests.scripted import ScriptedProcess
+from tests.scripted import ScriptedProcess, takes_it
 from tests.terminals import until
 from tests.unit.runner.desk import Desk
 
@@ -96,7 +96,7 @@ async def test_held_is_told_to_the_sender_and_tried_again(journal: Journal) -> N
     async with desk.running():
         id = await desk.send()
         submissions = await desk.process.until(3)
-        assert len({submission.nonce for submission in submissions}) == 3, "each try has a nonce of its own"
+        assert len({submission.nonce for submission in submissions}) == 1, "nothing entered: it is the same try"
         delivery = await desk.reaches(id, State.SUBMITTED)
         assert delivery.attempt == 1, "being held is not a failed attempt"
 
@@ -110,7 +110,19 @@ async def test_what_is_held_says_why(journal: Journal) -> None:
                 if record.deliveries[0].held:
                     break
         assert (await desk.delivery(id)).held == "dialog open"
-        assert journal.open() == []
+        assert [row.stage for row in journal.open()] == [Stage.SUBMITTING], "nothing entered, and we know it"
+
+
+async def test_a_held_message_that_a_poll_shows_again_stays_one(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay(), script=lambda process, submission: Held("person typing", 0.05))
+    async with desk.running():
+        id = await desk.send()
+        for count in range(1, 4):
+            await desk.process.until(count)
+            await desk.presence.fetch_backlog()
+        desk.process.script = takes_it
+        await desk.reaches(id, State.SUBMITTED)
+        assert desk.inbox.queued == 0
 
 
 async def test_a_refused_submission_is_tried_five_times_and_ends_dead_with_the_reason(

@@ -1,0 +1,199 @@
+"""One message from the queue into the provider: claim, journal, tell the relay, hand over.
+
+Whatever fails before the hand-over leaves the entry waiting; from the hand-over on a crash leaves a flight that only
+evidence can settle.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from relay_runner.errors import (
+    ClaimLost,
+    ProtocolError,
+    ProviderError,
+    ProviderRefused,
+    RelayRefused,
+    RelayUnauthorized,
+    RelayUnavailable,
+    TerminalError,
+)
+from relay_runner.protocol.envelope import render, sanitise_line
+from relay_runner.protocol.messages import Delivery, Message, Release, State
+from relay_runner.providers.base import Held, Process, Submission, Submitted, Uncertain
+from relay_runner.relay.base import Relay
+from relay_runner.runner import backoff
+from relay_runner.runner.claims import Claims
+from relay_runner.runner.flights import Flight, Flights
+from relay_runner.runner.group import task_group
+from relay_runner.runner.journal import Journal, Stage
+from relay_runner.runner.queue import Entry, InboxQueue
+from relay_runner.runner.receipts import Receipts
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+UNAUTHORIZED_RETRY_S = 60.0
+MAX_HELD_S = 5.0
+"""What is held again and again is looked at less and less often, down to this."""
+
+
+class Handover:
+    """Take entries off the queue and put them in, or put them back."""
+
+    def __init__(
+        self, *, relay: Relay, journal: Journal, claims: Claims, receipts: Receipts, flights: Flights, queue: InboxQueue
+    ) -> None:
+        self._relay = relay
+        self._journal = journal
+        self._claims = claims
+        self._receipts = receipts
+        self._flights = flights
+        self._queue = queue
+
+    async def deliver(self, process: Process, process_id: str | None, entry: Entry) -> tuple[Message, Delivery] | None:
+        """Put one entry in; return it as the relay has it now where it was put back."""
+        try:
+            if not await self._claim(entry):
+                self.drop(entry)
+                return None
+            nonce = self._journal.begin(entry.message, entry.attempt, process_id, time.time())
+            submission = Submission(entry.message, nonce, render(entry.message, nonce))
+            held = await self._announce(process, submission, entry)
+        except (RelayUnavailable, ProtocolError) as error:
+            log.info("message %d waits for the relay: %s", entry.message.id, error)
+            entry.not_before = time.time() + RETRY_S
+        except RelayUnauthorized as error:
+            log.error("message %d waits for a good token: %s", entry.message.id, error)
+            entry.not_before = time.time() + UNAUTHORIZED_RETRY_S
+        except (ClaimLost, RelayRefused) as error:
+            log.warning("message %d is not ours any more: %s", entry.message.id, error)
+            self.drop(entry)
+        except (ProviderError, TerminalError) as error:
+            log.warning("message %d waits for the provider: %s", entry.message.id, error)
+            entry.not_before = time.time() + RETRY_S
+        else:
+            if held is not None:
+                await self._hold(entry, held, nonce)
+            else:
+                return await self._hand_over(process, entry, submission)
+        return None
+
+    def drop(self, entry: Entry) -> None:
+        """Forget an entry of which nothing entered: somebody else has it."""
+        if row := self._journal.get(entry.key):
+            self._journal.forget(row.nonce)
+        self._queue.remove(entry.key)
+        self._claims.drop(entry.message.id)
+
+    async def give_back(self, entry: Entry, reason: str) -> None:
+        """Give a claim back of which nothing entered, so that others can take it at once."""
+        await self._relay.release(entry.message.id, self._release(entry.attempt, reason))
+        self._claims.drop(entry.message.id)
+
+    async def _claim(self, entry: Entry) -> bool:
+        """Take a claimable message; "taken by another" is False, "could not ask" is raised."""
+        if not entry.message.claimable or entry.claimed:
+            return True
+        result = await self._relay.claim(entry.message.id, self._claims.request(entry.attempt))
+        if not result.granted:
+            log.info("message %d was taken by %s", entry.message.id, result.holder)
+            return False
+        entry.claimed = True
+        self._claims.hold(entry.message.id, entry.attempt)
+        return True
+
+    async def _announce(self, process: Process, submission: Submission, entry: Entry) -> Held | None:
+        """Tell the relay that we submit, and look meanwhile whether we can; what was held before is looked at first."""
+        if entry.held is not None and (held := await process.obstacle(submission)) is not None:
+            return held
+        receipt = self._receipts.make(entry.attempt, State.SUBMITTING, submission.nonce)
+        async with task_group() as group:
+            looking = group.create_task(process.obstacle(submission))
+            await self._relay.receipt(submission.message.id, receipt)
+        return looking.result()
+
+    async def _hand_over(
+        self, process: Process, entry: Entry, submission: Submission
+    ) -> tuple[Message, Delivery] | None:
+        self._queue.remove(entry.key)
+        flight = self._flights.take_off(
+            entry.message, entry.attempt, submission.nonce, Stage.HANDING, check_in_s=backoff.LIMIT_S
+        )
+        self._journal.advance(flight.nonce, Stage.HANDING, time.time())
+        try:
+            result = await process.submit(submission)
+        except ProviderRefused as error:
+            return await self._put_back(flight, str(error))
+        except (ProviderError, TerminalError) as error:
+            # The provider is going down: its records are asked when it is gone.
+            log.warning("message %d: %s", flight.message.id, error)
+            flight.check_at = time.time()
+            return None
+        if flight.nonce not in self._flights:
+            return None  # the process ended meanwhile, and `detach` settled it
+        match result:
+            case Submitted(channel):
+                self._flights.submitted(flight, channel)
+            case Held():
+                self._flights.land(flight)
+                await self._hold(entry, result, flight.nonce)
+            case Uncertain(reason):
+                log.warning("message %d may have entered the provider: %s", flight.message.id, reason)
+                flight.check_at = time.time()
+        return None
+
+    async def _hold(self, entry: Entry, held: Held, nonce: str) -> None:
+        """Nothing entered and nothing failed: try again soon, and let the sender see why it waits.
+
+        The journal keeps the entry as `submitting`: a poll that still shows it so at the relay recognises it.
+        """
+        self._journal.advance(nonce, Stage.SUBMITTING, time.time())
+        news = held.reason != entry.held
+        entry.retry_s = held.retry_s if news else min(max(entry.retry_s, held.retry_s) * 1.5, MAX_HELD_S)
+        entry.held = held.reason
+        entry.not_before = time.time() + entry.retry_s
+        # A claimable message is anybody's again while it is held here: it is claimed anew for the next try.
+        entry.claimed = not entry.message.claimable
+        self._queue.add(entry)
+        if not news:
+            return
+        log.info("message %d is held: %s", entry.message.id, held.reason)
+        receipt = self._receipts.make(entry.attempt, State.QUEUED, nonce, held=held.reason)
+        try:
+            await self._relay.receipt(entry.message.id, receipt)
+        except (RelayUnavailable, RelayRefused, ProtocolError, ClaimLost) as error:
+            entry.held = ""  # the relay does not know: say it again next time
+            log.info("message %d is held, and the relay does not know: %s", entry.message.id, error)
+
+    async def _put_back(self, flight: Flight, reason: str) -> tuple[Message, Delivery] | None:
+        """Nothing entered: the relay queues it again as another attempt, or ends it after the last."""
+        self._flights.land(flight)
+        self._journal.advance(flight.nonce, Stage.SUBMITTING, time.time())
+        delay_s = backoff.of_attempt(flight.attempt)
+        log.warning("message %d did not enter the provider (attempt %d): %s", flight.message.id, flight.attempt, reason)
+        try:
+            release = self._release(flight.attempt, sanitise_line(reason), failed=True, delay_s=delay_s)
+            delivery = await self._relay.release(flight.message.id, release)
+        except (RelayUnavailable, RelayUnauthorized, ProtocolError):
+            # It stays ours as the same attempt.
+            self._queue.add(Entry(flight.message, flight.attempt, not_before=time.time() + delay_s, claimed=True))
+        except (ClaimLost, RelayRefused) as error:
+            log.warning("message %d is not ours any more: %s", flight.message.id, error)
+            self._journal.forget(flight.nonce)
+        else:
+            self._journal.forget(flight.nonce)
+            return flight.message, delivery
+        return None
+
+    def _release(self, attempt: int, reason: str, *, failed: bool = False, delay_s: float = 0.0) -> Release:
+        request = self._claims.request()
+        return Release(
+            agent_id=request.agent_id,
+            instance_id=request.instance_id,
+            attempt=attempt,
+            reason=reason,
+            failed=failed,
+            delay_s=delay_s,
+        )

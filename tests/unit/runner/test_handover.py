@@ -1,0 +1,98 @@
+"""What `test_inbox` does not reach: how often a held message is looked at, and what a lost relay makes of a hand-over."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable
+from relay_runner.protocol.messages import Delivery, Receipt, Release, State
+from relay_runner.providers.base import Held, Submission, SubmitResult, Submitted
+from relay_runner.relay.memory import MemoryRelay
+from relay_runner.runner import handover
+from relay_runner.runner.journal import Journal
+from tests.scripted import ScriptedProcess
+from tests.unit.runner.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+async def test_what_stays_held_is_told_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "MAX_HELD_S", 0.02)
+    said: list[tuple[State, str | None]] = []
+    desk = Desk(journal, MemoryRelay())
+    receipt = desk.relay.receipt
+
+    async def note(message_id: int, given: Receipt) -> Delivery:
+        said.append((given.state, given.held))
+        return await receipt(message_id, given)
+
+    looks = 0
+
+    async def obstacle(submission: Submission) -> Held | None:
+        nonlocal looks
+        looks += 1
+        return Held("dialog open", 0.01) if looks < 6 else None
+
+    monkeypatch.setattr(desk.relay, "receipt", note)
+    monkeypatch.setattr(desk.process, "obstacle", obstacle)
+    async with desk.running():
+        id = await desk.send()
+        await desk.process.until(1)
+        await desk.reaches(id, State.SUBMITTED)
+    assert said[:4] == [
+        (State.SUBMITTING, None), (State.QUEUED, "dialog open"), (State.SUBMITTING, None), (State.SUBMITTED, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "error", [RelayUnavailable("away"), RelayUnauthorized("expired"), ProtocolError("a proxy's page")]
+)
+async def test_a_relay_that_cannot_be_asked_loses_nothing(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(handover, "RETRY_S", 0.01)
+    monkeypatch.setattr(handover, "UNAUTHORIZED_RETRY_S", 0.01)
+    desk = Desk(journal, MemoryRelay())
+    receipt, failures = desk.relay.receipt, [error, error]
+
+    async def flaky(message_id: int, given: Receipt) -> Delivery:
+        if given.state is State.SUBMITTING and failures:
+            raise failures.pop()
+        return await receipt(message_id, given)
+
+    monkeypatch.setattr(desk.relay, "receipt", flaky)
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        assert submission.message.id == id and not failures
+
+
+async def test_a_refused_submission_that_nobody_can_be_told_of_is_tried_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from relay_runner.errors import ProviderRefused
+
+    monkeypatch.setattr("relay_runner.runner.backoff.of_attempt", lambda attempt: 0.01)
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        if len(process.submissions) < 3:
+            raise ProviderRefused("not taken")
+        return Submitted("script")
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+
+    async def away(message_id: int, release: Release) -> Delivery:
+        raise RelayUnavailable("away")
+
+    monkeypatch.setattr(desk.relay, "release", away)
+    async with desk.running():
+        id = await desk.send()
+        await desk.process.until(3)
+        assert (await desk.reaches(id, State.SUBMITTED)).attempt == 1
