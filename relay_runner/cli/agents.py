@@ -70,7 +70,8 @@ def logs(
 
     compose.refuse_inside("read the runner's log")
     paths = config.paths()
-    local.require_known(paths, agent)
+    if local.runner_pid(paths, local.require_known(paths, agent)) is None:
+        output.note(f"{agent} does not run: {local.how_to_start(agent)}")
     for text in logfile.read(paths.agent(agent).log, lines, follow=follow):
         output.say(text)
 
@@ -127,7 +128,17 @@ async def _list_agents() -> list[dict[str, Any]]:
     async with session.open_session() as opened:
         listed = {agent.id: agent for agent in await opened.relay.agents()}
         runners = {} if opened.access.inside else local.all_live(opened.paths)
-    return [_row(agent_id, listed.get(agent_id), runners.get(agent_id)) for agent_id in sorted({*listed, *runners})]
+        left = {} if opened.access.inside else local.all_left_behind(opened.paths)
+    rows = [
+        _row(agent_id, listed.get(agent_id), runners.get(agent_id)) for agent_id in sorted({*listed, *runners, *left})
+    ]
+    for row in rows:
+        if (program := left.get(row["agentId"])) is not None:
+            row["provider"] = program.provider
+            row["detail"] = (
+                f"its runner died, its program still runs: `relay-runner start --agent-id {row['agentId']}` adopts it"
+            )
+    return rows
 
 
 def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None) -> dict[str, Any]:

@@ -38,6 +38,7 @@ async def run(
     options = request.options
     if options.replace:
         await _replace(paths, options.agent_id, tell)
+    left = local.left_behind(paths, options.agent_id)
     provider = compose.provider(options.provider)
     terminals, odd = compose.terminals(paths, tmux=request.tmux)
     if odd:
@@ -46,6 +47,8 @@ async def run(
 
     def opened(info: RunnerInfo) -> None:
         choices.remember(request, paths)
+        if left is not None and info.provider_pid == left.terminal.process.pid:
+            tell(f"adopted the running program (pid {info.provider_pid})")
         if on_open is not None:
             on_open(info)
 
@@ -124,15 +127,15 @@ async def _prompt(
 
 async def _replace(paths: config.Paths, agent_id: str, tell: Tell) -> None:
     """Make a live runner hand its provider over; one that does not answer is killed, its provider is not."""
-    running = local.live(paths, agent_id)
-    if running is None:
+    pid = local.runner_pid(paths, agent_id)
+    if pid is None:
         return
-    tell(f"taking over from the runner with pid {running.pid}")
+    tell(f"taking over from the runner with pid {pid}")
     for number in (signal.SIGUSR1, signal.SIGKILL):
-        local.signal_runner(paths, running, number)
-        if await asyncio.to_thread(local.wait_gone, paths, running, HAND_OVER_S):
+        local.signal_runner(paths, agent_id, pid, number)
+        if await asyncio.to_thread(local.wait_gone, paths, agent_id, pid, HAND_OVER_S):
             return
-    raise RelayRunnerError(f"the runner with pid {running.pid} does not end", hint="look at it with ps, or reboot")
+    raise RelayRunnerError(f"the runner with pid {pid} does not end", hint="look at it with ps, or reboot")
 
 
 @contextmanager

@@ -10,11 +10,13 @@ import signal
 import time
 
 from relay_runner.config import Paths
-from relay_runner.errors import ConfigError, ProtocolError
+from relay_runner.errors import ConfigError, ProtocolError, RelayRunnerError
 from relay_runner.protocol.addresses import check_agent_id
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.wire import decode
+from relay_runner.runner import record
 from relay_runner.runner.lock import holder
+from relay_runner.runner.record import ProcessRecord
 from relay_runner.terminal import processes
 
 POLL_S = 0.05
@@ -66,22 +68,44 @@ def require_live(paths: Paths, agent_id: str) -> RunnerInfo:
     """Return the agent's runner; raise `ConfigError` where it does not run."""
     runner = live(paths, require_known(paths, agent_id))
     if runner is None:
-        raise ConfigError(f"{agent_id} does not run", hint=f"`relay-runner start --agent-id {agent_id}` starts it")
+        raise ConfigError(f"{agent_id} does not run", hint=how_to_start(agent_id))
     return runner
 
 
-def signal_runner(paths: Paths, runner: RunnerInfo, number: signal.Signals) -> None:
-    """Send a signal to the runner, if it is still that process."""
-    process = processes.identity(runner.pid)
+def how_to_start(agent_id: str) -> str:
+    """Return what a person can do about an agent that does not run."""
+    return f"`relay-runner start --agent-id {agent_id}` starts it"
+
+
+def left_behind(paths: Paths, agent_id: str) -> ProcessRecord | None:
+    """Return the agent's program where it runs although its runner does not."""
+    if runner_pid(paths, agent_id) is not None:
+        return None
+    try:
+        saved = record.load(paths.agent(agent_id).process)
+    except RelayRunnerError:
+        return None
+    return saved if saved is not None and processes.runs(saved.terminal.process) else None
+
+
+def all_left_behind(paths: Paths) -> dict[str, ProcessRecord]:
+    """Return the programs of this machine whose runner died, by agent id."""
+    found = ((agent_id, left_behind(paths, agent_id)) for agent_id in known(paths))
+    return {agent_id: saved for agent_id, saved in found if saved is not None}
+
+
+def signal_runner(paths: Paths, agent_id: str, pid: int, number: signal.Signals) -> None:
+    """Send a signal to the agent's runner, if it is still that process."""
+    process = processes.identity(pid)
     # Who held the lock after the process was identified is that process: the signal cannot meet a stranger.
-    if process is not None and runner_pid(paths, runner.agent_id) == runner.pid:
+    if process is not None and runner_pid(paths, agent_id) == pid:
         processes.send(process, number)
 
 
-def wait_gone(paths: Paths, runner: RunnerInfo, timeout_s: float) -> bool:
-    """Return True when the runner ended in time."""
+def wait_gone(paths: Paths, agent_id: str, pid: int, timeout_s: float) -> bool:
+    """Return True when the agent's runner, the process `pid`, ended in time."""
     deadline = time.monotonic() + timeout_s
-    while runner_pid(paths, runner.agent_id) == runner.pid:
+    while runner_pid(paths, agent_id) == pid:
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_S)

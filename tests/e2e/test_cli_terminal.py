@@ -10,7 +10,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests.harness import PROGRAM, Home, home, running, until
+from tests.harness import PROGRAM, Home, home, kill, running, until
 
 DETACH = "\x1d"
 """Ctrl-], the prefix; `d` after it detaches."""
@@ -112,6 +112,28 @@ def test_start_of_a_live_agent_shows_it(place: Home) -> None:
         leave(terminal)
     assert place.runner_pid(AGENT) != pid and not running(pid)
     assert running(provider)
+
+
+def test_what_a_dead_runner_left_is_told_adopted_and_stopped(place: Home) -> None:
+    with person(place, "start", "demo") as terminal:
+        terminal.expect(SHOWN)
+        idle(place)
+        leave(terminal)
+    program = place.provider_pid(AGENT)
+    kill(place.runner_pid(AGENT))
+    why = f"its runner died, its program still runs: `relay-runner start --agent-id {AGENT}` adopts it"
+    assert status(place)["detail"] == why
+    assert f"{AGENT} does not run: `relay-runner start" in place.run("restart", AGENT, check=1).stderr
+    with person(place, "start", "--agent-id", AGENT) as terminal:
+        terminal.expect(f"adopted the running program .pid {program}.")
+        terminal.expect(SHOWN)
+        leave(terminal)
+    idle(place)
+    kill(place.runner_pid(AGENT))
+    assert place.run("stop", AGENT).stdout == (
+        f"{AGENT}: its runner had ended; its program was ended; it is listed no more\n"
+    )
+    assert not running(program) and place.json("ps") == []
 
 
 def test_a_restart_is_followed(place: Home) -> None:

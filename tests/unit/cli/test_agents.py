@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 
 import pytest
 
 from relay_runner import config
 from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
 from tests.unit.cli.conftest import World
+from tests.unit.cli.test_local import program, save_program
+
+__all__ = ["program"]
 
 SHAPE = {
     "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
@@ -63,10 +67,19 @@ def test_the_table_says_why(world: World) -> None:
     assert row.split()[:3] == ["bob", "demo", "error"] and row.endswith("not logged [5min")
 
 
+def test_a_program_without_its_runner_is_told(world: World, program: subprocess.Popen[bytes]) -> None:
+    save_program(world.paths, "bob", program.pid)
+    _, row = world.run("ps")[0].splitlines()
+    assert row.split()[:3] == ["bob", "generic", "offline"]
+    assert row.endswith("its runner died, its program still runs: `relay-runner start --agent-id bob` adopts it")
+
+
 def test_logs_are_shown_clean(world: World) -> None:
     folder = config.private_dir(world.paths.agent("bob").root)
     (folder / "runner.log").write_text("one\ntwo \x1b[31m\nthree\n")
-    assert world.run("logs", "bob", "-n", "2")[0] == "two [31m\nthree\n"
+    out, err = world.run("logs", "bob", "-n", "2")
+    assert out == "two [31m\nthree\n"
+    assert err == "relay-runner: bob does not run: `relay-runner start --agent-id bob` starts it\n"
     assert "did you mean bob" in world.run("logs", "bop", code=2)[1]
 
 

@@ -50,7 +50,7 @@ async def test_runner_program_and_terminal_are_ended(paths: config.Paths, start:
     info, runner = start("bob")
     terminal = await leave_program(paths)
     try:
-        assert await ending.by_force(paths, "bob", info) == ["runner", "provider"]
+        assert await ending.by_force(paths, "bob", info.pid) == ["runner", "provider"]
         assert runner.wait(30) == -9
         assert not terminal.alive()
         assert not Path(terminal.saved.socket or "").exists()

@@ -14,8 +14,11 @@ import pytest
 from relay_runner import config
 from relay_runner.cli import local
 from relay_runner.errors import ConfigError
-from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.control import ControlEndpoint, RunnerInfo
 from relay_runner.protocol.wire import encode
+from relay_runner.runner import record
+from relay_runner.terminal import processes
+from relay_runner.terminal.base import SavedTerminal
 
 HOLD = """
 import sys, time
@@ -42,6 +45,34 @@ def write_info(paths: config.Paths, agent_id: str, pid: int) -> RunnerInfo:
     config.private_dir(paths.agent(agent_id).root)
     config.write_private(paths.agent(agent_id).info, encode(info))
     return info
+
+
+def save_program(paths: config.Paths, agent_id: str, pid: int) -> record.ProcessRecord:
+    """Leave the record of a program that runs on a pty, as a runner does."""
+    identity = processes.identity(pid)
+    assert identity is not None
+    run_dir = config.private_dir(paths.agent(agent_id).run / "s1")
+    saved = record.ProcessRecord(
+        provider="generic",
+        terminal=SavedTerminal(kind="pty", process=identity, run_dir=str(run_dir)),
+        control=ControlEndpoint(url="http://127.0.0.1:1", port=1, secret="s", provider_session_id="s1"),
+        argv=("sleep", "600"),
+        cwd="/",
+        session_id=None,
+        resumed=False,
+        started_at=1.0,
+    )
+    record.save(paths.agent(agent_id).process, saved)
+    return saved
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[bytes]]:
+    """Give a program of nobody's."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture
@@ -77,9 +108,9 @@ def test_a_runner_lives_while_it_holds_its_lock(paths: config.Paths, start: Call
     assert local.live(paths, "dead") is None
     assert local.all_live(paths) == {"bob": info}
     assert local.known(paths) == ["bob", "dead"]
-    assert not local.wait_gone(paths, info, 0.0)
+    assert not local.wait_gone(paths, "bob", info.pid, 0.0)
     process.kill()
-    assert local.wait_gone(paths, info, 30.0)
+    assert local.wait_gone(paths, "bob", info.pid, 30.0)
     assert local.live(paths, "bob") is None
 
 
@@ -90,14 +121,31 @@ def test_a_lock_held_by_another_process_is_not_this_runner_s(
     stale = write_info(paths, "bob", os.getpid())
     assert local.live(paths, "bob") is None
     assert local.runner_pid(paths, "bob") == process.pid
-    local.signal_runner(paths, stale, signal.SIGKILL)  # would end this very test
+    local.signal_runner(paths, "bob", stale.pid, signal.SIGKILL)  # would end this very test
 
 
 def test_only_the_runner_itself_is_signalled(paths: config.Paths, start: Callable[[str], Runner]) -> None:
     info, process = start("bob")
-    local.signal_runner(paths, info, signal.SIGTERM)
+    local.signal_runner(paths, "bob", info.pid, signal.SIGTERM)
     assert process.wait(30) == -signal.SIGTERM
-    local.signal_runner(paths, info, signal.SIGTERM)
+    local.signal_runner(paths, "bob", info.pid, signal.SIGTERM)
+
+
+def test_a_program_is_left_behind_when_only_its_runner_ended(
+    paths: config.Paths, start: Callable[[str], Runner], program: subprocess.Popen[bytes]
+) -> None:
+    info, process = start("bob")
+    saved = save_program(paths, "bob", program.pid)
+    assert local.left_behind(paths, "bob") is None
+    process.kill()
+    assert local.wait_gone(paths, "bob", info.pid, 30.0)
+    assert local.left_behind(paths, "bob") == saved
+    assert local.all_left_behind(paths) == {"bob": saved}
+    program.kill()
+    program.wait()
+    assert local.all_left_behind(paths) == {}
+    paths.agent("bob").process.write_text("{")
+    assert local.left_behind(paths, "bob") is None
 
 
 def test_unreadable_info_is_no_info(paths: config.Paths) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from relay_runner.cli import compose, orders
 from relay_runner.errors import RelayUnavailable
 from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand
 from tests.unit.cli.conftest import World
+from tests.unit.cli.test_local import Runner, program, save_program, start
+
+__all__ = ["program", "start"]
 
 
 def obey(world: World, monkeypatch: pytest.MonkeyPatch, state: CommandState, **result: Any) -> list[NewCommand]:
@@ -32,6 +36,11 @@ def obey(world: World, monkeypatch: pytest.MonkeyPatch, state: CommandState, **r
 
     monkeypatch.setattr(world.person, "command", and_obey)
     return given
+
+
+@pytest.fixture
+def paths(world: World) -> config.Paths:
+    return world.paths
 
 
 @pytest.mark.parametrize(
@@ -66,7 +75,32 @@ def test_an_agent_that_is_away_cannot_be_ordered(world: World) -> None:
 
     world.hub.join(hello("bob"), queue)
     world.hub.members.leave("bob", queue)
-    assert "bob does not run" in world.run("restart", "bob", code=1)[1]
+    said = "relay-runner: bob does not run: `relay-runner start --agent-id bob` starts it\n"
+    assert world.run("restart", "bob", code=1)[1] == said
+    assert world.run("stop", "bob")[0] == "bob: its runner had ended; it is listed no more\n"
+    assert world.json("ps") == []
+    config.private_dir(world.paths.agent("bob").root)
+    assert world.run("interrupt", "bob", code=1)[1] == said
+    assert world.run("stop", "bob")[0] == "bob: does not run\n"
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+def test_a_program_without_its_runner_is_ended(world: World, program: subprocess.Popen[bytes], verb: str) -> None:
+    save_program(world.paths, "bob", program.pid)
+    assert world.run(verb, "bob")[0] == "bob: its runner had ended; its program was ended\n"
+    assert program.wait(30) < 0
+    assert world.json("ps") == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+def test_a_runner_that_never_said_where_it_is_is_ended(world: World, start: Callable[[str], Runner], verb: str) -> None:
+    world.agent("bob")
+    world.hub.members.leave("bob", world.hub.members.all["bob"].frames)  # type: ignore[arg-type]
+    _, runner = start("bob")
+    world.paths.agent("bob").info.unlink()
+    assert world.run(verb, "bob")[0] == f"bob: {'stopped' if verb == 'stop' else 'killed'}\n"
+    assert runner.wait(30) < 0
+    assert verb == "stop" or world.json("ps") == []
 
 
 def test_what_never_was_is_not_found(world: World) -> None:
