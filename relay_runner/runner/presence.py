@@ -14,9 +14,10 @@ from relay_runner.errors import (
     RelayRunnerError,
     RelayUnavailable,
 )
+from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.agents import HEARTBEAT_S
 from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded
-from relay_runner.protocol.messages import MessageQuery, MessageRecord, State
+from relay_runner.protocol.messages import MessageQuery, MessageRecord
 from relay_runner.relay.base import Bus, Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.group import task_group
@@ -28,7 +29,6 @@ POLL_S = 20.0
 RECONNECT_FIRST_S = 0.25
 RECONNECT_LIMIT_S = 30.0
 REFUSED_RETRY_S = 60.0
-OPEN_STATES = (State.QUEUED, State.CLAIMED, State.SUBMITTING, State.SUBMITTED, State.SEEN)
 PAGE = 200
 
 
@@ -148,7 +148,7 @@ class Presence:
         after = 0
         while True:
             query = MessageQuery(
-                recipient=f"agent:{self._agent_id}", states=OPEN_STATES, after=after, oldest_first=True, limit=PAGE
+                recipient=agent_principal(self._agent_id), open=True, after=after, oldest_first=True, limit=PAGE
             )
             records = await self._relay.messages(query)
             self._on_backlog(records)

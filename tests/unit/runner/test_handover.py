@@ -1,4 +1,4 @@
-"""What `test_inbox` does not reach: how often a held message is looked at, and what a lost relay makes of a hand-over."""
+"""What `test_inbox` does not reach: how often a held message is told, and a relay that is away in a hand-over."""
 
 from collections.abc import Iterator
 from pathlib import Path
