@@ -229,7 +229,7 @@ async def test_a_second_runner_adopts_it_in_the_middle_of_a_turn(rig: Rig) -> No
         pytest.skip("without evidence nobody knows of the turn")
     launched = await launch(rig)
     async with connected(rig, launched) as it:
-        one = await it.deliver(rig.slow(2, "carried over"))
+        one = await it.deliver(rig.slow(6, "carried over"))
         await it.seen(one)
     adopted = await adopt(rig, launched)
     async with connected(rig, adopted, adopted=True) as it:

@@ -281,7 +281,13 @@ async def test_a_half_typed_line_survives(tmp_path: Path, tmux: TmuxTerminals, m
         await rig.event(TurnEnded, woken.nonce)
         await rig.reach(ProcessState.IDLE)
         operator = rig.message("SAY:x", operator=True)
-        assert await rig.process.submit(operator) == Held("person typing")
+
+        async def typing() -> bool:
+            held = await rig.process.submit(operator)
+            assert isinstance(held, Held), held
+            return held.reason == "person typing"  # and not that the turn's end is not on the state file yet
+
+        await until(typing)
         await shown(rig.terminal, PROMPT + "half a line")
         assert not model.prompts_with("half a line")
 
