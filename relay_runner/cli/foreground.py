@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from relay_runner import config
 from relay_runner.cli import choices, compose, local, output
 from relay_runner.cli.choices import Request
-from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import NewMessage
@@ -22,6 +23,8 @@ from relay_runner.runner.options import RunnerExit, RunnerOptions
 
 if TYPE_CHECKING:
     from relay_runner.runner.runner import Runner
+
+log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 HAND_OVER_S = 10.0
@@ -63,6 +66,7 @@ async def run(
         terminals=terminals,
         paths=paths,
         grant=grant,
+        reissue=lambda: _another_token(request, paths),
         on_open=opened,
         on_ready=lambda info: None if ready.done() else ready.set_result(info),
     )
@@ -98,6 +102,14 @@ async def _credentials(
             # A token that may not make others is this agent's own already.
             tell("the relay makes no token for this agent; it uses the configured one")
             return access, None
+
+
+async def _another_token(request: Request, paths: config.Paths) -> TokenGrant:
+    """Return a new token for the agent, made by the person whose machine this is."""
+    _, grant = await _credentials(request, paths, lambda text: log.info("%s", text))
+    if grant is None:
+        raise RelayUnauthorized("nobody here may make a token for this agent", hint="set RELAY_RUNNER_TOKEN anew")
+    return grant
 
 
 async def _prompt(
