@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay_runner.cli import loop, output
+from relay_runner.cli import loop, output, words
 from relay_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     for command in (ps, attach, logs, stop, kill, restart, interrupt):
-        app.command(command.__name__)(command)
+        app.command(command.__name__, cls=words.PlainCommand)(command)
 
 
 def ps(as_json: JsonFlag = False) -> None:
@@ -62,7 +62,7 @@ def attach(agent: AgentArgument) -> int:
 def logs(
     agent: AgentArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is added.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 200,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", help="How many of the last lines.", min=0)] = 200,
 ) -> None:
     """Show what an agent's runner logged."""
     from relay_runner import config
@@ -78,7 +78,7 @@ def logs(
 
 def stop(
     agent: AgentArgument,
-    timeout: Annotated[float, typer.Option(help="How long it may take, in seconds.", min=0.1)] = 20.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 20.0,
     as_json: JsonFlag = False,
 ) -> int:
     """End an agent; messages for it wait.
@@ -100,7 +100,7 @@ def kill(agent: AgentArgument, as_json: JsonFlag = False) -> int:
 
 def restart(
     agent: AgentArgument,
-    timeout: Annotated[float, typer.Option(help="How long it may take, in seconds.", min=0.1)] = 60.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 60.0,
     as_json: JsonFlag = False,
 ) -> int:
     """Restart an agent's program in the same session."""
@@ -111,7 +111,7 @@ def restart(
 
 def interrupt(
     agent: AgentArgument,
-    timeout: Annotated[float, typer.Option(help="How long it may take, in seconds.", min=0.1)] = 10.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 10.0,
     as_json: JsonFlag = False,
 ) -> int:
     """Stop what an agent is doing now.

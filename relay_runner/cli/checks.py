@@ -92,6 +92,7 @@ async def _relay() -> Check:
     try:
         async with asyncio.timeout(VERSION_S), session.open_session(start=False) as opened:
             health = await opened.relay.health()
+            await opened.relay.agents()  # /healthz is open to everybody: this tells whether our token is good
             return Check(OK, "relay", f"{opened.access.url}, version {output.line(health.get('version', '?'))}")
     except RelayRunnerError as error:
         configured = _configured_relay()

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from relay_runner import config
-from relay_runner.cli import compose, output
+from relay_runner.cli import compose, local, output
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.addresses import check_agent_id, suggest_agent_id
+from relay_runner.protocol.control import RunnerInfo
 from relay_runner.runner.options import RunnerOptions
 
+_OURS = frozenset({"agent_id", "headless", "replace", "prompt"})
+"""The flags that say which agent is meant and how it is started, not what it is."""
+_SPELLINGS = {
+    "provider": "PROVIDER",
+    "tags": "--tag",
+    "capabilities": "--capability",
+    "tmux": "--no-tmux",
+    "args": "the words after --",
+}
 TAGS_VARIABLE = "AGENT_RELAY_TAGS"
 INFO_VARIABLE = "AGENT_RELAY_RUNNER_INFO_FILE"
 
@@ -76,6 +86,8 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
     cwd = _folder(flags.cwd)
     settings = config.load(paths, cwd, environ)
     name, why = (flags.provider, None) if flags.provider else compose.choose_provider(settings)
+    if name not in compose.PROVIDERS and name in local.known(paths):
+        raise ConfigError(f"{name} is an agent", hint=f"`relay-runner start --agent-id {name}` starts it")
     compose.check_provider(name)
     if flags.resume and flags.fresh:
         raise ConfigError("--resume and --fresh contradict each other", hint="give one of them")
@@ -147,6 +159,31 @@ def last(paths: config.Paths, agent_id: str) -> Request | None:
         return decode(paths.agent(agent_id).launch.read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def not_applied(flags: Flags, before: Request | None, running: RunnerInfo) -> list[str]:
+    """Return the flags, as they are typed, that a live agent does not have, and cannot get without a new start."""
+    options = before.options if before is not None else None
+    has: dict[str, Any] = {
+        "provider": running.provider,
+        "cwd": running.cwd,
+        "resume": running.session_id,
+        "policy": options and options.policy_name,
+        "info_file": None,
+        "args": None,
+        "relay": before and before.relay_url,
+        "tmux": before.tmux if before is not None else True,
+    }
+    asked: dict[str, Any] = {
+        field.name: getattr(flags, field.name) for field in fields(Flags) if field.name not in _OURS
+    }
+    asked["cwd"] = str(_folder(flags.cwd)) if flags.cwd else None
+    none = asdict(Flags())
+    return [
+        _SPELLINGS.get(name, f"--{name.replace('_', '-')}")
+        for name, value in asked.items()
+        if value != none[name] and value != has.get(name, getattr(options, name, None))
+    ]
 
 
 def describe(request: Request) -> str:

@@ -9,14 +9,15 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from relay_runner import config
-from relay_runner.errors import ConfigError, RelayUnavailable
+from relay_runner.errors import ConfigError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
 
 if TYPE_CHECKING:
@@ -135,6 +136,21 @@ def relay_at(found: RelayAccess) -> Relay:
     from relay_runner.relay.http import HttpRelay
 
     return HttpRelay(found.source)
+
+
+@contextmanager
+def token_wanted(found: RelayAccess) -> Iterator[None]:
+    """Tell a person whose token a relay elsewhere does not take what to do about it."""
+    try:
+        yield
+    except RelayUnauthorized as error:
+        if error.status != 401 or found.embedded or found.inside:
+            raise
+        raise RelayUnauthorized(
+            f"the relay at {found.url} wants {'another' if found.token else 'a'} token",
+            hint="set RELAY_RUNNER_TOKEN or relay_token in config.toml",
+            code=error.code,
+        ) from error
 
 
 def me(found: RelayAccess) -> str | None:

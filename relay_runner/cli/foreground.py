@@ -89,8 +89,9 @@ async def _credentials(
     while True:
         try:
             access = await compose.access(paths, settings, url=request.relay_url)
-            async with compose.relay_at(access) as relay:
-                return access, await relay.issue_token(wanted)
+            with compose.token_wanted(access):
+                async with compose.relay_at(access) as relay:
+                    return access, await relay.issue_token(wanted)
         except RelayUnavailable as error:
             if not said:
                 tell(f"{error}; trying until it answers")

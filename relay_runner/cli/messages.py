@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay_runner.cli import loop, output
+from relay_runner.cli import loop, output, words
 from relay_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from relay_runner.protocol.messages import MessageRecord, NewMessage
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-BodyArgument = Annotated[str, typer.Argument(metavar="BODY|-", help="The text; - reads it from stdin.")]
-IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The message's number.", min=1)]
+BodyArgument = Annotated[str, typer.Argument(metavar="TEXT", help="The message; - reads it from stdin.")]
+IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The message's number.", parser=words.number)]
 TIMINGS = ("queue", "steer", "interrupt")
 DEFAULT_TIMEOUT_S = 600.0
 
@@ -24,16 +24,16 @@ DEFAULT_TIMEOUT_S = 600.0
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     for command in (send, inbox, read, reply, react, dead, redeliver):
-        app.command(command.__name__)(command)
+        app.command(command.__name__, cls=words.PlainCommand)(command)
 
 
 def send(
     to: Annotated[str, typer.Argument(metavar="TO", help="ID, person:, label:, tag:, cap: or broadcast.")],
     body: BodyArgument,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answer and print it.")] = False,
-    timeout: Annotated[float, typer.Option(help="How long to wait, in seconds.", min=0.0)] = DEFAULT_TIMEOUT_S,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait.", min=0.0)] = DEFAULT_TIMEOUT_S,
     timing: Annotated[str, typer.Option(metavar="|".join(TIMINGS), help="When it goes in.")] = "queue",
-    subject: Annotated[str | None, typer.Option(help="One line about it.")] = None,
+    subject: Annotated[str | None, typer.Option(metavar="TEXT", help="One line about it.")] = None,
     reply_required: Annotated[bool, typer.Option("--reply-required", help="Ask the agent for a reply.")] = False,
     claimable: Annotated[bool, typer.Option("--claimable", help="Only the first agent to claim it gets it.")] = False,
     as_json: JsonFlag = False,
@@ -58,7 +58,7 @@ def send(
 
 def inbox(
     show_all: Annotated[bool, typer.Option("--all", "-a", help="Show those that you have read, too.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.", min=1, max=1000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many at most.", min=1, max=1000)] = 100,
     as_json: JsonFlag = False,
 ) -> None:
     """List the messages for you.
@@ -124,7 +124,7 @@ def react(
 
 
 def dead(
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.", min=1, max=1000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many at most.", min=1, max=1000)] = 100,
     as_json: JsonFlag = False,
 ) -> None:
     """List messages that are dead or unknown.
@@ -161,7 +161,7 @@ def dead(
 
 def redeliver(
     message_id: IdArgument,
-    agent: Annotated[str | None, typer.Option(help="Only to this agent.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="AGENT", help="Only to this agent.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Queue a dead or unknown message again.
@@ -203,7 +203,8 @@ async def _send(new: NewMessage, timeout_s: float | None, as_json: bool) -> int:
         if timeout_s is None:
             _accepted(record, as_json)
             return Exit.OK
-        record, replies = await sending.wait(opened.relay, record, timeout_s)
+        tell = None if opened.access.inside else _tell_waiting
+        record, replies = await sending.wait(opened.relay, record, timeout_s, on_waiting=tell)
     replied = sending.repliers(replies)
     code = verdict.exit_code(record, replied)
     if as_json:
@@ -213,16 +214,19 @@ async def _send(new: NewMessage, timeout_s: float | None, as_json: bool) -> int:
         if text:
             output.say(text)
     if code is Exit.TIMED_OUT:
-        states = "; ".join(verdict.describe(one) for one in record.deliveries)
-        output.note(
-            f"message {record.message.id} after {timeout_s:g} s: {states}: see `relay-runner read {record.message.id}`"
-        )
+        reached = "; ".join(filter(None, map(verdict.progress, record.deliveries))) or "nobody has it yet"
+        number = record.message.id
+        output.note(f"no answer after {timeout_s:g} s: {reached}; `relay-runner read {number}` shows more")
     elif code is not Exit.OK:
         for one in record.deliveries:
             output.note(f"message {record.message.id} to {verdict.describe(one)}")
     for one in filter(verdict.unproven, record.deliveries):
         output.note(f"message {record.message.id} to {verdict.describe(one)}: this provider cannot prove more")
     return code
+
+
+def _tell_waiting(agent: str, what: str) -> None:
+    output.note(f"{agent} waits {output.line(what)}: `relay-runner attach {agent}`")
 
 
 def _accepted(record: MessageRecord, as_json: bool) -> None:

@@ -87,7 +87,12 @@ def age(at: float | None, now: float | None = None) -> str:
     """Return how long ago an instant was: `12s`, `5m`, `3h`, `2d`; a dash for none."""
     if not at:
         return "-"
-    seconds = max(0, int((time.time() if now is None else now) - at))
+    return lasted((time.time() if now is None else now) - at)
+
+
+def lasted(duration_s: float) -> str:
+    """Return a duration in its largest whole unit: `12s`, `5m`, `3h`, `2d`."""
+    seconds = max(0, int(duration_s))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds // size}{unit}"

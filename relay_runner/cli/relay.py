@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from relay_runner.cli import loop, output
+from relay_runner.cli import loop, output, words
 from relay_runner.cli.exits import Exit
 
+_NAMES = {"relayId": "relay id", "uptimeS": "up"}
+"""What a person reads for a field of `/healthz`."""
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -16,13 +18,13 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
         name="relay",
-        help="Run this machine's own relay. It starts by itself when it is needed.",
+        help="Run this machine's own relay. The next command that needs it starts it.",
         rich_markup_mode=None,
         no_args_is_help=False,
     )
     group.callback(invoke_without_command=True)(_help)
     for command in (serve, status, stop, restart):
-        group.command(command.__name__)(command)
+        group.command(command.__name__, cls=words.PlainCommand)(command)
     app.add_typer(group)
 
 
@@ -33,10 +35,10 @@ def _help(ctx: typer.Context) -> None:
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="The address to listen on; others than loopback need tokens.")
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on; others than loopback need tokens.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="The port; default: the one it had, or a free one.", min=0, max=65535)
+        int | None, typer.Option(metavar="PORT", help="Default: the one it had, or a free one.", min=0, max=65535)
     ] = None,
 ) -> None:
     """Run the relay in the foreground."""
@@ -59,7 +61,7 @@ def status(as_json: JsonFlag = False) -> int:
     elif found["running"]:
         output.say(f"the relay runs at {found['url']}" + (f" (pid {found['pid']})" if found["pid"] else ""))
         for key, value in found["health"].items():
-            output.say(f"  {key + ':':<12}{output.line(value)}")
+            output.say(f"  {_NAMES.get(key, key) + ':':<12}{_shown(key, value)}")
     elif found["embedded"] and found["pid"] is None:
         output.say("the relay does not run; the first command that needs it starts it")
     else:
@@ -88,6 +90,10 @@ def restart() -> None:
 
     loop.run(embedded.stop(paths))
     output.say(f"the relay runs at {loop.run(embedded.ensure(paths)).url}")
+
+
+def _shown(key: str, value: Any) -> str:
+    return f"for {output.lasted(value)}" if key == "uptimeS" and isinstance(value, int | float) else output.line(value)
 
 
 async def _status() -> dict[str, Any]:

@@ -5,22 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from relay_runner.cli import verdict
-from relay_runner.errors import ConfigError, ProtocolError, RelayUnavailable
+from relay_runner.errors import ConfigError, ProtocolError, RelayRefused, RelayUnavailable, unwrap
 from relay_runner.protocol.addresses import Address
 from relay_runner.protocol.messages import MessageRecord, NewMessage, Timing
 
 if TYPE_CHECKING:
+    from relay_runner.protocol.agents import Agent
     from relay_runner.relay.base import Relay
 
 RETRY_S = 0.5
+LOOK_S = 1.0
+"""How often it is asked whether an agent waits for a person."""
+WAITING = "waiting"
+OnWaiting = Callable[[str, str], None]
+"""Takes an agent's id, and what it waits for, in words that follow `waits`."""
 
 
 def message(
-    to: str, body: str, *, timing: str, subject: str | None, reply_required: bool, claimable: bool
+    to: str,
+    body: str,
+    *,
+    timing: str = Timing.QUEUE,
+    subject: str | None = None,
+    reply_required: bool = False,
+    claimable: bool = False,
 ) -> NewMessage:
     """Return the message that the flags ask for; raise `ConfigError` for what cannot be one."""
     try:
@@ -41,16 +53,61 @@ def message(
     )
 
 
-async def wait(relay: Relay, record: MessageRecord, timeout_s: float) -> tuple[MessageRecord, list[MessageRecord]]:
-    """Return the record once every delivery settled or the time is over, with the replies there are then."""
+async def wait(
+    relay: Relay, record: MessageRecord, timeout_s: float, *, on_waiting: OnWaiting | None = None
+) -> tuple[MessageRecord, list[MessageRecord]]:
+    """Return the record once every delivery settled or the time is over, with the replies there are then.
+
+    `on_waiting` is told once of each agent that meanwhile waits for a person, and for what.
+    """
     replies: list[MessageRecord] = []
-    # Out of time: the record that was reached is the answer, and its state says that it is not settled.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s), contextlib.aclosing(_changes(relay, record.message.id)) as changes:
+
+    async def until_settled() -> None:
+        nonlocal record, replies
+        async with contextlib.aclosing(_changes(relay, record.message.id)) as changes:
             async for record, replies in changes:
                 if verdict.settled(record, repliers(replies)):
-                    break
+                    return
+
+    # Out of time: the record that was reached is the answer, and its state says that it is not settled.
+    with contextlib.suppress(TimeoutError):
+        try:
+            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+                watcher = group.create_task(_watch_waiting(relay, lambda: record, on_waiting)) if on_waiting else None
+                await until_settled()
+                if watcher is not None:
+                    watcher.cancel()
+        except BaseExceptionGroup as several:
+            raise unwrap(several) from None
     return record, replies
+
+
+def waiting_for(agent: Agent) -> str | None:
+    """Return what an agent waits for a person to do, in words that follow `waits`; None where it does not."""
+    state, _, what = (agent.status.provider_state or "").partition(": ")
+    if state != WAITING:
+        return None
+    if what.endswith("prompt"):
+        return f"at a {what}"
+    return "at a dialog" if "dialog" in what or not what else f"({what})"
+
+
+async def _watch_waiting(relay: Relay, current: Callable[[], MessageRecord], tell: OnWaiting) -> None:
+    """Look at the agents that have not ended their turn, for ever."""
+    told: set[str] = set()
+    while True:
+        await asyncio.sleep(LOOK_S)
+        open_ones = {
+            verdict.name(one.recipient) for one in current().deliveries if verdict.progress(one) and one.recipient
+        }
+        for agent_id in sorted(open_ones - told):
+            try:
+                what = waiting_for(await relay.agent(agent_id))
+            except (RelayUnavailable, RelayRefused):
+                continue  # a person has no status, and a relay that is away is looked at again
+            if what is not None:
+                told.add(agent_id)
+                tell(agent_id, what)
 
 
 async def _changes(relay: Relay, message_id: int) -> AsyncGenerator[tuple[MessageRecord, list[MessageRecord]], None]:

@@ -40,5 +40,6 @@ async def open_session(*, only_person: str | None = None, start: bool = True) ->
     paths = config.paths()
     settings = config.load(paths, Path.cwd(), os.environ)
     found = await compose.access(paths, settings, start=start)
-    async with compose.relay_at(found) as relay:
-        yield Session(relay, paths, found)
+    with compose.token_wanted(found):
+        async with compose.relay_at(found) as relay:
+            yield Session(relay, paths, found)

@@ -6,12 +6,13 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+
+from relay_runner.cli.words import PlainCommand
 
 PROVIDER_ARGS = "relay_runner.provider_args"
 
 
-class StartCommand(TyperCommand):
+class StartCommand(PlainCommand):
     """A command whose words after `--` belong to the provider, and whose `--resume` may stand without an id."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -40,17 +41,27 @@ def start(
     provider: Annotated[
         str | None, typer.Argument(metavar="[PROVIDER]", help="claude, generic or demo; default: what is installed.")
     ] = None,
-    agent_id: Annotated[str | None, typer.Option(help="The agent's id; default: FOLDER-PROVIDER.")] = None,
-    label: Annotated[str | None, typer.Option(help="A name for people; addressed as label:NAME.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Addressed as tag:NAME; may be repeated.")] = None,
-    capability: Annotated[list[str] | None, typer.Option(help="Addressed as cap:NAME; may be repeated.")] = None,
+    agent_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The agent's id; default: FOLDER-PROVIDER.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A name for people; addressed as label:NAME.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Addressed as tag:NAME; may be repeated.")
+    ] = None,
+    capability: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Addressed as cap:NAME; may be repeated.")
+    ] = None,
     cwd: Annotated[str | None, typer.Option(metavar="FOLDER", help="The folder to work in; default: this one.")] = None,
-    model: Annotated[str | None, typer.Option(help="The provider's model.")] = None,
-    effort: Annotated[str | None, typer.Option(help="The model's reasoning effort.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="The first message, once per session.")] = None,
-    system_prompt_append: Annotated[str | None, typer.Option(help="Added to the system prompt.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="The provider's model.")] = None,
+    effort: Annotated[str | None, typer.Option(metavar="LEVEL", help="The model's reasoning effort.")] = None,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="The first message, once per session.")] = None,
+    system_prompt_append: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Added to the system prompt.")
+    ] = None,
     approval_mode: Annotated[
-        str | None, typer.Option(help="ask (default), accept-edits, auto, read-only or bypass.")
+        str | None, typer.Option(metavar="MODE", help="ask (default), accept-edits, auto, read-only or bypass.")
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without a terminal.")] = False,
     trust_folder: Annotated[bool, typer.Option("--trust-folder", help="Trust the folder without asking.")] = False,
@@ -63,13 +74,15 @@ def start(
         str | None, typer.Option(metavar="URL", help="The relay to join; default: this machine's.")
     ] = None,
     no_tmux: Annotated[bool, typer.Option("--no-tmux", help="Use a plain pty (nobody can attach).")] = False,
-    tmux_session: Annotated[str | None, typer.Option(help="The tmux session's name; default: the agent's id.")] = None,
+    tmux_session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The tmux session's name; default: the agent's id.")
+    ] = None,
     info_file: Annotated[str | None, typer.Option(metavar="FILE", help="Write what a spawner needs to know.")] = None,
-    rig: Annotated[str | None, typer.Option(help="The rig it belongs to.")] = None,
-    policy: Annotated[str | None, typer.Option(help="The policy it was started by.")] = None,
-    spawn_request_id: Annotated[str | None, typer.Option(help="The spawn request it answers.")] = None,
-    automation_id: Annotated[str | None, typer.Option(help="The automation it works for.")] = None,
-    automation_run_id: Annotated[str | None, typer.Option(help="That automation's run.")] = None,
+    rig: Annotated[str | None, typer.Option(metavar="NAME", help="The rig it belongs to.")] = None,
+    policy: Annotated[str | None, typer.Option(metavar="NAME", help="The policy it was started by.")] = None,
+    spawn_request_id: Annotated[str | None, typer.Option(metavar="ID", help="The spawn request it answers.")] = None,
+    automation_id: Annotated[str | None, typer.Option(metavar="ID", help="The automation it works for.")] = None,
+    automation_run_id: Annotated[str | None, typer.Option(metavar="ID", help="That automation's run.")] = None,
     workspace: Annotated[str | None, typer.Option(metavar="JSON", help="What is known of the workspace.")] = None,
 ) -> int:
     """Start an agent and show it.

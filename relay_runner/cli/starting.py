@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 from relay_runner import config
-from relay_runner.cli import background, choices, compose, local, output, service, viewing
+from relay_runner.cli import background, choices, compose, local, loop, output, sending, service, verdict, viewing
 from relay_runner.cli.choices import Flags, Request
 from relay_runner.errors import ConfigError
+from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.messages import MessageRecord
 
 
 def start(flags: Flags) -> int:
@@ -22,22 +24,44 @@ def start(flags: Flags) -> int:
     request = choices.resolve(flags, paths, environ)
     config.private_dir(paths.state)
     if not request.options.headless:
-        return _in_terminal(request, paths)
+        return _in_terminal(flags, request, paths)
     _refuse_live(request, paths)
     output.note(choices.describe(request))
     service.become(request)
 
 
-def _in_terminal(request: Request, paths: config.Paths) -> int:
+def _in_terminal(flags: Flags, request: Request, paths: config.Paths) -> int:
     agent_id = request.options.agent_id
     running = None if request.options.replace else local.live(paths, agent_id)
     if running is not None:
-        output.note(f"{agent_id} runs already; this is its terminal")
+        _leave_as_it_is(flags, request, paths, running)
         return viewing.watch(paths, running, None)
     output.note(choices.describe(request))
     report = background.launch(request, paths)
     viewing.introduce(report.info)
     return viewing.watch(paths, report.info, report)
+
+
+def _leave_as_it_is(flags: Flags, request: Request, paths: config.Paths, running: RunnerInfo) -> None:
+    """Send a live agent the first prompt as a message, and name what was asked for and cannot be given to it."""
+    agent_id = running.agent_id
+    output.note(f"{agent_id} runs already; this is its terminal")
+    ignored = choices.not_applied(flags, choices.last(paths, agent_id), running)
+    if ignored:
+        output.note(f"not applied to it: {', '.join(ignored)}: `relay-runner stop {agent_id}` first, then start it so")
+    if flags.prompt:
+        record = loop.run(_send(request, flags.prompt, paths))
+        output.note(f"message {record.message.id} to {agent_id}: {verdict.state(record)}")
+
+
+async def _send(request: Request, prompt: str, paths: config.Paths) -> MessageRecord:
+    agent_id = request.options.agent_id
+    joined = choices.last(paths, agent_id)
+    url = request.relay_url or (joined.relay_url if joined is not None else None)
+    access = await compose.access(paths, config.load(paths, request.options.cwd), url=url)
+    with compose.token_wanted(access):
+        async with compose.relay_at(access) as relay:
+            return await relay.send(sending.message(agent_id, prompt))
 
 
 def _refuse_live(request: Request, paths: config.Paths) -> None:

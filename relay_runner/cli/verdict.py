@@ -68,9 +68,33 @@ def describe(delivery: Delivery) -> str:
     text = f"{who}: {delivery.state}"
     if delivery.outcome is not None:
         text += f" ({delivery.outcome})"
-    for detail in (delivery.held and f"held: {delivery.held}", delivery.reason):
+    elif unproven(delivery):
+        text += f" ({UNPROVEN})"
+    reason = delivery.reason if delivery.reason != delivery.outcome else None
+    for detail in (delivery.held and f"held: {delivery.held}", reason):
         text += f", {detail}" if detail else ""
     return text
+
+
+def progress(delivery: Delivery) -> str | None:
+    """Return how far a delivery is, `bob has seen message 5 and works on it`; None for one that has ended."""
+    who = name(delivery.recipient) if delivery.recipient else "nobody"
+    message = f"message {delivery.message_id}"
+    if _is_person(delivery):
+        return f"{who} has not answered {message}"
+    match delivery.state:
+        case State.QUEUED:
+            held = f" ({delivery.held})" if delivery.held else ""
+            return (
+                f"{who} has not taken {message} yet{held}" if delivery.recipient else f"nobody has taken {message} yet"
+            )
+        case State.CLAIMED | State.SUBMITTING:
+            return f"{message} is on its way into {who}"
+        case State.SUBMITTED:
+            return None if unproven(delivery) else f"{who} has {message}, and has not shown yet that it saw it"
+        case State.SEEN:
+            return f"{who} has seen {message} and works on it"
+    return None
 
 
 def name(principal: str) -> str:

@@ -7,8 +7,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from relay_runner import config
 from relay_runner.cli import local, output
@@ -23,6 +27,9 @@ DETACH = "Ctrl-] d"
 SETTLE_S = 20.0
 """How long a runner may take to say how its program ended."""
 POLL_S = 0.1
+_STDIN = 0
+_AS_BEFORE = "\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[m"
+"""The normal screen and cursor, without bracketed paste, mouse reports and colours."""
 
 
 def program() -> str:
@@ -58,11 +65,35 @@ def watch(paths: config.Paths, info: RunnerInfo, report: Report | None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("attach needs a terminal", hint=f"see `{program()} logs {info.agent_id}`")
     while True:
-        code = subprocess.run(info.attach, env=config.scrub(os.environ), check=False).returncode
+        with _terminal_kept():
+            code = subprocess.run(info.attach, env=config.scrub(os.environ), check=False).returncode
         after = _after(paths, info, report, lost=code != 0)
         if not isinstance(after, RunnerInfo):
             return after
         info = after
+
+
+@contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """Give the terminal back as it was: a tmux that is killed leaves it raw, and its screen switched."""
+    try:
+        before = termios.tcgetattr(_STDIN)
+    except termios.error:
+        before = None  # gone already: there is nothing to give back
+    try:
+        yield
+    finally:
+        if before is not None and _settings() not in (None, before):
+            termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
+            sys.stdout.write(_AS_BEFORE)
+            sys.stdout.flush()
+
+
+def _settings() -> list[Any] | None:
+    try:
+        return termios.tcgetattr(_STDIN)
+    except termios.error:
+        return None
 
 
 def _after(paths: config.Paths, info: RunnerInfo, report: Report | None, *, lost: bool) -> int | RunnerInfo:

@@ -58,7 +58,7 @@ def test_the_json_of_an_answer(place: Home) -> None:
 
 def test_out_of_time_then_interrupted(place: Home) -> None:
     late = place.run("send", "bob", "slow 120", "--wait", "--timeout", "3", check=3)
-    assert "after 3 s: bob: seen" in late.stderr
+    assert "no answer after 3 s: bob has seen message " in late.stderr
     waiting = subprocess.Popen(
         [*PROGRAM, "send", "bob", "slow 120", "--wait", "--json"], env=place.environ, stdout=subprocess.PIPE, text=True
     )
@@ -147,7 +147,7 @@ def test_inside_an_agent_the_verbs_go_through_its_control_server(place: Home) ->
 def test_a_generic_program_proves_nothing_and_says_so(own: Home) -> None:
     own.start("calc", "generic", "--", "python3", "-i", "-q")
     done = own.run("send", "calc", "6 * 7", "--wait")
-    assert "message 1 to calc: submitted: this provider cannot prove more" in done.stderr
+    assert "message 1 to calc: submitted (unproven): this provider cannot prove more" in done.stderr
     assert "42" in done.stdout
 
 

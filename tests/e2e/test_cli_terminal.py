@@ -98,9 +98,12 @@ def test_start_of_a_live_agent_shows_it(place: Home) -> None:
         idle(place)
         leave(terminal)
     pid = place.runner_pid(AGENT)
-    with person(place, "start", "demo") as terminal:
+    with person(place, "start", "demo", "--prompt", "echo said later", "--model", "m") as terminal:
         terminal.expect("runs already")
+        terminal.expect("not applied to it: --model")
+        terminal.expect(f"message 1 to {AGENT}")
         terminal.expect(SHOWN)
+        terminal.expect("said later")
         leave(terminal)
     assert place.runner_pid(AGENT) == pid
     refused = place.run("start", "demo", "--headless", check=2)

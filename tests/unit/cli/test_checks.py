@@ -9,6 +9,8 @@ import pytest
 
 from relay_runner import config
 from relay_runner.cli import checks
+from relay_runner.errors import RelayUnauthorized
+from relay_runner.protocol.agents import Agent
 from tests.unit.cli.conftest import World
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +71,15 @@ async def test_an_open_state_folder_and_wrong_settings(world: World) -> None:
 async def test_an_old_python_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 0))
     assert (await look())["python"].state == "fail"
+
+
+async def test_a_token_that_the_relay_does_not_take_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def agents() -> list[Agent]:
+        raise RelayUnauthorized("the token is wrong")
+
+    monkeypatch.setattr(world.person, "agents", agents)
+    relay = (await look())["relay"]
+    assert (relay.state, relay.detail) == ("fail", "the token is wrong")
 
 
 async def test_a_configured_relay_that_is_gone_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

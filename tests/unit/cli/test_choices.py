@@ -11,6 +11,7 @@ from relay_runner import config
 from relay_runner.cli import choices, compose
 from relay_runner.cli.choices import Flags
 from relay_runner.errors import ConfigError
+from relay_runner.protocol.control import RunnerInfo
 
 
 @pytest.fixture
@@ -65,6 +66,40 @@ def test_what_is_started_without_asking_is_said(paths: config.Paths, folder: Pat
     )
     assert asking == f"starting my-app-demo: demo in {folder}"
     assert editing == f"{asking}, approval mode accept-edits"
+
+
+def test_an_agent_s_name_is_not_a_provider_s(paths: config.Paths, folder: Path) -> None:
+    config.private_dir(paths.agent("my-app-demo").root)
+    with pytest.raises(ConfigError, match="my-app-demo is an agent: `relay-runner start --agent-id my-app-demo`"):
+        choices.resolve(Flags(provider="my-app-demo", cwd=str(folder)), paths, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (Flags(agent_id="bob", prompt="x", replace=True), []),
+        (Flags(provider="demo", model="m", tags=("t",), effort="high"), ["--effort"]),
+        (Flags(provider="generic", args=("x",)), ["PROVIDER", "the words after --"]),
+        (
+            Flags(label="l", tags=("u",), capabilities=("c",), tmux=False),
+            ["--label", "--tag", "--capability", "--no-tmux"],
+        ),
+        (Flags(resume="s1", policy="p"), []),
+        (Flags(resume="s2", fresh=True, approval_mode="bypass"), ["--approval-mode", "--resume", "--fresh"]),
+    ],
+)
+def test_what_a_live_agent_does_not_have_is_named(
+    paths: config.Paths, folder: Path, flags: Flags, named: list[str]
+) -> None:
+    first = Flags(provider="demo", agent_id="bob", cwd=str(folder), model="m", tags=("t",), policy="p")
+    started(paths, choices.resolve(first, paths, {}))
+    running = RunnerInfo(
+        agent_id="bob", runner_id="r", instance_id="i", provider="demo", control_url="u", pid=1, started_at=1.0,
+        cwd=str(folder), session_id="s1",
+    )  # fmt: skip
+    before = choices.last(paths, "bob")
+    assert choices.not_applied(replace(flags, cwd=str(folder)), before, running) == named
+    assert choices.not_applied(Flags(cwd=str(folder.parent)), None, running) == ["--cwd"]
 
 
 def test_a_request_travels_whole(paths: config.Paths, folder: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from relay_runner import config
 from relay_runner.cli import compose
-from relay_runner.errors import ConfigError, RelayUnavailable
+from relay_runner.cli.compose import RelayAccess
+from relay_runner.errors import ConfigError, RelayUnauthorized, RelayUnavailable
 from relay_runner.relay.endpoint import fixed
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,22 @@ async def test_a_configured_relay_is_used_as_it_is(paths: config.Paths) -> None:
 async def test_a_bad_url_is_a_person_s_mistake(paths: config.Paths, url: str) -> None:
     with pytest.raises(ConfigError, match="not a relay URL"):
         await compose.access(paths, config.Settings(), url=url)
+
+
+@pytest.mark.parametrize(("token", "which"), [("", "a"), ("old", "another")])
+def test_a_relay_elsewhere_that_does_not_take_the_token_says_what_to_do(token: str, which: str) -> None:
+    far = RelayAccess("http://far:1", token, fixed("http://far:1", token), embedded=False)
+    said = f"the relay at http://far:1 wants {which} token: set RELAY_RUNNER_TOKEN or relay_token in config.toml"
+    with pytest.raises(RelayUnauthorized) as caught, compose.token_wanted(far):
+        raise RelayUnauthorized("no token", status=401)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(("embedded", "status"), [(True, 401), (False, 403)])
+def test_other_refusals_are_left_as_they_are(embedded: bool, status: int) -> None:
+    found = RelayAccess("http://far:1", "t", fixed("http://far:1", "t"), embedded=embedded)
+    with pytest.raises(RelayUnauthorized, match="needs operator"), compose.token_wanted(found):
+        raise RelayUnauthorized("needs operator", status=status)
 
 
 def token(claims: object) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from relay_runner.cli import messages
+from relay_runner.cli import messages, sending
 from relay_runner.errors import ConfigError
+from relay_runner.protocol.agents import Status
 from relay_runner.protocol.messages import NewMessage, Outcome, State
 from tests.unit.cli.conftest import World, carry
 
@@ -69,7 +70,9 @@ def test_a_reply_is_printed_instead_of_the_turn_s_text(world: World, monkeypatch
 def test_out_of_time_tells_the_receipt_reached(world: World) -> None:
     world.agent("bob")
     out, err = world.run("send", "bob", "x", "--wait", "--timeout", "0.05", code=3)
-    assert out == "" and "message 1 after 0.05 s: bob: queued: see `relay-runner read 1`" in err
+    assert out == "" and err == (
+        "relay-runner: no answer after 0.05 s: bob has not taken message 1 yet; `relay-runner read 1` shows more\n"
+    )
     assert world.json("send", "bob", "x", "--wait", "--timeout", "0.05", code=3)["state"] == "queued"
 
 
@@ -83,6 +86,15 @@ def answer(world: World, monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
         return record
 
     monkeypatch.setattr(world.person, "send", and_then)
+
+
+def test_an_agent_that_waits_for_a_person_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "LOOK_S", 0.01)
+    bob = world.agent("bob")
+    asyncio.run(bob.put_status("bob", "i1", Status(provider_state="waiting: permission prompt")))
+    _, err = world.run("send", "bob", "x", "--wait", "--timeout", "1", code=3)
+    assert err.splitlines()[0] == "relay-runner: bob waits at a permission prompt: `relay-runner attach bob`"
+    assert err.count("permission") == 1
 
 
 def test_an_unknown_recipient_gets_the_nearest_name(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def test_a_whole_life(paths: config.Paths, capsys: pytest.CaptureFixture[str]) -
     assert (found["running"], found["url"], found["embedded"]) == (True, url, True)
     assert found["pid"] and found["health"]["status"] == "ok"
     assert run("status").startswith(f"the relay runs at {url} (pid {found['pid']})\n  status:     ok\n")
+    said = run("status")
+    assert f"  relay id:   {found['health']['relayId']}\n" in said and re.search(r"  up:         for \d+s\n", said)
     assert run("restart").split()[-1] == url
     assert run("stop") == "the relay has ended\n"
     assert json.loads(run("status", "--json", code=1))["running"] is False

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from relay_runner.cli import sending
-from relay_runner.errors import ConfigError, RelayUnavailable
+from relay_runner.errors import ConfigError, RelayRefused, RelayUnavailable
+from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.messages import MessageRecord, NewMessage, Outcome, State, Timing
 from relay_runner.relay.hub import Hub
 from relay_runner.relay.memory import MemoryRelay
@@ -68,6 +69,54 @@ async def test_every_recipient_is_waited_for(hub: Hub) -> None:
     await carry(MemoryRelay.of_agent("eve", hub), "eve", 1, Outcome.COMPLETED, "eve's")
     found, _ = await sending.wait(relay, record, 30.0)
     assert {one.result for one in found.deliveries} == {"bob's", "eve's"}
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("waiting: permission prompt", "at a permission prompt"),
+        ("waiting: dialog open", "at a dialog"),
+        ("waiting", "at a dialog"),
+        ("waiting: worker request", "(worker request)"),
+        ("busy", None),
+        (None, None),
+    ],
+)
+def test_what_an_agent_waits_for(state: str | None, said: str | None) -> None:
+    assert sending.waiting_for(Agent(id="bob", status=Status(provider_state=state))) == said
+
+
+async def test_who_waits_for_a_person_is_told_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "LOOK_S", 0.0)
+    relay, bob = MemoryRelay(hub), MemoryRelay.of_agent("bob", hub)
+    record = await relay.send(NewMessage(to="bob", body="x"))
+    await bob.put_status("bob", "i1", Status(provider_state="waiting: permission prompt"))
+    told: list[tuple[str, str]] = []
+    heard = asyncio.Event()
+
+    def tell(agent: str, what: str) -> None:
+        told.append((agent, what))
+        heard.set()
+
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(sending.wait(relay, record, 30.0, on_waiting=tell))
+        await heard.wait()
+        await carry(bob, "bob", 1, Outcome.COMPLETED, "yes")
+    assert waiting.result()[0].deliveries[0].result == "yes"
+    assert told == [("bob", "at a permission prompt")]
+
+
+async def test_a_refusal_while_waiting_is_raised_as_it_is(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = MemoryRelay(hub)
+    record = await relay.send(NewMessage(to="bob", body="x"))
+
+    async def refuse(message_id: int) -> AsyncIterator[MessageRecord]:
+        raise RelayRefused("no")
+        yield
+
+    monkeypatch.setattr(relay, "watch", refuse)
+    with pytest.raises(RelayRefused, match="no"):
+        await sending.wait(relay, record, 30.0, on_waiting=lambda agent, what: None)
 
 
 def test_flags_become_a_message_with_a_key_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from relay_runner.cli import background, service, starting, viewing
 from relay_runner.cli.choices import Flags, Request
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.control import RunnerInfo
+from tests.unit.cli.conftest import World
 from tests.unit.cli.test_local import Runner, start
 
 __all__ = ["start"]
@@ -81,6 +83,22 @@ def test_a_live_agent_is_shown_or_refused(
         starting.start(flags(paths, headless=True))
     with pytest.raises(Became):
         starting.start(flags(paths, headless=True, replace=True))
+
+
+def test_a_live_agent_gets_the_prompt_and_the_rest_is_named(
+    world: World, ways: list[Any], start: Callable[[str], Runner]
+) -> None:
+    world.agent("bob")
+    start("bob")
+    asked = Flags(agent_id="bob", prompt="hello", model="m", cwd="/")
+    assert starting.start(asked) == 5
+    assert ways == [("watch", "bob", False)]
+    assert asyncio.run(world.person.message(1)).message.body == "hello"
+    assert world.capsys.readouterr().err.splitlines() == [
+        "relay-runner: bob runs already; this is its terminal",
+        "relay-runner: not applied to it: --model: `relay-runner stop bob` first, then start it so",
+        "relay-runner: message 1 to bob: queued",
+    ]
 
 
 def test_inside_an_agent_its_marks_are_scrubbed(

@@ -63,6 +63,38 @@ def test_a_reply_does_not_end_an_agent_s_turn() -> None:
     assert not verdict.settled(record({"state": State.SEEN}), frozenset({"agent:bob0"}))
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"state": State.SUBMITTED, "evidence": "unproven"}, "bob0: submitted (unproven)"),
+        ({"state": State.DONE, "outcome": Outcome.INTERRUPTED, "reason": "interrupted"}, "bob0: done (interrupted)"),
+        ({"state": State.DONE, "outcome": Outcome.FAILED, "reason": "no money"}, "bob0: done (failed), no money"),
+    ],
+)
+def test_nothing_is_said_twice(fields: dict[str, Any], said: str) -> None:
+    assert verdict.describe(record(fields).deliveries[0]) == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "bob0 has not taken message 41 yet"),
+        ({"held": "a typed line"}, "bob0 has not taken message 41 yet (a typed line)"),
+        ({"recipient": None}, "nobody has taken message 41 yet"),
+        ({"state": State.CLAIMED}, "message 41 is on its way into bob0"),
+        ({"state": State.SUBMITTING}, "message 41 is on its way into bob0"),
+        ({"state": State.SUBMITTED}, "bob0 has message 41, and has not shown yet that it saw it"),
+        ({"state": State.SUBMITTED, "evidence": "unproven"}, None),
+        ({"state": State.SEEN}, "bob0 has seen message 41 and works on it"),
+        ({"recipient": "person:al"}, "person:al has not answered message 41"),
+        (DONE, None),
+        ({"state": State.DEAD}, None),
+    ],
+)
+def test_how_far_it_is_is_said_in_words(fields: dict[str, Any], said: str | None) -> None:
+    assert verdict.progress(record(fields).deliveries[0]) == said
+
+
 def test_results_of_several_turns_stand_apart() -> None:
     assert verdict.result(record(DONE)) is None
     assert verdict.result(record({**DONE, "result": "one"}, {**DONE, "result": "two"})) == "one\n\ntwo"

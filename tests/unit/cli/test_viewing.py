@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,26 @@ def test_without_a_terminal_there_is_nothing_to_attach_to(
         viewing.watch(paths, with_attach("true"), None)
     assert viewing.watch(paths, INFO, None) == 0
     assert "no terminal that can be shown" in capsys.readouterr().err
+
+
+def test_a_terminal_that_was_left_raw_is_given_back(
+    paths: config.Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = os.openpty()
+    try:
+        before = termios.tcgetattr(theirs)
+        monkeypatch.setattr(viewing, "_STDIN", theirs)
+        for stream in (sys.stdin, sys.stdout):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+        raw = ("stty", "-F", os.ttyname(theirs), "raw", "-echo")
+        assert viewing.watch(paths, with_attach(*raw), None) == 0
+        assert termios.tcgetattr(theirs) == before
+        assert "\x1b[?1049l" in capsys.readouterr().out
+        assert viewing.watch(paths, with_attach("true"), None) == 0
+        assert "\x1b" not in capsys.readouterr().out
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_an_agent_that_is_gone_afterwards_has_ended(
