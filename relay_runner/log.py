@@ -1,8 +1,7 @@
 """Where the log goes, what is left out of it, and what may never stand in it.
 
 Headless it goes to stderr and `runner.log`; where a TUI owns the screen, to `runner.log` only. The same warning comes
-once in five
-minutes. Tokens and keys are blacked out, and control characters never reach a terminal that shows the log.
+once in five minutes. Tokens and keys are blacked out, and control characters never reach a terminal that shows the log.
 """
 
 from __future__ import annotations
