@@ -24,8 +24,10 @@ import websockets.asyncio.client
 
 from relay_runner.protocol.calls import BUS
 from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.messages import NewMessage, State
 from relay_runner.protocol.tokens import TokenRequest
+from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import LaunchSpec, ProcessState, Submission
 from relay_runner.providers.demo import DemoProvider
 from relay_runner.relay.http import HttpRelay
@@ -94,6 +96,11 @@ async def _compare(
     async with websockets.asyncio.client.connect(
         bus_url, additional_headers={"Authorization": f"Bearer {url['operatorToken']}"}, compression=None
     ) as socket:
+        hello = Hello(
+            agent_id="probe", instance_id="probe", runner_id="probe", provider="probe", machine="here", version="0"
+        )
+        await socket.send(encode(hello).decode())
+        await socket.recv()  # the welcome: the relay closes a bus without a hello
         for number in range(rounds + 3):
             record = await relay.send(NewMessage(to="bench", body=f"echo round {number}"))
             accepted = time.time()
