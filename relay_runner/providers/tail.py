@@ -1,7 +1,8 @@
 """Follow a JSON Lines file that another program writes: a transcript, an event log.
 
 `JsonLines` reads what was added since the last time: it survives a file that is not there yet, a line that is only half
-written, a file that was truncated and one that was replaced. `Follower` polls one, quickly while something happens and
+written, a file that was truncated and one that was replaced. A file that is there and cannot be read is a
+`ProviderError`, after which reading goes on where it was. `Follower` polls one, quickly while something happens and
 slowly while nothing does.
 """
 
@@ -10,10 +11,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from relay_runner.errors import ProviderError
 
 EAGER_S = 0.002
 FAST_S = 0.03
@@ -22,6 +26,19 @@ _SLOWER = 1.25
 _CHUNK = 1 << 20
 
 _decoder = msgspec.json.Decoder()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise `ProviderError` for a file that is there and cannot be read; a missing one stays `FileNotFoundError`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+    except OSError as error:
+        raise ProviderError(f"cannot read {path} ({error.strerror or error})") from error
 
 
 class JsonLines:
@@ -46,12 +63,14 @@ class JsonLines:
         Reading stops for good at the first value the caller does not ask for: what was not yielded comes next time.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            with readable(self.path):
+                descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
-            self._check(os.fstat(descriptor))
-            while chunk := os.pread(descriptor, _CHUNK, self._offset + len(self._partial)):
+            with readable(self.path):
+                self._check(os.fstat(descriptor))
+            while chunk := self._chunk(descriptor):
                 yield from self._lines(chunk, containing)
         finally:
             os.close(descriptor)
@@ -59,10 +78,15 @@ class JsonLines:
     def grown(self) -> bool:
         """Say, by one stat, whether `read` would find something."""
         try:
-            status = self.path.stat()
+            with readable(self.path):
+                status = self.path.stat()
         except FileNotFoundError:
             return False
         return (status.st_dev, status.st_ino) != self._file or status.st_size != self._offset + len(self._partial)
+
+    def _chunk(self, descriptor: int) -> bytes:
+        with readable(self.path):
+            return os.pread(descriptor, _CHUNK, self._offset + len(self._partial))
 
     def _check(self, status: os.stat_result) -> None:
         file = (status.st_dev, status.st_ino)
@@ -93,8 +117,9 @@ class JsonLines:
 
     def _to_end(self) -> None:
         try:
-            data = self.path.read_bytes()
-            status = self.path.stat()
+            with readable(self.path):
+                data = self.path.read_bytes()
+                status = self.path.stat()
         except FileNotFoundError:
             return
         self._file = (status.st_dev, status.st_ino)

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from relay_runner.providers.tail import readable
+
 CREDENTIAL_VARIABLES = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -80,10 +82,18 @@ class ClaudeHome:
         )
 
     def transcript(self, session_id: str) -> Path | None:
-        """Return the transcript of a session, of whatever folder, or None before its first message."""
+        """Return the transcript of a session, of whatever folder, or None before its first message.
+
+        Raise `ProviderError` when it cannot be looked for.
+        """
         if not re.fullmatch(r"[0-9a-fA-F-]+", session_id):
             return None
-        return next(iter(sorted(self.config_dir.glob(f"projects/*/{session_id}.jsonl"))), None)
+        projects = self.config_dir / "projects"
+        try:
+            with readable(projects):
+                return next(iter(sorted(projects.glob(f"*/{session_id}.jsonl"))), None)
+        except FileNotFoundError:
+            return None
 
     def state_file(self, pid: int) -> Path:
         """Return the live state file of one process; it need not exist."""

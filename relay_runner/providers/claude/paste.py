@@ -8,11 +8,13 @@ would approve what is preselected. A person's half-typed line is waited for, the
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay_runner.errors import ProviderRefused
+from relay_runner.protocol.envelope import nonces as nonces_of
 from relay_runner.providers.base import Held, SubmitResult, Submitted, Uncertain
 from relay_runner.providers.claude.screen import InputRow, input_row
 from relay_runner.terminal.base import Key, Terminal
@@ -31,12 +33,16 @@ _LOOK_S = 0.05
 CHANNEL = "paste"
 DIALOG = Held("dialog open")
 TYPING = Held("person typing")
-_PASTED = ("[Pasted text", "<relay-message ")
+_KEPT = 50
+_FOLDED = re.compile(r"\[Pasted text #\d+ \+(\d+) lines\]")
+_FOLD_CHARS = 800
+_FOLD_NEWLINES = 2
 
 
-def _is_ours(row: InputRow, nonces: Iterable[str]) -> bool:
-    """Say whether one of these messages stands in the input row; a long one is folded and shows no nonce."""
-    return row.text.startswith("[Pasted text") or any(f'nonce="{nonce}"' in row.text for nonce in nonces)
+def _folds_to(text: str) -> int | None:
+    """Return the number in the line that stands for a long paste, its newlines; None for one that is shown."""
+    newlines = text.count("\n")
+    return newlines if newlines > _FOLD_NEWLINES or len(text) > _FOLD_CHARS else None
 
 
 @dataclass(slots=True)
@@ -52,6 +58,8 @@ class Paste:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._draft: _Draft | None = None
+        self._folded: dict[str, int] = {}
+        """By nonce, how the last long messages look in the input row, where a person's own paste may stand as well."""
 
     async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
         """Put `text` in once; `entered` says whether the program's own records have it."""
@@ -62,24 +70,41 @@ class Paste:
             return TYPING
         if row.draft and not await self._stash():
             return TYPING
+        ours = self._remember(text)
         await self._terminal.paste(text, then=Key.ENTER)
         if await self._wait(entered, ENTER_S):
             return Submitted(CHANNEL)
-        if await self._stands():
+        if await self._stands(ours):
             # The Enter was swallowed; pressed once more on an input row that was empty after all, it does nothing.
             await self._terminal.press(Key.ENTER)
         if await self._wait(entered, EVIDENCE_S):
             return Submitted(CHANNEL)
-        return await self._give_up(entered)
+        return await self._give_up(ours, entered)
 
     async def take_back(self, nonces: Iterable[str]) -> bool:
         """Clear our own text when an Escape put it back into the input row: an Enter would send it once more."""
         row = await self._row()
-        if row is None or not _is_ours(row, nonces):
+        if row is None or not self._is_ours(row, nonces):
             return False
         await self._terminal.press(Key.CTRL_C)
         await self._until_clear()
         return True
+
+    def _remember(self, text: str) -> tuple[str, ...]:
+        """Note how a message will look in the input row; return its nonce."""
+        ours = nonces_of(text)[:1]
+        if ours and (newlines := _folds_to(text)) is not None:
+            self._folded[ours[0]] = newlines
+        while len(self._folded) > _KEPT:
+            del self._folded[next(iter(self._folded))]
+        return ours
+
+    def _is_ours(self, row: InputRow, nonces: Iterable[str]) -> bool:
+        """Say whether one of these messages, and nothing else, stands in the input row."""
+        wanted = set(nonces)
+        if (folded := _FOLDED.fullmatch(row.text)) is not None:
+            return int(folded[1]) in {self._folded.get(nonce) for nonce in wanted}
+        return row.text.startswith("<relay-message ") and not wanted.isdisjoint(nonces_of(row.text)[:1])
 
     def _typing(self, row: InputRow, now: float) -> bool:
         """Say whether a person's line is still to be waited for."""
@@ -98,17 +123,17 @@ class Paste:
         self._draft = None
         return await self._until_clear()
 
-    async def _give_up(self, entered: Callable[[], bool]) -> SubmitResult:
+    async def _give_up(self, ours: Iterable[str], entered: Callable[[], bool]) -> SubmitResult:
         """Take our text off the input row again; raise `ProviderRefused` when provably nothing entered."""
-        if await self._stands():
+        if await self._stands(ours):
             await self._terminal.press(Key.CTRL_C)
             if await self._until_clear() and not entered():
                 raise ProviderRefused("the pasted message was not taken from the input row")
         return Submitted(CHANNEL) if entered() else Uncertain("it was pasted, but nothing shows what became of it")
 
-    async def _stands(self) -> bool:
+    async def _stands(self, ours: Iterable[str]) -> bool:
         row = await self._row()
-        return row is not None and row.text.startswith(_PASTED)
+        return row is not None and self._is_ours(row, ours)
 
     async def _until_clear(self) -> bool:
         deadline = time.monotonic() + CLEAR_S

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +45,32 @@ class Records:
         self._recalling = adopted
         self._since: float | None = None
 
-    def look(self, now: float) -> list[Event]:
-        """Return what follows from everything that was written since the last look."""
+    def look(self, now: float) -> Iterator[Event]:
+        """Yield what follows from everything that was written since the last look.
+
+        Raise `ProviderError` when a file cannot be read; what the others said was yielded before.
+        """
         if self._recalling:
             self._since = now if self._since is None else self._since
             if now - self._since < WRITTEN_S:
-                return []  # what an adopted program did last may not be written yet
-        events = self._read_lines(now)
+                return  # what an adopted program did last may not be written yet
+        yield from self._read_lines(now)
         reading = self._state_file.read()
-        events += self._tracker.read(reading, now)
+        yield from self._tracker.read(reading, now)
         if reading is not None and reading.session_id not in self._sessions:
             self._switch(reading.session_id, self._transcript(reading.session_id))
-        return events
 
-    def follow(self, payload: Mapping[str, Any], now: float) -> list[Event]:
-        """Read up to now, then go on with the transcript that a hook names."""
-        events = self._read_lines(now)
+    def follow(self, payload: Mapping[str, Any], now: float) -> Iterator[Event]:
+        """Read up to now, then go on with the transcript that a hook names; raises as `look` does."""
         session_id, path = str(payload.get("session_id") or ""), payload.get("transcript_path")
-        if session_id and path and (self._lines is None or Path(str(path)) != self._lines.path):
-            self._switch(session_id, Path(str(path)))
-            events += self._read_lines(now)
-        return events
+        try:
+            yield from self._read_lines(now)
+        finally:
+            switched = session_id and path and (self._lines is None or Path(str(path)) != self._lines.path)
+            if switched:
+                self._switch(session_id, Path(str(path)))
+        if switched:
+            yield from self._read_lines(now)
 
     def written(self, now: float) -> bool:
         """Say whether the transcript has all that happened: it is written a little after the state file changes."""
@@ -82,8 +88,8 @@ class Records:
 
     def _read_lines(self, now: float) -> list[Event]:
         if self._recalling:
-            self._recalling = False
             self._tracker.recall(self._lines.read() if self._lines is not None else ())
+            self._recalling = False
         if self._lines is None or not self._lines.grown():
             return []
         return self._tracker.lines(self._lines.read(), now)
@@ -98,4 +104,6 @@ class Records:
         """Return where the session's transcript is, or will be, in a folder named after the working folder."""
         folder = re.sub(r"[^A-Za-z0-9]", "-", str(self._cwd.resolve()))
         expected = self._home.config_dir / "projects" / folder / f"{session_id}.jsonl"
-        return expected if expected.exists() else self._home.transcript(session_id) or expected
+        if os.path.exists(expected):  # noqa: PTH110 - it says no, and raises nothing, where it may not look
+            return expected
+        return self._home.transcript(session_id) or expected

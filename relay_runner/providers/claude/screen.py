@@ -27,15 +27,21 @@ _DIALOGS = (
     (re.compile(r"Bypass Permissions mode"), "bypass"),
     (re.compile(r"Settings (?:Warning|Error)"), "settings"),
 )
-DIALOG_LINES = {
-    "folder": "Claude Code asks whether this folder is trusted: run `claude` here once, or start with --trust-folder",
-    "key": "Claude Code asks whether it may use ANTHROPIC_API_KEY: run `claude` once and answer",
-    "onboarding": "Claude Code was never set up here: run `claude` once",
-    "login": "Claude Code is not logged in: run `claude` once",
-    "mcp": "Claude Code asks about the servers in .mcp.json: run `claude` here once, or start with --trust-folder",
-    "imports": "Claude Code asks about imports in CLAUDE.md: run `claude` here once",
-    "bypass": "Claude Code asks whether to bypass permissions: run `claude` once and answer",
-    "settings": "Claude Code complains about a settings file: run `claude` here once",
+_ASKS = {
+    "folder": (
+        "Claude Code asks whether this folder is trusted",
+        "run `claude` here once, or start with --trust-folder",
+    ),
+    "key": ("Claude Code asks whether it may use ANTHROPIC_API_KEY", "run `claude` once and answer"),
+    "onboarding": ("Claude Code was never set up here", "run `claude` once"),
+    "login": ("Claude Code is not logged in", "run `claude` once"),
+    "mcp": (
+        "Claude Code asks about the servers in .mcp.json",
+        "run `claude` here once, or start with --trust-folder",
+    ),
+    "imports": ("Claude Code asks about imports in CLAUDE.md", "run `claude` here once"),
+    "bypass": ("Claude Code asks whether to bypass permissions", "run `claude` once and answer"),
+    "settings": ("Claude Code complains about a settings file", "run `claude` here once"),
 }
 _LAST_WORDS = (
     (re.compile(r"No conversation found with session ID: ?(\S*)"), "it has no conversation {0} in this folder"),
@@ -59,6 +65,16 @@ class InputRow:
     """Whether a person has typed something."""
 
 
+@dataclass(frozen=True, slots=True)
+class StartDialog:
+    """A first-run dialog: nothing goes in before a person has answered it."""
+
+    asks: str
+    """What it is about."""
+    hint: str
+    """What a person can do when nobody is at that terminal."""
+
+
 def input_row(screen: Screen) -> InputRow | None:
     """Return the input box, or None when it is not on the screen."""
     for number in range(len(screen.lines) - 1, -1, -1):
@@ -74,11 +90,11 @@ def input_row(screen: Screen) -> InputRow | None:
     return None
 
 
-def start_dialog(screen: Screen) -> str | None:
-    """Return the line for a person when a first-run dialog is on the screen."""
+def start_dialog(screen: Screen) -> StartDialog | None:
+    """Return the first-run dialog that is on the screen."""
     for pattern, name in _DIALOGS:
         if pattern.search(screen.text):
-            return DIALOG_LINES[name]
+            return StartDialog(*_ASKS[name])
     return None
 
 

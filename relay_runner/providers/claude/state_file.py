@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from relay_runner.providers.claude.home import ClaudeHome
+from relay_runner.providers.tail import readable
 from relay_runner.terminal.base import ProcessIdentity
 
 BUSY = "busy"
@@ -57,11 +58,15 @@ class StateFile:
         self._reading: Reading | None = None
 
     def read(self) -> Reading | None:
-        """Return the current reading, or None while there is no file of this process."""
+        """Return the current reading, or None while there is no file of this process.
+
+        Raise `ProviderError` when there is one that cannot be read.
+        """
         path = self._home.state_file(self._pid)
         try:
-            status = path.stat()
-        except OSError:
+            with readable(path):
+                status = path.stat()
+        except FileNotFoundError:
             self._pid = self._child_with_file() or self._process.pid
             self._stamp = self._reading = None
             return None
@@ -73,8 +78,9 @@ class StateFile:
     def _parse(self, path: Path) -> Reading | None:
         """Return what the file says; None when it is being written, or left by an older process with this pid."""
         try:
-            file = msgspec.json.decode(path.read_bytes(), type=_File)
-        except (OSError, msgspec.MsgspecError):
+            with readable(path):
+                file = msgspec.json.decode(path.read_bytes(), type=_File)
+        except (FileNotFoundError, msgspec.MsgspecError):
             return None
         ours = self._pid != self._process.pid or file.proc_start in ("", str(self._process.started))
         if not ours or not file.status:

@@ -77,6 +77,8 @@ class Tracker:
         """Whether any hook arrived."""
         self.ledger = Ledger()
         self._detail: str | None = None
+        self._asks: str | None = None
+        """What a dialog asks before the program says anything of itself."""
         self._turn: OpenTurn | None = None
         self._reading: Reading | None = None
         self._session_noticed_at: float | None = None
@@ -100,6 +102,11 @@ class Tracker:
     def detail(self) -> str | None:
         """The program's own word for the state."""
         return self._detail
+
+    @property
+    def started(self) -> bool:
+        """Whether the program has said anything of itself yet."""
+        return self.heard or self._reading is not None
 
     def has(self, nonce: str) -> bool:
         """Say whether the program has the message: the model saw it, or it waits in the program's own queue."""
@@ -155,6 +162,11 @@ class Tracker:
             if told is not None and turn is not None and interrupted and told.ended_at >= turn.prompted_at:
                 self._end(Outcome.INTERRUPTED, TRANSCRIPT, now, reason=told.reason)
         return self._drain(TRANSCRIPT, now)
+
+    def asks(self, question: str | None, now: float) -> list[Event]:
+        """Take what a dialog on the screen asks while the program starts; None: there is no dialog."""
+        self._asks = question
+        return self._drain("screen", now)
 
     def silent(self) -> tuple[str, ...]:
         """Return the messages that go on although the program is idle and nothing said why."""
@@ -327,6 +339,6 @@ class Tracker:
             return ProcessState.BUSY, "background agent" if self._turn.paused else None
         if reading is not None and reading.status == BUSY:
             return ProcessState.BUSY, None
-        if reading is None and not self.heard:
-            return ProcessState.STARTING, None
+        if not self.started:
+            return (ProcessState.WAITING, self._asks) if self._asks else (ProcessState.STARTING, None)
         return ProcessState.IDLE, "shell" if reading is not None and reading.status == "shell" else None

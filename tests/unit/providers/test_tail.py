@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay_runner.errors import ProviderError
 from relay_runner.providers.tail import Follower, JsonLines, scan
 
 pytestmark = pytest.mark.anyio
@@ -138,3 +139,19 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     next(reading)
     reading.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_file_that_cannot_be_read_is_said_and_read_later(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    file.mkdir()
+    lines = JsonLines(file)
+    with pytest.raises(ProviderError, match=str(file)):
+        list(lines.read())
+    with pytest.raises(ProviderError):
+        JsonLines(file, at_end=True)
+    file.rmdir()
+    file.write_text("1\n")
+    assert lines.grown()
+    assert list(lines.read()) == [1]
+    assert not JsonLines(file / "below").grown()
+    assert list(JsonLines(file / "below").read()) == []

@@ -39,6 +39,11 @@ class Box:
         self.keeps_draft = False
         """Whether Ctrl-S does nothing."""
         self.dialog: tuple[str, ...] | None = None
+        self.folds = False
+        """Whether what stands in the box is shown as one line that counts its newlines."""
+        self.broken: Exception | None = None
+        """What a look at the screen fails with."""
+        self.looks = 0
         self.living = True
         self.identity = processes.identity(os.getpid())
 
@@ -70,6 +75,11 @@ class Box:
 
     async def capture(self) -> Screen:
         """Show the dialog, or the box."""
+        self.looks += 1
+        if self.broken is not None:
+            raise self.broken
+        if self.folds and self.text:
+            return screen(f"[Pasted text #1 +{self.text.count(chr(10))} lines]")
         if self.dialog is not None:
             return Screen(lines=self.dialog)
         return screen(*(self.text.split("\n") if self.text else ()))

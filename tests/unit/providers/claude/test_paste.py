@@ -113,3 +113,38 @@ async def test_a_draft_that_cannot_be_stashed_holds(monkeypatch: pytest.MonkeyPa
     box.keeps_draft = True
     assert await Paste(box).put(TEXT, has(box)) == TYPING
     assert (box.text, box.entered) == ("half a line", [])
+
+
+LONG = '<relay-message id="2" nonce="n">\n' + "x\n" * 9 + '</relay-message nonce="n">'
+OTHERS_PASTE = "[Pasted text #3 +7 lines]"
+
+
+async def test_a_long_message_whose_enter_was_swallowed_is_known_by_its_lines() -> None:
+    box = Box()
+    box.folds, box.swallow = True, 1
+    assert await Paste(box).put(LONG, lambda: LONG in box.entered) == Submitted("paste")
+    assert box.entered == [LONG]
+
+
+@pytest.mark.parametrize("text", [OTHERS_PASTE, "[Pasted text #1 +10 lines] and what they think of it", "half a line"])
+async def test_a_person_who_pastes_right_after_us_gets_no_key_of_ours(text: str) -> None:
+    box = Box()
+
+    def entered() -> bool:
+        box.text = text  # ours went in, which nothing shows, and a person begins something at once
+        return False
+
+    assert isinstance(await Paste(box).put(LONG, entered), Uncertain)
+    assert (box.text, box.pressed) == (text, [Key.ENTER])
+
+
+async def test_a_long_message_given_back_is_cleared_and_a_persons_paste_is_not() -> None:
+    box = Box()
+    rung = Paste(box)
+    await rung.put(LONG, lambda: LONG in box.entered)
+    box.text = OTHERS_PASTE
+    assert not await rung.take_back(["n"])
+    box.text = f"[Pasted text #4 +{LONG.count(chr(10))} lines]"
+    assert not await rung.take_back(["other"])
+    assert await rung.take_back(["n"])
+    assert box.text == ""

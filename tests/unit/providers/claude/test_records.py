@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from relay_runner.providers.base import LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded, TurnStarted
+from relay_runner.providers.base import Event, LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded, TurnStarted
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.records import WRITTEN_S, Records
 from relay_runner.providers.claude.turns import SESSION_GRACE_S, Tracker
@@ -54,6 +54,9 @@ class Files:
                 session=session,
             )
 
+    def look(self, now: float = NOW) -> list[Event]:
+        return list(self.records.look(now))
+
     def answer(self, nonce: str) -> str | None:
         turn = self.records.find(nonce)
         return turn.result if turn is not None else None
@@ -68,28 +71,28 @@ class Files:
 def test_a_new_transcript_is_followed_from_its_start(tmp_path: Path) -> None:
     files = Files(tmp_path)
     files.status("idle")
-    files.records.look(NOW)
+    files.look()
     assert files.tracker.state is ProcessState.IDLE
     files.turn("n1")
-    events = files.records.look(NOW)
+    events = files.look()
     assert Seen("n1", "transcript") in events
     assert [event.result for event in events if isinstance(event, TurnEnded)] == ["answer to n1"]
-    assert files.records.look(NOW) == []
+    assert files.look() == []
 
 
 def test_a_resumed_transcript_is_followed_from_its_end(tmp_path: Path) -> None:
     files = Files(tmp_path, resumed=True, before=1)
-    assert files.records.look(NOW) == []
+    assert files.look() == []
     assert files.answer("old") == "answer to old"
 
 
 def test_an_adopted_one_recalls_what_was_written(tmp_path: Path) -> None:
     files = Files(tmp_path, adopted=True, resumed=True, before=1)
     files.status("idle")
-    assert files.records.look(NOW) == []  # it may not have written everything yet
+    assert files.look() == []  # it may not have written everything yet
     assert files.tracker.state is ProcessState.STARTING
     files.turn("late")
-    assert not [event for event in files.records.look(NOW + WRITTEN_S) if isinstance(event, Seen | TurnEnded)]
+    assert not [event for event in files.look(NOW + WRITTEN_S) if isinstance(event, Seen | TurnEnded)]
     assert files.tracker.state is ProcessState.IDLE
     assert files.tracker.has("old")
     assert files.tracker.has("late")
@@ -99,8 +102,8 @@ def test_an_adopted_one_goes_on_with_its_turn(tmp_path: Path) -> None:
     files = Files(tmp_path, adopted=True)
     files.turn("n1", ended=False)
     files.status("busy")
-    files.records.look(NOW)
-    begun = [event for event in files.records.look(NOW + WRITTEN_S) if isinstance(event, TurnStarted)]
+    files.look()
+    begun = [event for event in files.look(NOW + WRITTEN_S) if isinstance(event, TurnStarted)]
     assert [event.nonces for event in begun] == [("n1",)]
     assert files.tracker.state is ProcessState.BUSY
 
@@ -117,7 +120,7 @@ def test_a_hook_names_another_transcript(tmp_path: Path) -> None:
     files = Files(tmp_path)
     files.turn("n1")
     files.turn("n2", OTHER)
-    events = files.records.follow({"session_id": OTHER, "transcript_path": str(files.path(OTHER))}, NOW)
+    events = list(files.records.follow({"session_id": OTHER, "transcript_path": str(files.path(OTHER))}, NOW))
     assert [event.nonce for event in events if isinstance(event, Seen)] == ["n1", "n2"]
     for nonce in ("n1", "n2"):
         assert files.answer(nonce) == f"answer to {nonce}"
@@ -128,8 +131,8 @@ def test_the_state_file_names_another_session(tmp_path: Path) -> None:
     files = Files(tmp_path)
     files.status("idle", OTHER)
     files.turn("n1", OTHER)
-    files.records.look(NOW)
-    events = files.records.look(NOW + SESSION_GRACE_S)
+    files.look()
+    events = files.look(NOW + SESSION_GRACE_S)
     assert SessionStarted(OTHER, "state-file") in events
     assert Seen("n1", "transcript") in events
 
@@ -138,6 +141,6 @@ def test_a_hook_ends_the_recalling(tmp_path: Path) -> None:
     files = Files(tmp_path, adopted=True)
     files.turn("n1", ended=False)
     files.status("busy")
-    files.records.look(NOW)
-    assert files.records.follow({"session_id": SESSION, "transcript_path": str(files.path())}, NOW) == []
+    files.look()
+    assert list(files.records.follow({"session_id": SESSION, "transcript_path": str(files.path())}, NOW)) == []
     assert files.tracker.carries("n1")

@@ -70,7 +70,8 @@ def test_a_dialog_hides_the_box() -> None:
     ],
 )
 def test_dialogs_at_the_start_have_a_line(line: str, told: str) -> None:
-    assert told in str(start_dialog(Screen(lines=("", line, "\u276f 1. Yes"))))
+    dialog = start_dialog(Screen(lines=("", line, "\u276f 1. Yes")))
+    assert dialog is not None and told in f"{dialog.asks}: {dialog.hint}"
 
 
 def test_the_prompt_is_no_dialog() -> None:

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from relay_runner.errors import ProviderError
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.state_file import Reading, StateFile
 from relay_runner.terminal import processes
@@ -72,3 +75,14 @@ def test_the_program_under_a_wrapper_is_found(tmp_path: Path) -> None:
         assert reading.status == "idle"
     finally:
         child.communicate(b"\n", timeout=10)
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    home = ClaudeHome.of({"HOME": str(tmp_path)})
+    state = StateFile(home, ProcessIdentity(4242, 77))
+    home.state_file(4242).mkdir(parents=True)
+    with pytest.raises(ProviderError, match="4242"):
+        state.read()
+    home.state_file(4242).rmdir()
+    write(home, 4242)
+    assert state.read() is not None

@@ -1,0 +1,38 @@
+"""How a Claude Code ended, and what that makes of the message it was at work on."""
+
+from __future__ import annotations
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import NOT_FOUND, Evidence, TurnState
+from relay_runner.providers.claude.screen import last_words
+from relay_runner.providers.claude.transcript import Turn
+from relay_runner.terminal.base import ExitStatus, Screen
+
+_SIGNALLED = 128
+"""A program that ends by a signal's leave ends with a code above this one."""
+
+
+def explain_exit(status: ExitStatus, screen: Screen | None) -> str:
+    """Return one line for a person: why the program ended."""
+    words = None if screen is None or _killed(status) else _words(status, screen)
+    return f"Claude Code ended ({status}){': ' + words if words else ''}"
+
+
+def last_evidence(turn: Turn | None, *, seen: bool) -> Evidence:
+    """Return what is known of a message whose program is dead; its last lines may never have been written."""
+    reason = "the program ended in the middle of the turn"
+    if turn is not None:
+        return turn.cut_off(reason)
+    return Evidence(True, "hook", TurnState.ENDED, Outcome.FAILED, None, reason) if seen else NOT_FOUND
+
+
+def _killed(status: ExitStatus) -> bool:
+    """Say whether a signal ended the program: then what its screen shows is not its last words."""
+    return status.code is not None and (status.code < 0 or status.code > _SIGNALLED)
+
+
+def _words(status: ExitStatus, screen: Screen) -> str | None:
+    words = last_words(screen)
+    if words is None and status.code not in (0, None):
+        words = screen.tail(1).strip()[:200]
+    return words
