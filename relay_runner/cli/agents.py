@@ -134,10 +134,9 @@ async def _list_agents() -> list[dict[str, Any]]:
     ]
     for row in rows:
         if (program := left.get(row["agentId"])) is not None:
-            row["provider"] = program.provider
-            row["detail"] = (
-                f"its runner died, its program still runs: `relay-runner start --agent-id {row['agentId']}` adopts it"
-            )
+            why = f"its runner died, its program still runs: `relay-runner start --agent-id {row['agentId']}` adopts it"
+            # The relay may not know yet that the runner is gone.
+            row.update(provider=program.provider, status="offline", ready=False, busyReasons=[], detail=why)
     return rows
 
 

@@ -69,6 +69,8 @@ def test_the_table_says_why(world: World) -> None:
 
 def test_a_program_without_its_runner_is_told(world: World, program: subprocess.Popen[bytes]) -> None:
     save_program(world.paths, "bob", program.pid)
+    bob = world.agent("bob")
+    asyncio.run(bob.put_status("bob", "i1", Status(agent_status=AgentState.IDLE, ready=True, at=1.0)))
     _, row = world.run("ps")[0].splitlines()
     assert row.split()[:3] == ["bob", "generic", "offline"]
     assert row.endswith("its runner died, its program still runs: `relay-runner start --agent-id bob` adopts it")
