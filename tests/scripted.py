@@ -41,6 +41,7 @@ class ScriptedProcess:
         self.hooks: list[HookCall] = []
         self.answer_hook: Callable[[HookCall], Any] | None = None
         self.interrupts = 0
+        self.viewer: tuple[str, ...] = ()
         self._state = ProcessState.IDLE
 
     @property
