@@ -11,13 +11,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pexpect
 import pytest
 
 from relay_runner.protocol.envelope import defuse, sanitise
 from tests.codex import KEY, codex_environ, codex_home, model  # noqa: F401 - a fixture
 from tests.fake_models.responses import FakeResponses
-from tests.harness import Home, home, kill, running, until
+from tests.harness import PROGRAM, Home, home, kill, running, until
 
 pytestmark = [pytest.mark.codex, pytest.mark.slow]
 
@@ -317,3 +319,36 @@ def test_a_person_answers_what_it_asks_and_a_message_waits_for_that(place: Home,
     assert place.settled(asked)["result"] == "made"
     assert place.settled(waits)["result"] == "after that"
     assert (place.work / "asked").is_dir()
+
+
+def test_a_person_starts_it_works_in_it_quits_it_and_comes_back(place: Home, model: FakeResponses) -> None:
+    def typed(*words: str) -> Any:
+        return pexpect.spawn(
+            PROGRAM[0], [*PROGRAM[1:], *words], env=place.environ, cwd=place.work, dimensions=(30, 100),
+            timeout=60, encoding="utf-8", codec_errors="replace",
+        )  # fmt: skip
+
+    terminal = typed("start", "codex", "--agent-id", "cx")
+    try:
+        terminal.expect("Ask Codex to do anything")
+        terminal.send("SAY:written by hand")
+        terminal.expect("written by hand")
+        terminal.send("\r")
+        until("the model answered", lambda: "written by hand" in model.said)
+        until("it is idle", lambda: place.status("cx") == "idle")
+        terminal.send("/quit")
+        terminal.expect("/quit")
+        terminal.send("\r")
+        terminal.expect("cx goes on in the background")
+        terminal.expect(pexpect.EOF)
+        assert terminal.wait() == 0
+        assert place.run("send", "cx", "SAY:nobody looks", "--wait").stdout.strip() == "nobody looks"
+        terminal = typed("attach", "cx")
+        terminal.expect("nobody looks")
+        terminal.send("\x1dd")
+        terminal.expect("cx goes on in the background")
+        terminal.expect(pexpect.EOF)
+        assert terminal.wait() == 0
+        until("no viewer is left", lambda: "cx-viewer" not in place.tmux("cx", "list-sessions"))
+    finally:
+        terminal.close(force=True)

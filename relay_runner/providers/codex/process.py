@@ -236,7 +236,7 @@ class CodexProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the app-server's turns what became of a nonce, or the file that a dead one left."""
-        if self._tracker.carries(nonce):
+        if self._tracker.carries(nonce) and self._terminal.alive():
             return Evidence(True, history.SOURCE, TurnState.RUNNING)
         deadline = time.monotonic() + FIND_S
         while True:
