@@ -108,6 +108,7 @@ class CodexProcess:
                 self._changed.set()
 
     async def _join(self, client: Client) -> None:
+        self._tracker.joining()
         joined = await session.join(
             client, self._spec, self._thread_id, adopted=self._adopted or self._session is not None
         )

@@ -65,19 +65,27 @@ class Tracker:
         """The server put the thread away; it has to be resumed before anything goes in."""
         self._status: str | None = None
         self._flags: tuple[str, ...] = ()
+        self._notified = False
+        """A notification told the status since the thread is being joined: it is newer than the answer."""
         self._idle_at: float | None = None
         self._seen: deque[str] = deque(maxlen=KEPT_ENDS)
         self._ended: deque[str] = deque(maxlen=KEPT_ENDS)
         self._events: list[Event] = []
 
+    def joining(self) -> None:
+        """Take note that the thread is about to be started, resumed or joined again."""
+        self._notified = False
+
     def joined(self, thread: Mapping[str, Any], turns: list[dict[str, Any]], now: float) -> list[Event]:
         """Take in a thread that was started, resumed or joined again, with its newest turns, newest first."""
         self.unloaded = False
-        self._set_status(thread.get("status"), now)
+        if not self._notified:
+            self._set_status(thread.get("status"), now)
         newest = turns[0] if turns else {}
         if self.turn is not None:
             self._end_from(turns, self.turn)
-        if newest.get("status") == history.RUNNING and (self.turn is None or self.turn.id != newest["id"]):
+        known = (*self._ended, self.turn.id) if self.turn is not None else tuple(self._ended)
+        if newest.get("status") == history.RUNNING and newest["id"] not in known:
             self.turn = OpenTurn(str(newest["id"]), list(history.nonces(newest)), result=history.result(newest))
             self.turn.prompts = len(history.items(newest, "userMessage"))
             self._seen.extend(self.turn.nonces)
@@ -93,6 +101,7 @@ class Tracker:
         """Take in one notification about the thread."""
         match method:
             case "thread/status/changed":
+                self._notified = True
                 self._set_status(params.get("status"), now)
             case "thread/closed":
                 self.unloaded = True

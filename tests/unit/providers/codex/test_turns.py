@@ -172,6 +172,18 @@ def test_joining_again_ends_the_turn_that_ended_meanwhile() -> None:
     assert told[0] == TurnEnded(Outcome.COMPLETED, "thread", ("n1",), "listed")
 
 
+def test_what_happens_while_it_joins_is_newer_than_the_answer() -> None:
+    thread = Thread(ACTIVE, [listed("inProgress")])
+    thread.tracker.joining()
+    thread.status(IDLE)
+    thread.ends()
+    told = thread.tracker.joined({"status": ACTIVE}, [listed("inProgress")], thread.now)
+    assert told == [] and thread.tracker.state is ProcessState.IDLE
+    thread.tracker.joining()
+    thread.tracker.joined({"status": ACTIVE}, [], thread.now)
+    assert thread.tracker.state is ProcessState.BUSY
+
+
 def test_a_reviews_inner_turn_neither_begins_nor_ends_ours() -> None:
     thread = Thread()
     thread.begins()
