@@ -352,3 +352,22 @@ def test_a_person_starts_it_works_in_it_quits_it_and_comes_back(place: Home, mod
         until("no viewer is left", lambda: "cx-viewer" not in place.tmux("cx", "list-sessions"))
     finally:
         terminal.close(force=True)
+
+
+def test_restart_goes_on_with_the_conversation_and_interrupt_ends_the_turn(
+    place: Home, peer: Home, model: FakeResponses
+) -> None:
+    place.settled(peer.send("cx", "SAY:before"))
+    provider, session = place.provider_pid("cx"), place.file("cx", "info.json")["sessionId"]
+    place.run("restart", "cx")
+    until("it is another process", lambda: place.file("cx", "process.json") and place.provider_pid("cx") != provider)
+    assert place.settled(peer.send("cx", "SAY:after"))["result"] == "after"
+    assert place.file("cx", "info.json")["sessionId"] == session
+    assert "before" in str(model.requests[-1].items)
+    long = peer.send("cx", "SLOW:60\nSAY:never")
+    place.reaches(long, "seen")
+    place.run("interrupt", "cx")
+    assert place.settled(long)["outcome"] == "interrupted"
+    place.run("stop", "cx")
+    until("its runner is gone", lambda: not place.file("cx", "info.json"))
+    assert not running(provider)
