@@ -8,6 +8,7 @@ provider  checks, plans and connects             process   one running app-serve
 home      the user's own files, read only        session   handshake, thread start and resume, capability probe
 launch    program, arguments, thread settings    turns     notifications -> events (pure)
 client    JSON-RPC over the socket               rollout   what a dead app-server left on disk (pure)
+prompt    how one message is put (pure)
 failures  the program's errors in our words      history   turns as the app-server lists them (pure)
 """
 

@@ -37,7 +37,7 @@ from relay_runner.providers.base import (
     TurnState,
     Uncertain,
 )
-from relay_runner.providers.codex import history, launch, rollout, session
+from relay_runner.providers.codex import history, launch, prompt, rollout, session
 from relay_runner.providers.codex.client import Client, Disconnected, Refused, opened
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.turns import Tracker
@@ -52,8 +52,6 @@ FIND_S = 10.0
 PAGE = 20
 PAGES = 25
 """How many turns back a message is looked for: 500."""
-CONTEXT_BYTES = 4000
-"""What 0.169.0 takes as additional context; the middle of a longer one is cut out (measured)."""
 NOT_LOADED = "thread not found"
 NOT_STEERABLE = ("NotSteerable", "cannot steer")
 
@@ -188,7 +186,7 @@ class CodexProcess:
         client, joined, turn = self._client, self._session, self._tracker.turn
         if held is not None or client is None or joined is None:
             return held or Held("no connection", retry_s=0.2)
-        params = {"threadId": joined.thread_id, **_input(submission, context=joined.context)}
+        params = {"threadId": joined.thread_id, **prompt.given(submission, context=joined.context)}
         try:
             if turn is not None:
                 await client.call("turn/steer", {**params, "expectedTurnId": turn.id})
@@ -300,19 +298,3 @@ class CodexProcess:
         """Return one line for a person: what the app-server said last."""
         words = screen.tail(1).strip()[:300] if screen is not None and status.code != 0 else ""
         return f"Codex ended ({status}){': ' + words if words else ''}"
-
-
-def _input(submission: Submission, *, context: bool) -> dict[str, Any]:
-    """Return what turn/start and turn/steer are given.
-
-    An operator speaks as the user. What another agent wrote stands beside the prompt as untrusted context, as far as
-    that carries it whole; else in the prompt, in its envelope.
-    """
-    text = submission.text
-    params: dict[str, Any] = {"clientUserMessageId": submission.nonce}
-    if context and not submission.operator and len(text.encode()) <= CONTEXT_BYTES:
-        message = submission.message
-        key = session.CONTEXT_KEY
-        params["additionalContext"] = {key: {"kind": "untrusted", "name": key, "value": text}}
-        text = f"Message {message.id} from {message.sender} is in the {key} above."
-    return {**params, "input": [{"type": "text", "text": text}]}

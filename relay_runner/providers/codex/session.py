@@ -9,7 +9,7 @@ from typing import Any
 from relay_runner import __version__
 from relay_runner.errors import ProviderNotReady
 from relay_runner.providers.base import LaunchSpec
-from relay_runner.providers.codex import launch
+from relay_runner.providers.codex import launch, prompt
 from relay_runner.providers.codex.client import Client, Refused
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,6 @@ LOST = ("no rollout found", "invalid session id")
 ARCHIVED = "is archived"
 OWNED = "already has an active writer"
 INVALID = "Invalid request"
-CONTEXT_KEY = "relay_message"
 
 
 @dataclass(slots=True)
@@ -139,8 +138,8 @@ async def _takes_context(client: Client) -> bool:
 
     Asked of a thread that does not exist: a wrong type is refused for itself only where the field is known.
     """
-    good = {CONTEXT_KEY: {"kind": "untrusted", "name": CONTEXT_KEY, "value": ""}}
-    return INVALID in await _complaint(client, 0) and INVALID not in await _complaint(client, good)
+    good = await _complaint(client, prompt.untrusted(""))
+    return INVALID in await _complaint(client, 0) and INVALID not in good
 
 
 async def _complaint(client: Client, context: object) -> str:
