@@ -54,6 +54,7 @@ async def test_it_comes_up_idle(rig: Rig) -> None:
     async with running(rig) as it:
         assert it.process.state is ProcessState.IDLE
         assert it.terminal.alive()
+        assert bool(it.process.viewer) is rig.provider.capabilities.viewer
         if it.launched.plan.session_id:
             started = await it.event(SessionStarted)
             assert started.session_id == it.launched.plan.session_id
