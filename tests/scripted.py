@@ -57,6 +57,7 @@ class ScriptedProcess:
         self.answer_hook: Callable[[HookCall], Any] | None = None
         self.interrupts = 0
         self.not_ready: Exception | None = None
+        self.viewer: tuple[str, ...] = ()
         self._state = ProcessState.IDLE
 
     @property
@@ -144,7 +145,7 @@ class ScriptedTerminal:
     async def type(self, text: str) -> None:
         self.steps.append("type")
 
-    def attach_command(self) -> tuple[str, ...]:
+    def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
         return ("attach", self.spec.name)
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PROVIDERS: Mapping[str, str] = {
     "claude": "relay_runner.providers.claude:ClaudeProvider",
+    "codex": "relay_runner.providers.codex:CodexProvider",
     "generic": "relay_runner.providers.generic:GenericProvider",
     "demo": "relay_runner.providers.demo:DemoProvider",
 }

@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
 def start(
     ctx: typer.Context,
     provider: Annotated[
-        str | None, typer.Argument(metavar="[PROVIDER]", help="claude, generic or demo; default: what is installed.")
+        str | None,
+        typer.Argument(metavar="[PROVIDER]", help="claude, codex, generic or demo; default: what is installed."),
     ] = None,
     agent_id: Annotated[
         str | None, typer.Option(metavar="ID", help="The agent's id; default: FOLDER-PROVIDER.")

@@ -104,7 +104,7 @@ def _after(paths: config.Paths, info: RunnerInfo, report: Report | None, *, lost
         if now is None:
             return _ended(info, report)
         alive = now.provider_pid is not None and processes.identity(now.provider_pid) is not None
-        if alive and now.provider_pid != info.provider_pid:
+        if alive and now.provider_pid != info.provider_pid and (now.attach or not info.attach):
             output.note(f"{info.agent_id} was restarted")
             return now
         if alive and not lost:

@@ -49,6 +49,8 @@ class Capabilities:
     approval_modes: frozenset[str] = frozenset({"ask"})
     hooks: bool = False
     """It calls the control server's `/hooks/{name}`."""
+    viewer: bool = False
+    """A person sees it by a program of its own (`Process.viewer`), not by what its terminal shows."""
     session_files: bool = True
     """The model may read and write files."""
     session_shell: bool = True
@@ -306,6 +308,14 @@ class Process(Protocol):
     @property
     def state(self) -> ProcessState:
         """The state of the last `StateChanged`."""
+        ...
+
+    @property
+    def viewer(self) -> tuple[str, ...]:
+        """The program that shows the session to a person, started for as long as one looks; nothing secret is in it.
+
+        Empty where the terminal itself shows it, and before `ready`.
+        """
         ...
 
     async def ready(self) -> None:

@@ -114,6 +114,9 @@ async def _connect(process: DemoProcess) -> AsyncIterator[Process]:
 class DemoProcess:
     """One running demo agent."""
 
+    viewer: tuple[str, ...] = ()
+    """Its terminal shows it."""
+
     def __init__(self, file: Path, process_id: str, terminal: Terminal, emit: Emit, *, adopted: bool = False) -> None:
         self._file = file
         self._process_id = process_id

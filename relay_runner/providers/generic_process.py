@@ -52,6 +52,9 @@ class _Turn:
 class GenericProcess:
     """One running terminal program."""
 
+    viewer: tuple[str, ...] = ()
+    """Its terminal shows it."""
+
     def __init__(
         self,
         program: str,

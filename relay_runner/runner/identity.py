@@ -53,7 +53,9 @@ class Identity:
             meta=self._meta(),
         )
 
-    def info(self, control: ControlEndpoint, terminal: Terminal | None, session_id: str | None) -> RunnerInfo:
+    def info(
+        self, control: ControlEndpoint, terminal: Terminal | None, session_id: str | None, attach: tuple[str, ...] = ()
+    ) -> RunnerInfo:
         """Return what the info file says; the terminal is known from its opening on."""
         saved = terminal.saved if terminal else None
         if saved is not None:
@@ -71,7 +73,7 @@ class Identity:
             tmux_socket=saved.socket if saved else None,
             provider_pid=terminal.process.pid if terminal else None,
             session_id=session_id,
-            attach=terminal.attach_command() if terminal else (),
+            attach=attach,
         )
 
     def _meta(self) -> dict[str, Any]:

@@ -317,14 +317,28 @@ class Runner:
 
     def _opened(self, launched: Launched) -> None:
         self._launched = launched
-        self._tell_open(self._write_info())
+        info = self._write_info()
+        if not self._provider.capabilities.viewer:  # else there is nothing to look at before it is ready
+            self._tell_open(info)
 
     def _ready(self) -> None:
-        self._tell_ready(self._write_info())
+        info = self._write_info()
+        if self._provider.capabilities.viewer:
+            self._tell_open(info)
+        self._tell_ready(info)
+
+    def _attach(self) -> tuple[str, ...]:
+        """Return the command line that shows the agent to a person; empty while there is nothing to see."""
+        if self._launched is None:
+            return ()
+        terminal, process = self._launched.terminal, self._supervisor.process
+        if not self._provider.capabilities.viewer:
+            return terminal.attach_command()
+        return terminal.attach_command(process.viewer) if process is not None and process.viewer else ()
 
     def _write_info(self) -> RunnerInfo:
         terminal = self._launched.terminal if self._launched else None
-        info = self._identity.info(self._control.endpoint, terminal, self._work.session_id)
+        info = self._identity.info(self._control.endpoint, terminal, self._work.session_id, self._attach())
         for file in (self._paths.info, self._options.info_file):
             if file is not None:
                 try:

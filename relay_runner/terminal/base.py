@@ -145,8 +145,12 @@ class Terminal(Protocol):
         """Say whether the program's process still runs (a zombie does not)."""
         ...
 
-    def attach_command(self) -> tuple[str, ...]:
-        """Return the command line that shows the terminal to a person; empty where it cannot be shown."""
+    def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return the command line that shows the terminal to a person; empty where it cannot be shown.
+
+        With `viewer`, a program that shows more than the terminal does: it is started for the first who looks, shared
+        by whoever looks at the same time, and gone with the last of them.
+        """
         ...
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:

@@ -140,9 +140,9 @@ class PtyTerminal:
         """Say whether the program's process still runs (a zombie does not)."""
         return processes.runs(self.process)
 
-    def attach_command(self) -> tuple[str, ...]:
-        """Return nothing: a pty cannot be shown to a second person."""
-        return ()
+    def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return the viewer, which needs none of ours; the pty itself cannot be shown to a second person."""
+        return viewer
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""

@@ -31,6 +31,8 @@ from relay_runner.terminal.client import SOCKET_LIMIT, TmuxServer, config, scrub
 from relay_runner.terminal.screen import FIELDS, parse_capture
 
 KIND = "tmux"
+VIEWER = "-viewer"
+"""What the name of the session ends in that a viewer runs in, beside the provider's own."""
 TYPE_LIMIT = 1000
 DEATH_PATIENCE_S = 3.0
 RESTORE_S = 1.0
@@ -202,10 +204,20 @@ class TmuxTerminal:
             return False
         return self._saved.pane_process is not None and out.strip() == str(self._saved.pane_process.pid)
 
-    def attach_command(self) -> tuple[str, ...]:
+    def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return the command line that shows the terminal to a person, also to one who sits in another tmux."""
-        tmux = (self._server.program, "-u", "-S", str(self._server.socket))
-        return ("env", "-u", "TMUX", *tmux, "attach-session", "-t", f"={self._saved.session}")
+        tmux = ("env", "-u", "TMUX", self._server.program, "-u", "-S", str(self._server.socket))
+        if not viewer:
+            return (*tmux, "attach-session", "-t", f"={self._saved.session}")
+        session = f"{self._saved.session}{VIEWER}"
+        options = [
+            ("-w", "-t", f"={session}:", "remain-on-exit", "off"),
+            ("-t", f"={session}:", "destroy-unattached", "on"),
+        ]
+        set_options = [word for option in options for word in (";", "set-option", *option)]
+        # A new session for a client kills a tmux 3.3a whose windows are sized by hand; nobody looks at ours meanwhile.
+        sized = ("set-option", "-wg", "window-size", "latest", ";")
+        return (*tmux, *sized, "new-session", "-A", "-s", session, "--", *viewer, *set_options)
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""

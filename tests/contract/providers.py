@@ -20,7 +20,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +46,7 @@ from relay_runner.providers.base import (
     TurnEnded,
 )
 from relay_runner.providers.claude import ClaudeProvider
+from relay_runner.providers.codex import CodexProvider
 from relay_runner.providers.demo import DemoProvider, transcript
 from relay_runner.providers.generic import GenericProvider
 from relay_runner.providers.tail import scan
@@ -54,9 +55,10 @@ from relay_runner.runner import environment
 from relay_runner.runner.control import ControlServer
 from relay_runner.terminal.base import Terminal, Terminals, TerminalSpec
 from relay_runner.terminal.tmux import TmuxTerminals
-from tests import claude
+from tests import claude, codex
 from tests.fake_models.anthropic import FakeAnthropic
-from tests.terminals import until
+from tests.fake_models.responses import FakeResponses
+from tests.terminals import shown, until
 
 E = TypeVar("E", bound=Event)
 _ids = itertools.count(1)
@@ -89,10 +91,21 @@ class Rig:
     """Whether an operator's words arrive byte for byte; else those of another agent do."""
     repairs: bool = True
     """It presses a swallowed Enter again."""
-    prefix: str = ""
-    """What stands on the input line before a draft."""
+    prefix: str | None = ""
+    """What stands on the input line before a draft; None where the terminal has no input line."""
+    answer: Callable[[Running], Awaitable[None]] | None = None
+    """Says yes to the question where that is not done by typing `approve` into the terminal."""
+    said: Callable[[], list[str]] | None = None
+    """What the model said, where the terminal does not show it."""
     serving: Callable[[Process], AbstractAsyncContextManager[object]] = field(default=lambda process: nullcontext())
     open_terminals: list[Terminal] = field(default_factory=list)
+
+    async def shows(self, terminal: Terminal, text: str) -> None:
+        """Wait until the model said it."""
+        if (said := self.said) is None:
+            await shown(terminal, text)
+        else:
+            await until(lambda: text in said())
 
 
 Case = Callable[[Path, Path], AbstractAsyncContextManager[Rig]]
@@ -346,4 +359,33 @@ async def claude_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
                 await end(rig)
 
 
-CASES: dict[str, Case] = {"demo": demo_rig, "generic": generic_rig, "claude": claude_rig}
+@asynccontextmanager
+async def codex_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
+    """The real Codex app-server, with a fake model; a person's Codex is another client of it."""
+    with FakeResponses() as model:
+        (folder / "work").mkdir()
+        environ = codex.codex_environ(codex.codex_home(folder / "home", model))
+        spec = launch_spec(folder, cwd=folder / "work", headless=True, environ=environ)
+
+        def taken() -> list[str]:
+            prompts = model.requests[-1].prompts() if model.requests else []
+            found = re.finditer(
+                r'<relay-message id="\d+" nonce="([\w-]+)"[^>]*>\n(.*?)\n</relay-message nonce="\1">',
+                "\n".join(prompts),
+                re.DOTALL,
+            )
+            return [match[2] for match in found]
+
+        rig = Rig(
+            CodexProvider(), TmuxTerminals(sockets), spec,
+            say=lambda text: f"SAY:{text}", slow=lambda seconds, text: f"SLOW:{seconds}\nSAY:{text}",
+            letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made", repairs=False,
+            prefix=None, answer=lambda it: codex.approve(it.launched.spec), said=lambda: model.said,
+        )  # fmt: skip
+        try:
+            yield rig
+        finally:
+            await end(rig)
+
+
+CASES: dict[str, Case] = {"demo": demo_rig, "generic": generic_rig, "claude": claude_rig, "codex": codex_rig}

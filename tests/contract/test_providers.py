@@ -54,6 +54,7 @@ async def test_it_comes_up_idle(rig: Rig) -> None:
     async with running(rig) as it:
         assert it.process.state is ProcessState.IDLE
         assert it.terminal.alive()
+        assert bool(it.process.viewer) is rig.provider.capabilities.viewer
         if it.launched.plan.session_id:
             started = await it.event(SessionStarted)
             assert started.session_id == it.launched.plan.session_id
@@ -114,6 +115,8 @@ async def test_a_busy_program_takes_nothing(rig: Rig) -> None:
 
 
 async def test_a_persons_half_typed_line_holds_a_message_and_survives(rig: Rig) -> None:
+    if rig.prefix is None:
+        pytest.skip("nobody types into this provider's terminal")
     async with running(rig) as it:
         await it.terminal.type("half a li")
         await shown(it.terminal, rig.prefix + "half a li")
@@ -137,7 +140,10 @@ async def test_an_open_question_is_never_answered_by_a_message(rig: Rig) -> None
         assert result == Held("dialog open")
         assert it.process.state is ProcessState.WAITING
         assert not [event for event in it.events if isinstance(event, TurnEnded)]
-        await it.terminal.type(rig.approve)
+        if rig.answer is not None:
+            await rig.answer(it)
+        else:
+            await it.terminal.type(rig.approve)
         if not rig.provider.capabilities.evidence:
             await it.terminal.press(Key.ENTER)
         assert (await it.ended(asked)).outcome is Outcome.COMPLETED
@@ -246,7 +252,7 @@ async def test_a_turn_that_ended_while_nobody_watched_is_in_the_records(rig: Rig
     launched = await launch(rig)
     async with connected(rig, launched) as it:
         one = await it.deliver(rig.slow(0.5, "meanwhile"))
-    await shown(launched.terminal, "meanwhile")
+    await rig.shows(launched.terminal, "meanwhile")
     adopted = await adopt(rig, launched)
     async with connected(rig, adopted, adopted=True) as it:
 
@@ -296,7 +302,7 @@ async def test_a_new_process_goes_on_with_an_old_session(rig: Rig) -> None:
     async with running(rig) as it:
         one = await it.deliver(rig.say("first life"))
         await it.ended(one)
-        session = it.launched.plan.session_id
+        session = (await it.event(SessionStarted)).session_id
         await it.terminal.terminate()
     async with running(rig, resume_session=session) as it:
         assert it.launched.plan.resumed

@@ -57,6 +57,9 @@ PERMISSION_PROMPT = "permission prompt"
 class ClaudeProcess:
     """See `providers.base.Process`."""
 
+    viewer: tuple[str, ...] = ()
+    """Its terminal shows it."""
+
     def __init__(
         self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, home: ClaudeHome, *, adopted: bool
     ) -> None:

@@ -42,7 +42,8 @@ async def test_a_bare_machine_is_told_what_to_install(world: World) -> None:
     assert found["claude"].state == "warn" and "npm install" in (found["claude"].fix or "")
     assert found["python"].state == found["state folder"].state == found["relay"].state == "ok"
     assert found["agents here"].detail == "none run"
-    assert "generic -- codex" in found["codex"].detail
+    assert found["codex"].state == "warn" and "npm install" in (found["codex"].fix or "")
+    assert "generic -- opencode" in found["opencode"].detail
 
 
 async def test_versions_are_asked_and_cleaned(world: World, programs: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_program_without_a_provider_is_pointed_to_generic(tmp_path: Path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="start generic -- aider"):
         compose.check_provider("aider")
-    with pytest.raises(ConfigError, match="use claude, generic, demo"):
+    with pytest.raises(ConfigError, match="use claude, codex, generic, demo"):
         compose.check_provider("xyzzy")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -216,8 +217,39 @@ async def test_a_long_name_still_gets_a_socket(sockets: Path, tmp_path: Path) ->
     await finish(terminal)
 
 
-def attach(terminal: Terminal, rows: int = 24, columns: int = 80, env: dict[str, str] | None = None) -> pexpect.spawn:
+async def test_a_viewer_is_shared_by_who_looks_and_gone_with_the_last(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal = await tmux.open(spec(tmp_path, "cat"))
+    viewer = ("sh", "-c", "echo shown by the viewer; exec cat")
+
+    def sessions() -> int:
+        return len(witness(terminal).cmd("list-sessions").stdout)
+
+    first, second = attach(terminal, viewer=viewer), attach(terminal, viewer=viewer)
+    try:
+        for person in (first, second):
+            await asyncio.to_thread(person.expect, "shown by the viewer")
+        assert sessions() == 2, "one viewer for both"
+        first.close(force=True)
+        second.sendline("typed")
+        await asyncio.to_thread(second.expect, "typed")
+        assert "typed" not in (await terminal.capture()).text
+    finally:
+        first.close(force=True)
+        second.close(force=True)
+    await until(lambda: sessions() == 1)
+    assert terminal.alive()
+    assert ask(terminal, "#{window_width}x#{window_height}") == "200x50"
+    await finish(terminal)
+
+
+def attach(
+    terminal: Terminal,
+    rows: int = 24,
+    columns: int = 80,
+    env: dict[str, str] | None = None,
+    viewer: tuple[str, ...] = (),
+) -> pexpect.spawn:
     """Look at the terminal as a person would."""
-    command, *arguments = terminal.attach_command()
+    command, *arguments = terminal.attach_command(viewer)
     surrounding = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", **(env or {})}
     return pexpect.spawn(command, arguments, env=surrounding, dimensions=(rows, columns), encoding="utf-8")

@@ -1,0 +1,53 @@
+"""Turns as the app-server lists them (`thread/turns/list` with full items), read for what they carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import Evidence, TurnState
+from relay_runner.providers.codex import failures
+
+RUNNING = "inProgress"
+OUTCOMES = {"completed": Outcome.COMPLETED, "interrupted": Outcome.INTERRUPTED, "failed": Outcome.FAILED}
+SOURCE = "thread"
+
+
+def items(turn: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """Return a turn's items of one type, in order."""
+    return [item for item in turn.get("items") or () if isinstance(item, dict) and item.get("type") == kind]
+
+
+def nonces(turn: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids that clients gave to the messages in a turn: ours are nonces."""
+    return tuple(str(item["clientId"]) for item in items(turn, "userMessage") if item.get("clientId"))
+
+
+def result(turn: Mapping[str, Any]) -> str | None:
+    """Return the last thing that the model said in a turn."""
+    said = items(turn, "agentMessage")
+    return str(said[-1].get("text") or "") if said else None
+
+
+def evidence(turns: Iterable[Mapping[str, Any]], nonce: str) -> Evidence | None:
+    """Return what these turns say of a nonce, or None where none of them carries it."""
+    for turn in turns:
+        if nonce in nonces(turn):
+            return of_turn(turn)
+    return None
+
+
+def of_turn(turn: Mapping[str, Any]) -> Evidence:
+    """Return what a turn says of any message that it carried."""
+    if turn.get("status") == RUNNING:
+        return Evidence(True, SOURCE, TurnState.RUNNING)
+    outcome = OUTCOMES.get(str(turn.get("status")), Outcome.FAILED)
+    return Evidence(
+        True,
+        SOURCE,
+        TurnState.ENDED,
+        outcome,
+        result(turn) if outcome is Outcome.COMPLETED else None,
+        failures.reason(turn.get("error")) if outcome is Outcome.FAILED else None,
+    )

@@ -1,0 +1,63 @@
+"""What a dead app-server left on disk: the thread's rollout file, one JSON object a line (0.169.0; undocumented).
+
+Asked only when no app-server can be: a live one says the same by `thread/turns/list`, and better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import NOT_FOUND, Evidence, TurnState
+from relay_runner.providers.codex import failures
+from relay_runner.providers.tail import scan
+
+SOURCE = "rollout"
+CUT_OFF = "the program ended in the middle of the turn"
+
+
+def find(path: Path | None, nonce: str) -> Evidence:
+    """Read a rollout from its start; a turn without an end was cut off, for its program is dead."""
+    if path is None or next(iter(scan(path, containing=nonce.encode())), None) is None:
+        return NOT_FOUND
+    turn_id: str | None = None
+    for line in scan(path):
+        event = line.get("payload") if isinstance(line, dict) and line.get("type") == "event_msg" else None
+        if not isinstance(event, dict):
+            continue
+        if turn_id is None:
+            if _carries(event, nonce):
+                turn_id = str(event.get("turn_id"))
+        elif event.get("turn_id") == turn_id and (ended := _end(event)) is not None:
+            return ended
+    if turn_id is None:
+        return NOT_FOUND
+    return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF)
+
+
+def _carries(event: Mapping[str, Any], nonce: str) -> bool:
+    item = event.get("item")
+    return event.get("type") == "item_completed" and isinstance(item, dict) and item.get("client_id") == nonce
+
+
+def _end(event: Mapping[str, Any]) -> Evidence | None:
+    match event.get("type"):
+        case "task_complete" if isinstance(error := event.get("error"), dict):
+            told = {"message": error.get("message"), "codexErrorInfo": _camel(error.get("codex_error_info"))}
+            return Evidence(True, SOURCE, TurnState.ENDED, Outcome.FAILED, None, failures.reason(told))
+        case "task_complete":
+            text = event.get("last_agent_message")
+            return Evidence(True, SOURCE, TurnState.ENDED, Outcome.COMPLETED, None if text is None else str(text))
+        case "turn_aborted":
+            return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED)
+    return None
+
+
+def _camel(info: Any) -> Any:
+    """Return a kind of error as the app-server writes it: the rollout has its own spelling."""
+    if not isinstance(info, str):
+        return info
+    first, *others = info.split("_")
+    return first + "".join(word.capitalize() for word in others)

@@ -1,0 +1,164 @@
+"""The way from an open connection to a thread that takes messages: handshake, skills, start or resume, probes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay_runner import __version__
+from relay_runner.errors import ProviderNotReady
+from relay_runner.providers.base import LaunchSpec
+from relay_runner.providers.codex import launch, prompt
+from relay_runner.providers.codex.client import Client, Refused
+
+log = logging.getLogger(__name__)
+
+CLIENT = {"name": "relay_runner", "title": "Relay Runner", "version": __version__}
+NO_SUCH_THREAD = "01a1fb2e-0000-7000-8000-000000000000"
+LOST = ("no rollout found", "invalid session id")
+ARCHIVED = "is archived"
+OWNED = "already has an active writer"
+INVALID = "Invalid request"
+
+
+@dataclass(slots=True)
+class Session:
+    """A thread that this connection is subscribed to."""
+
+    thread_id: str
+    thread: dict[str, Any]
+    turns: list[dict[str, Any]]
+    """The newest turns, newest first."""
+    source: str
+    """`start`, `resume`, or `fresh` where the one to resume is lost."""
+    model: str | None = None
+    effort: str | None = None
+    version: str | None = None
+    context: bool = False
+    """Whether another agent's words can go in beside the prompt, as untrusted context."""
+    upgrades: dict[str, str] = field(default_factory=dict)
+    """Which models the program would rather have, by model: it asks a person about them."""
+
+
+async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopted: bool) -> Session:
+    """Shake hands and go on with the thread, or start one; raise `ProviderNotReady` where a person is needed first."""
+    await client.call("initialize", {"clientInfo": CLIENT, "capabilities": {"experimentalApi": True}})
+    await client.notify("initialized")
+    await _skills(client)
+    await _check_login(client, spec)
+    if thread_id is None and adopted:
+        loaded = (await client.call("thread/loaded/list", {})).get("data") or [None]
+        thread_id = loaded[0]
+    answer, source = await _thread(client, spec, thread_id)
+    thread = answer["thread"]
+    session = Session(
+        str(thread["id"]),
+        thread,
+        await turns(client, str(thread["id"]), 1) if source == "resume" else [],
+        source,
+        model=answer.get("model"),
+        effort=answer.get("reasoningEffort"),
+        version=thread.get("cliVersion"),
+    )
+    session.context = await _takes_context(client)
+    session.upgrades = await _upgrades(client)
+    return session
+
+
+async def turns(client: Client, thread_id: str, limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
+    """Return the newest turns of a thread with all their items, newest first."""
+    return (await page(client, thread_id, limit, cursor))[0]
+
+
+async def page(
+    client: Client, thread_id: str, limit: int, cursor: str | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return one page of turns, newest first, and where the next begins."""
+    params = {"threadId": thread_id, "limit": limit, "itemsView": "full", "cursor": cursor}
+    answer = await client.call("thread/turns/list", params)
+    return answer.get("data") or [], answer.get("nextCursor")
+
+
+async def _thread(client: Client, spec: LaunchSpec, thread_id: str | None) -> tuple[dict[str, Any], str]:
+    config = (await _or_nothing(client, "config/read", {"cwd": str(spec.cwd)})).get("config") or {}
+    settings = launch.thread(spec, config.get("developer_instructions"))
+    source = "start"
+    if thread_id is not None:
+        answer = await _resume(client, {**settings, "threadId": thread_id, "excludeTurns": True})
+        if answer is not None:
+            return answer, "resume"
+        log.warning("session %s is lost; a new one is started", thread_id)
+        source = "fresh"
+    try:
+        answer = await client.call("thread/start", settings)
+    except Refused as error:
+        raise ProviderNotReady(f"Codex cannot start a session: {error}") from error
+    # Without a name nobody could attach to it before its first turn, and the first who does has the model invent one.
+    name = {"threadId": answer["thread"]["id"], "name": spec.label or spec.agent_id}
+    await client.call("thread/name/set", name)
+    return answer, source
+
+
+async def _resume(client: Client, params: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the thread, or None when it is lost."""
+    thread = {"threadId": params["threadId"]}
+    try:
+        try:
+            return await client.call("thread/resume", params)
+        except Refused as error:
+            if ARCHIVED not in str(error):
+                raise
+        await client.call("thread/unarchive", thread)
+        return await client.call("thread/resume", params)
+    except Refused as error:
+        if any(word in str(error) for word in LOST):
+            return None
+        if OWNED in str(error):
+            raise ProviderNotReady(
+                f"session {params['threadId']} is open in another Codex", hint="close it there, or start with --fresh"
+            ) from error
+        raise ProviderNotReady(f"Codex cannot resume its session: {error}", hint="start with --fresh") from error
+
+
+async def _skills(client: Client) -> None:
+    if (folder := launch.skills_dir()) is not None:
+        await _or_nothing(client, "skills/extraRoots/set", {"extraRoots": [str(folder)]})
+
+
+async def _check_login(client: Client, spec: LaunchSpec) -> None:
+    """Raise when nobody is logged in and nobody is there to do it."""
+    told = await _or_nothing(client, "account/read", {})
+    if spec.headless and told.get("requiresOpenaiAuth") and told.get("account") is None:
+        raise ProviderNotReady("Codex is not logged in", hint="run `codex login`")
+
+
+async def _takes_context(client: Client) -> bool:
+    """Say whether turn/start knows `additionalContext`; a server that does not would drop it without a word.
+
+    Asked of a thread that does not exist: a wrong type is refused for itself only where the field is known.
+    """
+    good = await _complaint(client, prompt.untrusted(""))
+    return INVALID in await _complaint(client, 0) and INVALID not in good
+
+
+async def _complaint(client: Client, context: object) -> str:
+    try:
+        await client.call("turn/start", {"threadId": NO_SUCH_THREAD, "input": [], "additionalContext": context})
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+async def _upgrades(client: Client) -> dict[str, str]:
+    models = (await _or_nothing(client, "model/list", {})).get("data") or []
+    return {str(model["model"]): str(model["upgrade"]) for model in models if model.get("upgrade")}
+
+
+async def _or_nothing(client: Client, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Ask what a version may lack, or may not want to tell."""
+    try:
+        return await client.call(method, params)
+    except Refused as error:
+        log.info("Codex refused %s: %s", method, error)
+        return {}

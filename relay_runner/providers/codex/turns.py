@@ -1,0 +1,243 @@
+"""From what the app-server notifies to what the runner is told: a pure state machine, `now` goes in, events come out.
+
+    turn begins   turn/started, or the answer to our turn/start
+    seen          the userMessage item with our nonce as its client id
+    turn ends     turn/completed, by its status; where it is lost, an idle thread and the listed turns say it
+    state         waiting: the thread's flags; busy: an open turn or an active thread; else idle
+
+A thread is told idle a moment before its turn's end is (0.169.0), so an open turn counts as busy until its end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay_runner.protocol.envelope import sanitise_line
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import (
+    Event,
+    Evidence,
+    Learnt,
+    ProcessState,
+    Seen,
+    StateChanged,
+    TurnEnded,
+    TurnStarted,
+    TurnState,
+)
+from relay_runner.providers.codex import failures, history
+
+NO_END_S = 1.0
+"""How long the thread may be idle without its turn's end before the listed turns are asked."""
+NO_NETWORK_S = 120.0
+"""How long a turn may do nothing but try again: without a connection the program would try for ever."""
+KEPT_ENDS = 200
+SEEN_BY = "item:userMessage"
+ENDED_BY = "turn/completed"
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """The turn that is going on."""
+
+    id: str
+    nonces: list[str] = field(default_factory=list)
+    prompts: int = 0
+    """How many messages it was given, by whomever."""
+    result: str | None = None
+    error: Mapping[str, Any] | None = None
+    """The structured error that came before its end, which may say less."""
+    troubled_at: float | None = None
+    """Since when it does nothing but try again."""
+    given_up: str | None = None
+
+
+class Tracker:
+    """One thread's state and turns; every call returns the events that follow from it."""
+
+    def __init__(self) -> None:
+        self.state = ProcessState.STARTING
+        self.turn: OpenTurn | None = None
+        self.unloaded = False
+        """The server put the thread away; it has to be resumed before anything goes in."""
+        self._status: str | None = None
+        self._flags: tuple[str, ...] = ()
+        self._notified = False
+        """A notification told the status since the thread is being joined: it is newer than the answer."""
+        self._idle_at: float | None = None
+        self._seen: deque[str] = deque(maxlen=KEPT_ENDS)
+        self._ended: deque[str] = deque(maxlen=KEPT_ENDS)
+        self._events: list[Event] = []
+
+    def joining(self) -> None:
+        """Take note that the thread is about to be started, resumed or joined again."""
+        self._notified = False
+
+    def joined(self, thread: Mapping[str, Any], turns: list[dict[str, Any]], now: float) -> list[Event]:
+        """Take in a thread that was started, resumed or joined again, with its newest turns, newest first."""
+        self.unloaded = False
+        if not self._notified:
+            self._set_status(thread.get("status"), now)
+        newest = turns[0] if turns else {}
+        if self.turn is not None:
+            self._end_from(turns, self.turn)
+        known = (*self._ended, self.turn.id) if self.turn is not None else tuple(self._ended)
+        if newest.get("status") == history.RUNNING and newest["id"] not in known:
+            self.turn = OpenTurn(str(newest["id"]), list(history.nonces(newest)), result=history.result(newest))
+            self.turn.prompts = len(history.items(newest, "userMessage"))
+            self._seen.extend(self.turn.nonces)
+            self._events.append(TurnStarted(self.turn.id, history.SOURCE, tuple(self.turn.nonces)))
+        return self._told("thread")
+
+    def started(self, turn_id: str) -> list[Event]:
+        """Take in the answer to our own turn/start."""
+        self._open(turn_id, "turn/start")
+        return self._told("turn/start")
+
+    def notice(self, method: str, params: Mapping[str, Any], now: float) -> list[Event]:
+        """Take in one notification about the thread."""
+        match method:
+            case "thread/status/changed":
+                self._notified = True
+                self._set_status(params.get("status"), now)
+            case "thread/closed":
+                self.unloaded = True
+            case "turn/started":
+                self._open(str(params["turn"]["id"]), method)
+            case "item/started" | "item/completed":
+                self._item(method, params)
+            case "error":
+                self._error(params, now)
+            case "turn/completed":
+                self._completed(params["turn"])
+            case "thread/tokenUsage/updated":
+                self._usage(params.get("tokenUsage"))
+        if method.startswith("item/") and self.turn is not None:
+            self.turn.troubled_at = None
+        return self._told(method)
+
+    def carries(self, nonce: str) -> bool:
+        """Say whether the open turn carries a message."""
+        return self.turn is not None and nonce in self.turn.nonces
+
+    # --- what the clock says ------------------------------------------------------------------------------------------
+
+    def lost_end(self, now: float) -> OpenTurn | None:
+        """Return the open turn when its thread is idle for so long that its end must have been lost."""
+        idle_long = self._idle_at is not None and now - self._idle_at >= NO_END_S
+        return self.turn if idle_long else None
+
+    def recover(self, turns: list[dict[str, Any]]) -> list[Event]:
+        """End the open turn by what the listed turns say of it."""
+        if self.turn is not None:
+            self._end_from(turns, self.turn)
+        return self._told(history.SOURCE)
+
+    def hopeless(self, now: float) -> OpenTurn | None:
+        """Return the open turn when it only tries again for too long; its end is a failure then."""
+        turn = self.turn
+        if turn is None or turn.troubled_at is None or turn.given_up or now - turn.troubled_at < NO_NETWORK_S:
+            return None
+        turn.given_up = f"{failures.reason(turn.error)} (given up after {NO_NETWORK_S:g} s)"
+        return turn
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _set_status(self, status: Any, now: float) -> None:
+        status = status if isinstance(status, dict) else {}
+        self._status = str(status.get("type"))
+        self._flags = tuple(status.get("activeFlags") or ())
+        self._idle_at = None if self._status == "active" else self._idle_at or now
+        self.unloaded = self.unloaded or self._status == "notLoaded"
+
+    def _open(self, turn_id: str, source: str) -> None:
+        if turn_id in self._ended or (self.turn is not None and self.turn.id == turn_id):
+            return
+        if self.turn is not None and self.turn.nonces:
+            return  # a review's own turn inside it (0.169.0 tells another id than the one that ends)
+        self.turn = OpenTurn(turn_id)
+        self._idle_at = None
+        self._events.append(TurnStarted(turn_id, source))
+
+    def _item(self, method: str, params: Mapping[str, Any]) -> None:
+        item = params.get("item")
+        if not isinstance(item, dict):
+            return
+        turn = self.turn if self.turn is not None and self.turn.id == params.get("turnId") else None
+        if item.get("type") == "userMessage" and method == "item/started":
+            if turn is not None:
+                turn.prompts += 1
+            self._see(item.get("clientId"), turn)
+        elif item.get("type") == "agentMessage" and method == "item/completed" and turn is not None:
+            turn.result = str(item.get("text") or "")
+
+    def _see(self, nonce: Any, turn: OpenTurn | None) -> None:
+        if not isinstance(nonce, str) or nonce in self._seen:
+            return
+        self._seen.append(nonce)
+        if turn is not None:
+            turn.nonces.append(nonce)
+        self._events.append(Seen(nonce, SEEN_BY))
+
+    def _error(self, params: Mapping[str, Any], now: float) -> None:
+        turn, error = self.turn, params.get("error")
+        if turn is None or not isinstance(error, dict):
+            return
+        turn.error = error
+        if params.get("willRetry"):
+            turn.troubled_at = turn.troubled_at or now
+            detail = sanitise_line(str(error.get("message") or "trying again"))
+            self._events.append(StateChanged(self.state, "error", detail))
+
+    def _completed(self, turn: Mapping[str, Any]) -> None:
+        open_turn, id = self.turn, str(turn.get("id"))
+        if open_turn is None or (open_turn.id != id and open_turn.nonces):
+            self._ended.append(id)
+            return
+        self._end(open_turn, history.of_turn(turn), ENDED_BY)
+        self._ended.append(id)
+
+    def _end_from(self, turns: list[dict[str, Any]], turn: OpenTurn) -> None:
+        listed = next((one for one in turns if one.get("id") == turn.id), None)
+        if listed is not None:
+            found = history.of_turn(listed)
+            turn.result = history.result(listed)
+        elif self._status == "active":
+            return
+        else:
+            found = Evidence(True, history.SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, "the thread forgot it")
+        if found.turn is TurnState.ENDED:
+            self._end(turn, found, history.SOURCE)
+
+    def _end(self, turn: OpenTurn, found: Evidence, source: str) -> None:
+        outcome, reason = found.outcome or Outcome.FAILED, found.reason
+        if outcome is Outcome.FAILED and turn.error is not None and reason in (None, failures.reason(None)):
+            reason = failures.reason(turn.error)
+        if turn.given_up is not None and outcome is not Outcome.COMPLETED:
+            outcome, reason = Outcome.FAILED, turn.given_up
+        result = (turn.result if turn.result is not None else found.result) if outcome is Outcome.COMPLETED else None
+        self._events.append(TurnEnded(outcome, source, tuple(turn.nonces), result, reason))
+        self._ended.append(turn.id)
+        self.turn = None
+
+    def _usage(self, usage: Any) -> None:
+        if isinstance(usage, dict) and isinstance(last := usage.get("last"), dict):
+            context = {"tokens": last.get("totalTokens"), "window": usage.get("modelContextWindow"), "source": "api"}
+            self._events.append(Learnt({"context": context}))
+
+    def _told(self, source: str) -> list[Event]:
+        if (state := self._judge()) is not self.state:
+            self.state = state
+            self._events.append(StateChanged(state, source, self._flags[0] if self._flags else None))
+        events, self._events = self._events, []
+        return events
+
+    def _judge(self) -> ProcessState:
+        if self._status is None:
+            return ProcessState.STARTING
+        if self._flags:
+            return ProcessState.WAITING
+        return ProcessState.BUSY if self.turn is not None or self._status == "active" else ProcessState.IDLE

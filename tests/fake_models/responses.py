@@ -1,0 +1,271 @@
+"""A Responses API on loopback that does what the prompt says, and remembers every request.
+
+A directive stands at the start of a line of the prompt. Several are done one after the other, one per model step:
+
+    SAY:text            answer with that text (the rest of the line)
+    RUN:command         ask for the shell
+    ASK:command         ask for the shell, outside the sandbox
+    TOOL:name {json}    ask for any tool
+    SLOW:n              take n seconds to stream the text of the next SAY
+    HANG:n              send nothing for n seconds, then do the next directive
+    FAIL:code[:times]   answer with that HTTP status, always or only so many times
+    BREAK:code[:times]  fail in the stream, by that error code
+    DROP[:times]        hang up in the middle of the answer
+
+A prompt without a directive is answered by `ok`; a tool's output after the last directive by `DONE` and its text.
+What other agents sent stands in tool outputs that no tool call of ours asked for: those are prompts too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+DIRECTIVE = re.compile(r"^(SAY|RUN|ASK|TOOL|SLOW|HANG|FAIL|BREAK|DROP)(?::|$)(.*)$", re.MULTILINE)
+WAITS = ("SLOW", "HANG", "FAIL", "BREAK", "DROP")
+"""Directives that come before the one thing that a model step does."""
+CONTEXT = ("<environment_context>", "<turn_aborted>", "<user_instructions>", "<skill", "# AGENTS.md")
+"""How user messages begin that the program itself writes."""
+CALL = "call_fake"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of the program, and when it came."""
+
+    body: dict[str, Any]
+    at: float = field(default_factory=time.time)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The conversation that the model is shown."""
+        return [item for item in self.body.get("input", []) if isinstance(item, dict)]
+
+    def prompts(self) -> list[str]:
+        """Return every text that the model is shown from outside, one per item: prompts and what peers sent."""
+        return [text for kind, text in texts(self.items) if kind in ("user", "foreign")]
+
+    def instructions(self) -> str:
+        """Return everything that the developer says."""
+        return "\n".join([self.body.get("instructions") or "", *(t for k, t in texts(self.items) if k == "developer")])
+
+
+def texts(items: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return (user | developer | assistant | foreign | output, text) of every item that has text."""
+    found = []
+    for item in items:
+        match item.get("type"):
+            case "message":
+                found.append((str(item["role"]), _text(item.get("content"))))
+            case "function_call_output":
+                kind = "output" if str(item.get("call_id", "")).startswith(CALL) else "foreign"
+                found.append((kind, _text(item.get("output"))))
+    return found
+
+
+@dataclass(frozen=True)
+class Script:
+    """What the newest prompt orders, and how far the conversation has come in it."""
+
+    steps: tuple[tuple[str, str], ...] = ()
+    done: int = 0
+    output: str | None = None
+
+    @classmethod
+    def read(cls, items: list[dict[str, Any]]) -> Script:
+        """Find the newest prompt and count the tool outputs after it."""
+        script, announced = cls(), False
+        for kind, text in texts(items):
+            if kind == "output":
+                script = cls(script.steps, script.done + 1, text)
+            elif kind == "foreign" or (kind == "user" and not text.lstrip().startswith(CONTEXT)):
+                steps = tuple((name, rest.strip()) for name, rest in DIRECTIVE.findall(text))
+                if steps or not announced:
+                    script = cls(steps)
+                announced = kind == "foreign"  # the line that follows only points to it
+        return script
+
+    def next(self) -> list[tuple[str, str]]:
+        """Return the directives of the next model step: waits and failures first, then one thing to do."""
+        groups: list[list[tuple[str, str]]] = [[]]
+        for step in self.steps:
+            groups[-1].append(step)
+            if step[0] not in WAITS:
+                groups.append([])
+        groups = [group for group in groups if group]
+        if self.done < len(groups):
+            return groups[self.done]
+        return [("SAY", "ok" if self.output is None else f"DONE {self.output[:400]}")]
+
+
+class FakeResponses:
+    """The server; `with` starts it on a free port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.said: list[str] = []
+        """The texts that were streamed to their end."""
+        self.failures: Counter[str] = Counter()
+        self.ids = itertools.count(1)
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._thread.join(5)
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """What goes into `base_url`."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def prompts_with(self, text: str) -> set[str]:
+        """Return the different prompts, over all requests, that contain `text`."""
+        return {prompt for request in list(self.requests) for prompt in request.prompts() if text in prompt}
+
+    def times_in_conversation(self, text: str) -> int:
+        """Return in how many items of the newest conversation `text` stands: 1 means that it went in once."""
+        requests = [request for request in list(self.requests) if any(text in one for one in request.prompts())]
+        return sum(text in prompt for prompt in requests[-1].prompts()) if requests else 0
+
+
+def _handler(fake: FakeResponses) -> type[BaseHTTPRequestHandler]:
+    class Handler(_Answer):
+        server_of = fake
+
+    return Handler
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_of: FakeResponses
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+    def do_GET(self) -> None:
+        self._send(404, b"{}")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.close_connection = True
+        try:
+            if not self.path.endswith("/responses"):
+                self._send(404, b"{}")
+                return
+            request = Request(body)
+            self.server_of.requests.append(request)
+            self._play(Script.read(request.items).next())
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the program interrupted its own request
+
+    def _play(self, steps: list[tuple[str, str]]) -> None:
+        slow = 0.0
+        for name, rest in steps:
+            if name == "SLOW":
+                slow = float(rest)
+            elif name == "HANG":
+                self.server_of.closing.wait(float(rest))
+            elif name in ("FAIL", "BREAK", "DROP"):
+                code, _, times = rest.rpartition(":") if name == "DROP" else rest.partition(":")
+                self.server_of.failures[name + rest] += 1
+                if not times or self.server_of.failures[name + rest] <= int(times):
+                    return self._fail(name, code)
+            else:
+                return self._answer(_item(name, rest), slow)
+        return self._answer(_item("SAY", "ok"), slow)
+
+    def _fail(self, name: str, code: str) -> None:
+        if name == "FAIL":
+            error = {"type": "fake_error", "message": f"fake error {code}", "code": None}
+            return self._send(int(code), json.dumps({"error": error}).encode())
+        self._stream_head()
+        self._event("response.created", response={"id": "resp_fake"})
+        if name == "BREAK":
+            self._event("response.failed", response={"id": "resp_fake", "error": {"code": code, "message": "fake"}})
+        return None
+
+    def _send(self, code: int, data: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _answer(self, item: dict[str, Any], slow: float) -> None:
+        number = next(self.server_of.ids)
+        item = {**item, "id": f"{'msg' if item['type'] == 'message' else 'fc'}_fake{number:06}"}
+        if item["type"] == "function_call":
+            item["call_id"] = f"{CALL}{number:06}"
+        self._stream_head()
+        self._event("response.created", response={"id": f"resp_fake{number:06}"})
+        if item["type"] == "message":
+            self._stream_text(item, slow)
+        self._event("response.output_item.done", output_index=0, item=item)
+        usage = {
+            "input_tokens": 1000, "input_tokens_details": {"cached_tokens": 500}, "output_tokens": 10,
+            "output_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 1010,
+        }  # fmt: skip
+        self._event("response.completed", response={"id": f"resp_fake{number:06}", "usage": usage})
+        if item["type"] == "message":
+            self.server_of.said.append(item["content"][0]["text"])
+
+    def _stream_text(self, item: dict[str, Any], slow: float) -> None:
+        text = item["content"][0]["text"]
+        self._event("response.output_item.added", output_index=0, item={**item, "content": []})
+        pieces = [text[:1], *([""] * 8), text[1:]] if slow else [text]
+        for piece in pieces:
+            self._event("response.output_text.delta", item_id=item["id"], output_index=0, content_index=0, delta=piece)
+            self.server_of.closing.wait(slow / len(pieces))
+
+    def _stream_head(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        data = json.dumps({"type": kind, **fields})
+        self.wfile.write(f"event: {kind}\ndata: {data}\n\n".encode())
+        self.wfile.flush()
+
+
+def _item(name: str, rest: str) -> dict[str, Any]:
+    if name == "RUN":
+        return _call("exec_command", {"cmd": rest, "yield_time_ms": 30_000})
+    if name == "ASK":
+        asked = {"sandbox_permissions": "require_escalated", "justification": "fake reason"}
+        return _call("exec_command", {"cmd": rest, "yield_time_ms": 30_000, **asked})
+    if name == "TOOL":
+        tool, _, arguments = rest.partition(" ")
+        return _call(tool, json.loads(arguments or "{}"))
+    content = [{"type": "output_text", "text": rest or "ok", "annotations": []}]
+    return {"type": "message", "role": "assistant", "status": "completed", "content": content}
+
+
+def _call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function_call", "name": tool, "arguments": json.dumps(arguments), "status": "completed"}
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Any
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import Evidence, TurnState
+from relay_runner.providers.codex import history
+
+
+def turn(status: str = "completed", **more: Any) -> dict[str, Any]:
+    items = [
+        {"type": "userMessage", "clientId": "n1"},
+        {"type": "agentMessage", "text": "working"},
+        {"type": "userMessage", "clientId": None},
+        {"type": "agentMessage", "text": "done"},
+    ]
+    return {"id": "t1", "status": status, "items": items, "error": None, **more}
+
+
+def test_what_a_turn_carried_and_said() -> None:
+    assert history.nonces(turn()) == ("n1",)
+    assert history.result(turn()) == "done"
+    assert history.result({"items": []}) is None
+
+
+def test_the_evidence_of_a_message() -> None:
+    ended = Evidence(True, "thread", TurnState.ENDED, Outcome.COMPLETED, "done")
+    assert history.evidence([turn()], "n1") == ended
+    assert history.evidence([turn()], "other") is None
+    running = history.evidence([turn("inProgress")], "n1")
+    assert running == Evidence(True, "thread", TurnState.RUNNING)
+
+
+def test_only_a_completed_turn_has_a_result() -> None:
+    interrupted = history.of_turn(turn("interrupted"))
+    assert (interrupted.outcome, interrupted.result) == (Outcome.INTERRUPTED, None)
+    failed = history.of_turn(turn("failed", error={"message": "no", "codexErrorInfo": "contextWindowExceeded"}))
+    assert (failed.outcome, failed.result, failed.reason) == (Outcome.FAILED, None, "context-window: no")

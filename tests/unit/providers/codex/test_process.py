@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import pytest
+
+from relay_runner.errors import ProviderExited, ProviderNotReady, ProviderRefused, ProviderUnsupported
+from relay_runner.protocol.envelope import render
+from relay_runner.protocol.messages import Outcome, Timing
+from relay_runner.providers.base import (
+    Degraded,
+    Event,
+    Held,
+    HookCall,
+    LaunchPlan,
+    ProcessState,
+    Seen,
+    SessionStarted,
+    Submission,
+    Submitted,
+    TurnEnded,
+    TurnState,
+    Uncertain,
+)
+from relay_runner.providers.codex import process as module
+from relay_runner.providers.codex.client import Disconnected
+from relay_runner.providers.codex.launch import SOCKET
+from relay_runner.providers.codex.process import CodexProcess
+from relay_runner.providers.codex.provider import CodexProvider
+from relay_runner.terminal.base import ExitStatus, Screen, Terminal
+from tests.contract.providers import launch_spec, submission
+from tests.terminals import until
+from tests.unit.providers.codex.server import THREAD, FakeServer, listening
+
+pytestmark = pytest.mark.anyio
+E = TypeVar("E", bound=Event)
+ACTIVE: dict[str, Any] = {"type": "active", "activeFlags": []}
+
+
+class Pane:
+    """A terminal whose program is as alive as the test says."""
+
+    def __init__(self) -> None:
+        self.living = True
+
+    def alive(self) -> bool:
+        return self.living
+
+    async def wait_exit(self) -> ExitStatus:
+        return ExitStatus(1)
+
+    async def capture(self) -> Screen:
+        return Screen(lines=("Error: the last word",))
+
+
+@dataclass
+class Place:
+    """A process over a fake app-server, and everything it said."""
+
+    process: CodexProcess
+    server: FakeServer
+    pane: Pane
+    events: list[Event]
+
+    def told(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def begins(self, nonce: str | None, turn: str = "t1") -> None:
+        """Let a turn begin that a message opens."""
+        await self.server.tell("thread/status/changed", status=ACTIVE)
+        await self.server.tell("turn/started", turn={"id": turn})
+        await self.server.tell("item/started", turnId=turn, item={"type": "userMessage", "clientId": nonce})
+        await until(lambda: self.process.state is ProcessState.BUSY)
+        await until(lambda: nonce is None or nonce in [event.nonce for event in self.told(Seen)])
+
+    async def ends(self, status: str = "completed", turn: str = "t1") -> None:
+        await self.server.tell("thread/status/changed", status={"type": "idle"})
+        await self.server.tell("turn/completed", turn={"id": turn, "status": status, "items": []})
+        await until(lambda: self.process.state is ProcessState.IDLE)
+
+
+@asynccontextmanager
+async def watched(tmp_path: Path, *, adopted: bool = False, session: str | None = None) -> AsyncIterator[Place]:
+    """Watch; nobody listens yet."""
+    spec = launch_spec(tmp_path, headless=True)
+    plan = LaunchPlan(("/bin/codex",), {}, tmp_path, session_id=session, resumed=session is not None)
+    events: list[Event] = []
+    pane = Pane()
+    connection = CodexProvider().connect(spec, plan, cast(Terminal, pane), events.append, adopted=adopted)
+    async with connection as process:
+        yield Place(cast(CodexProcess, process), FakeServer(), pane, events)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    socket = launch_spec(tmp_path).agent_dir / SOCKET
+    async with listening(socket) as server, watched(tmp_path) as made:
+        made.server = server
+        await made.process.ready()
+        yield made
+
+
+def timed(one: Submission, timing: Timing) -> Submission:
+    message = msgspec.structs.replace(one.message, timing=timing)
+    return Submission(message, one.nonce, render(message, one.nonce))
+
+
+async def test_it_waits_for_the_server_and_tells_its_session(tmp_path: Path) -> None:
+    async with watched(tmp_path) as made:
+        assert made.process.state is ProcessState.STARTING
+        assert made.process.viewer == ()
+        async with listening(launch_spec(tmp_path).agent_dir / SOCKET):
+            await made.process.ready()
+            assert [(event.session_id, event.source) for event in made.told(SessionStarted)] == [(THREAD, "start")]
+            assert made.process.state is ProcessState.IDLE
+            assert made.process.viewer[-1] == THREAD
+
+
+async def test_a_server_that_ended_says_its_last_word(tmp_path: Path) -> None:
+    async with watched(tmp_path) as made:
+        made.pane.living = False
+        with pytest.raises(ProviderExited, match="the last word"):
+            await made.process.ready()
+
+
+async def test_a_server_that_does_not_come_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READY_S", 0.0)
+    async with watched(tmp_path) as made:
+        with pytest.raises(ProviderNotReady, match="did not become ready"):
+            await made.process.ready()
+
+
+async def test_what_a_person_has_to_do_first_ends_the_start(tmp_path: Path) -> None:
+    async with listening(launch_spec(tmp_path).agent_dir / SOCKET) as server, watched(tmp_path) as made:
+        server.answers["account/read"] = lambda params: {"account": None, "requiresOpenaiAuth": True}
+        with pytest.raises(ProviderNotReady, match="not logged in"):
+            await made.process.ready()
+
+
+async def test_another_agents_words_are_context_and_an_operators_the_prompt(place: Place) -> None:
+    peer = submission("hello", operator=False)
+    assert await place.process.submit(peer) == Submitted("turn/start")
+    (params,) = place.server.called("turn/start")
+    assert params["clientUserMessageId"] == peer.nonce
+    assert params["additionalContext"]["relay_message"] == {
+        "kind": "untrusted", "name": "relay_message", "value": peer.text,
+    }  # fmt: skip
+    assert peer.text not in str(params["input"])
+    assert place.process.state is ProcessState.BUSY
+    await place.begins(peer.nonce)
+    await place.ends()
+    person = submission("hello")
+    place.server.answers["turn/start"] = lambda params: {"turn": {"id": "t2"}}
+    await place.process.submit(person)
+    params = place.server.called("turn/start")[-1]
+    assert params["input"] == [{"type": "text", "text": person.text}] and "additionalContext" not in params
+
+
+async def test_what_the_context_would_cut_goes_into_the_prompt(place: Place) -> None:
+    one = submission("x" * 4000, operator=False)
+    await place.process.submit(one)
+    (params,) = place.server.called("turn/start")
+    assert params["input"] == [{"type": "text", "text": one.text}] and "additionalContext" not in params
+
+
+async def test_evidence_and_end_come_from_the_notifications(place: Place) -> None:
+    one = submission("hello")
+    await place.process.submit(one)
+    await place.begins(one.nonce)
+    assert (await place.process.find(one.nonce)).turn is TurnState.RUNNING
+    await place.ends()
+    assert [event.nonce for event in place.told(Seen)] == [one.nonce]
+    assert [(event.nonces, event.outcome) for event in place.told(TurnEnded)] == [((one.nonce,), Outcome.COMPLETED)]
+
+
+async def test_other_threads_are_not_ours(place: Place) -> None:
+    (connection,) = place.server.connections
+    await connection.send('{"method":"turn/started","params":{"threadId":"other","turn":{"id":"x"}}}')
+    await place.begins(None)
+    assert len(place.told(SessionStarted)) == 1
+    await place.ends()
+    assert [event.nonces for event in place.told(TurnEnded)] == [()]
+
+
+async def test_a_busy_server_takes_what_steers_and_nothing_else(place: Place) -> None:
+    await place.begins(None)
+    one = submission("now")
+    assert isinstance(await place.process.obstacle(one), Held)
+    assert isinstance(await place.process.submit(one), Held)
+    place.server.answers["turn/steer"] = lambda params: {"turnId": "t1"}
+    assert await place.process.submit(timed(one, Timing.STEER)) == Submitted("turn/steer")
+    (params,) = place.server.called("turn/steer")
+    assert (params["expectedTurnId"], params["clientUserMessageId"]) == ("t1", one.nonce)
+
+
+@pytest.mark.parametrize("text", ["no active turn to steer", "cannot steer a compact turn"])
+async def test_what_cannot_be_steered_is_held(place: Place, text: str) -> None:
+    await place.begins(None)
+    place.server.answers["turn/steer"] = lambda params: text
+    assert isinstance(await place.process.submit(timed(submission("now"), Timing.STEER)), Held)
+
+
+async def test_a_turn_that_a_person_began_meanwhile_was_steered(place: Place) -> None:
+    (connection,) = place.server.connections
+    item = {"type": "userMessage", "clientId": None}
+    frames = [
+        {"method": "turn/started", "params": {"threadId": THREAD, "turn": {"id": "t1"}}},
+        {"method": "item/started", "params": {"threadId": THREAD, "turnId": "t1", "item": item}},
+    ]
+
+    async def begin_first(id: int) -> None:
+        for frame in (*frames, {"id": id, "result": {"turn": {"id": "t1"}}}):
+            await connection.send(json.dumps(frame))
+
+    place.server.answers["turn/start"] = lambda params: None
+    async with asyncio.TaskGroup() as group:
+        submitting = group.create_task(place.process.submit(submission("late")))
+        await until(lambda: bool(place.server.called("turn/start")))
+        await begin_first(len(place.server.calls))
+    assert submitting.result() == Submitted("turn/start, steered")
+
+
+async def test_an_open_question_holds_everything(place: Place) -> None:
+    await place.server.tell("thread/status/changed", status={"type": "active", "activeFlags": ["waitingOnApproval"]})
+    await until(lambda: place.process.state is ProcessState.WAITING)
+    assert await place.process.submit(timed(submission("now"), Timing.STEER)) == Held("dialog open")
+
+
+async def test_refused_for_good_unloaded_and_not_steerable(place: Place) -> None:
+    place.server.answers["turn/start"] = lambda params: "Input exceeds the maximum length"
+    with pytest.raises(ProviderRefused, match="maximum length"):
+        await place.process.submit(submission("x"))
+    place.server.answers["turn/start"] = lambda params: "failed: ActiveTurnNotSteerable { turn_kind: Compact }"
+    assert await place.process.submit(submission("x")) == Held("compacting or reviewing")
+    place.server.answers["turn/start"] = lambda params: f"thread not found: {THREAD}"
+    assert isinstance(await place.process.submit(submission("x")), Held)
+    await until(lambda: bool(place.server.called("thread/resume")))
+
+
+async def test_a_broken_connection_leaves_it_open_and_is_made_again(place: Place) -> None:
+    one = submission("x")
+    place.server.answers["turn/start"] = lambda params: None
+    place.process._session.context = False  # type: ignore[union-attr]
+
+    async def break_it() -> None:
+        await until(lambda: bool(place.server.called("turn/start")))
+        await place.server.hang_up()
+
+    async with asyncio.TaskGroup() as group:
+        submitting = group.create_task(place.process.submit(one))
+        group.create_task(break_it())
+    assert isinstance(submitting.result(), Uncertain)
+    place.server.answers["turn/start"] = FakeServer().answers["turn/start"]
+    place.server.turns = [
+        {"id": "t1", "status": "completed", "items": [{"type": "userMessage", "clientId": one.nonce}]}
+    ]
+    found = await place.process.find(one.nonce)
+    assert (found.seen, found.outcome) == (True, Outcome.COMPLETED)
+    assert len(place.server.called("thread/resume")) == 1
+    assert len(place.told(SessionStarted)) == 1, "the same session goes on"
+    assert Degraded(None) in place.events
+
+
+async def test_a_dead_server_is_asked_by_its_file(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / ".codex" / "sessions" / "2026" / "11" / "21"
+    folder.mkdir(parents=True)
+    item = '{"type":"item_completed","turn_id":"t","item":{"type":"UserMessage","client_id":"n1"}}'
+    (folder / f"rollout-x-{THREAD}.jsonl").write_text(f'{{"type":"event_msg","payload":{item}}}\n')
+    place.pane.living = False
+    place.server.answers.clear()
+    await place.server.hang_up()
+    await until(lambda: place.process._client is None)
+    assert (await place.process.find("n1")).outcome is Outcome.INTERRUPTED
+    assert not (await place.process.find("n2")).seen
+
+
+async def test_a_live_server_that_does_not_answer_is_not_guessed_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIND_S", 0.0)
+    async with watched(tmp_path, session=THREAD) as made:
+        with pytest.raises(Disconnected):
+            await made.process.find("n1")
+
+
+async def test_a_lost_end_is_looked_up(place: Place) -> None:
+    one = submission("x")
+    await place.process.submit(one)
+    await place.begins(one.nonce)
+    place.server.turns = [
+        {"id": "t1", "status": "completed", "items": [{"type": "agentMessage", "text": "found"}]},
+    ]
+    await place.server.tell("thread/status/changed", status={"type": "idle"})
+    await until(lambda: bool(place.told(TurnEnded)))
+    assert place.told(TurnEnded)[0].result == "found"
+
+
+async def test_interrupting_cleans_up_what_runs_in_the_background(place: Place) -> None:
+    await place.process.interrupt()
+    assert not place.server.called("turn/interrupt"), "nothing runs"
+    await place.begins(None)
+    tries: list[str] = []
+
+    def refuse_once(params: dict[str, Any]) -> Any:
+        tries.append(params["turnId"])
+        return "no active turn to interrupt" if len(tries) == 1 else {}
+
+    place.server.answers["turn/interrupt"] = refuse_once
+
+    async def end_it() -> None:
+        await until(lambda: len(tries) == 2)
+        await place.ends("interrupted")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(end_it())
+        await place.process.interrupt()
+    assert len(place.server.called("thread/backgroundTerminals/clean")) == 1
+
+
+async def test_a_turn_that_does_not_stop(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "INTERRUPT_S", 0.0)
+    place.server.answers["turn/interrupt"] = lambda params: {}
+    await place.begins(None)
+    with pytest.raises(ProviderRefused, match="did not stop"):
+        await place.process.interrupt()
+
+
+async def test_what_it_does_not_do(place: Place) -> None:
+    with pytest.raises(ProviderUnsupported):
+        await place.process.operate("compact", {})
+    assert (await place.process.hook(HookCall("Stop", {}, asyncio.Event()))).status == 404
+    assert place.process.explain_exit(ExitStatus(0), None) == "Codex ended (exit code 0)"

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import NOT_FOUND, TurnState
+from relay_runner.providers.codex import rollout
+
+
+def written(tmp_path: Path, *events: dict[str, Any]) -> Path:
+    file = tmp_path / "rollout.jsonl"
+    lines = [{"type": "session_meta", "payload": {}}, *({"type": "event_msg", "payload": event} for event in events)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def prompt(nonce: str, turn_id: str = "t1") -> dict[str, Any]:
+    return {"type": "item_completed", "turn_id": turn_id, "item": {"type": "UserMessage", "client_id": nonce}}
+
+
+def end(turn_id: str = "t1", **more: Any) -> dict[str, Any]:
+    return {"type": "task_complete", "turn_id": turn_id, "last_agent_message": None, **more}
+
+
+def test_a_message_that_is_not_there(tmp_path: Path) -> None:
+    assert rollout.find(None, "n1") is NOT_FOUND
+    assert rollout.find(tmp_path / "none", "n1") is NOT_FOUND
+    mentioned = {"type": "other", "text": "n1"}
+    assert rollout.find(written(tmp_path, mentioned, prompt("n2")), "n1") is NOT_FOUND
+
+
+def test_a_turn_that_completed(tmp_path: Path) -> None:
+    file = written(tmp_path, prompt("n1"), end("t0", last_agent_message="other"), end(last_agent_message="done"))
+    found = rollout.find(file, "n1")
+    assert (found.seen, found.turn, found.outcome, found.result) == (True, TurnState.ENDED, Outcome.COMPLETED, "done")
+
+
+def test_a_turn_that_was_interrupted_or_cut_off(tmp_path: Path) -> None:
+    aborted = {"type": "turn_aborted", "turn_id": "t1"}
+    assert rollout.find(written(tmp_path, prompt("n1"), aborted), "n1").outcome is Outcome.INTERRUPTED
+    cut = rollout.find(written(tmp_path, prompt("n1")), "n1")
+    assert (cut.outcome, cut.reason) == (Outcome.INTERRUPTED, "the program ended in the middle of the turn")
+
+
+def test_a_turn_that_failed_says_why(tmp_path: Path) -> None:
+    error = {"message": "too long", "codex_error_info": "context_window_exceeded"}
+    found = rollout.find(written(tmp_path, prompt("n1"), end(error=error)), "n1")
+    assert (found.outcome, found.reason) == (Outcome.FAILED, "context-window: too long")
+    odd = {"message": "no", "codex_error_info": {"http_connection_failed": {}}}
+    assert rollout.find(written(tmp_path, prompt("n1"), end(error=odd)), "n1").reason == "failed: no"
