@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay_runner.providers.base import Provider
     from relay_runner.relay.base import Relay
     from relay_runner.relay.endpoint import EndpointSource
-    from relay_runner.terminal.base import Terminals
+    from relay_runner.terminal.base import SavedTerminal, Terminal, Terminals, TerminalSpec
 
 PROVIDERS: Mapping[str, str] = {
     "claude": "relay_runner.providers.claude:ClaudeProvider",
@@ -91,9 +91,25 @@ def choose_provider(settings: config.Settings) -> tuple[str, str]:
 def terminals(paths: config.Paths, *, tmux: bool = True) -> tuple[Terminals, str | None]:
     """Return how terminals are made here, and a line for a person where it is not the usual way."""
     if tmux and shutil.which("tmux"):
-        return terminals_of(paths, "tmux"), None
+        return _Chosen(paths, "tmux"), None
     why = "tmux is not installed: " if tmux else ""
-    return terminals_of(paths, "pty"), f"{why}the agent runs in a plain pty, where nobody can attach to it"
+    return _Chosen(paths, "pty"), f"{why}the agent runs in a plain pty, where nobody can attach to it"
+
+
+class _Chosen:
+    """Open terminals of one kind, and adopt those of any: what still runs was perhaps started otherwise."""
+
+    def __init__(self, paths: config.Paths, kind: str) -> None:
+        self._paths = paths
+        self._kind = kind
+
+    async def open(self, spec: TerminalSpec) -> Terminal:
+        """Start the program; see `Terminals.open`."""
+        return await terminals_of(self._paths, self._kind).open(spec)
+
+    async def adopt(self, saved: SavedTerminal) -> Terminal | None:
+        """Return the terminal of an earlier runner; see `Terminals.adopt`."""
+        return await terminals_of(self._paths, saved.kind).adopt(saved)
 
 
 def terminals_of(paths: config.Paths, kind: str) -> Terminals:

@@ -185,3 +185,12 @@ def test_sigterm_ends_the_agent_in_order(place: Home) -> None:
     assert not running(provider)
     assert (place.delivery(id)["state"], place.delivery(id)["outcome"]) == ("done", "interrupted")
     assert place.file("bob", "process.json") == {}
+
+
+def test_an_agent_without_tmux_that_was_killed_starts_again_with_it(place: Home) -> None:
+    place.start("bob", "demo", "--no-tmux")
+    provider = place.provider_pid("bob")
+    kill(place.runner_pid("bob"))
+    until("the program went with its runner's pty", lambda: not running(provider))
+    place.start("bob", "demo")
+    assert place.settled(place.send("bob", "echo with tmux now"))["result"] == "with tmux now"
