@@ -215,7 +215,7 @@ class Store(Protocol):
         ...
 
     async def tidy(self) -> None:
-        """Forget what is too old to matter: events, idempotency keys, expired tokens."""
+        """Forget what is too old to matter: events, messages, instances, commands, keys, tokens."""
         ...
 
     async def counts(self) -> Counts:

@@ -199,6 +199,37 @@ SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
 SELECT seq, type, at, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?
 -- name: forget_events
 DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? ORDER BY at LIMIT ?)
+-- name: messages_over
+SELECT m.id FROM messages m
+WHERE m.id IN (SELECT id FROM messages ORDER BY id LIMIT :looked_at)
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries d
+        WHERE d.message_id = m.id AND (d.updated_at >= :before OR d.read_at >= :before OR NOT (
+            d.state IN (SELECT value FROM json_each(:terminal))
+            OR (d.state = 'submitted' AND d.evidence IS :unproven)
+            OR (d.recipient LIKE 'person:%' AND d.read_at IS NOT NULL)
+        ))
+    )
+    AND m.created_at < :before
+ORDER BY m.id LIMIT :limit
+-- name: forget_deliveries
+DELETE FROM deliveries WHERE message_id IN (SELECT value FROM json_each(?))
+-- name: forget_reactions
+DELETE FROM reactions WHERE message_id IN (SELECT value FROM json_each(?))
+-- name: forget_messages
+DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))
+-- name: forget_instances
+DELETE FROM instances WHERE (agent_id, instance_id) IN (
+    SELECT i.agent_id, i.instance_id FROM instances i LEFT JOIN agents a ON a.id = i.agent_id
+    WHERE a.instance_id IS NOT i.instance_id AND EXISTS (
+        SELECT 1 FROM instances n
+        WHERE n.agent_id = i.agent_id AND n.created_at > i.created_at AND n.created_at < :before
+    ) LIMIT :limit
+)
+-- name: forget_commands
+DELETE FROM commands WHERE seq IN (
+    SELECT seq FROM commands WHERE state NOT IN ('accepted', 'running') AND updated_at < ? ORDER BY seq LIMIT ?
+)
 -- name: forget_keys
 DELETE FROM keys WHERE created_at < ?
 

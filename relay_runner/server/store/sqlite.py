@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from relay_runner.errors import StoreError
-from relay_runner.protocol.acceptance import IDEMPOTENCY_S, check_new
+from relay_runner.protocol.acceptance import check_new
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.agents import OFFLINE_AFTER_S, Agent, Status
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
@@ -30,16 +30,11 @@ from relay_runner.protocol.messages import (
 )
 from relay_runner.protocol.orders import RUNNING_SLACK_S
 from relay_runner.protocol.tokens import TokenGrant
-from relay_runner.server.store import agents, handling, messages, orders, views
+from relay_runner.server.store import agents, handling, messages, orders, tidy, views
 from relay_runner.server.store.base import Counts, Follower, Joined
 from relay_runner.server.store.reader import Reader
 from relay_runner.server.store.sql import queries, schema
 from relay_runner.server.store.writer import Transaction, Writer, connect
-
-EVENTS_KEPT_S = 7 * 24 * 3600.0
-EVENTS_FORGOTTEN = 20_000
-"""How many old events one tidying forgets at most: it must not hold up the writer."""
-TOKENS_KEPT_S = 24 * 3600.0
 
 
 class SqliteStore:
@@ -241,7 +236,8 @@ class SqliteStore:
 
     async def tidy(self) -> None:
         """Forget what is too old to matter."""
-        await self._writer.ask(_tidy)
+        while await self._writer.ask(tidy.tidy):  # what others ask meanwhile goes in between
+            continue
 
     async def counts(self) -> Counts:
         """Return how much there is."""
@@ -266,9 +262,3 @@ def _sweep(tx: Transaction) -> float | None:
         tx.one("next_command_due", (RUNNING_SLACK_S,)),
     ]
     return min((row[0] for row in due if row is not None and row[0] is not None), default=None)
-
-
-def _tidy(tx: Transaction) -> None:
-    tx.run("forget_events", (tx.now - EVENTS_KEPT_S, EVENTS_FORGOTTEN))
-    tx.run("forget_keys", (tx.now - IDEMPOTENCY_S,))
-    tx.run("forget_tokens", (tx.now - TOKENS_KEPT_S,))

@@ -9,7 +9,8 @@ import pytest
 from relay_runner.errors import StoreError
 from relay_runner.protocol.agents import AgentState
 from relay_runner.protocol.messages import MessageQuery
-from relay_runner.server.store.sqlite import EVENTS_KEPT_S, SqliteStore
+from relay_runner.server.store.sqlite import SqliteStore
+from relay_runner.server.store.tidy import EVENTS_KEPT_S
 from tests.contract.relays import Clock
 from tests.unit.server.store.world import OPERATOR_CALLER, keeping
 
@@ -34,7 +35,7 @@ async def test_a_store_is_itself_again_when_it_is_opened_again(tmp_path: Path) -
     assert (tmp_path / "relay.db").stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_is_too_old_is_forgotten_but_no_message(tmp_path: Path) -> None:
+async def test_old_events_are_forgotten_before_messages(tmp_path: Path) -> None:
     async with keeping(tmp_path) as keeper:
         await keeper.join("bob")
         await keeper.post("bob", idempotency_key="k")
