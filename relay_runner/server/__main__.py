@@ -6,9 +6,12 @@ import argparse
 import logging
 import os
 import sys
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_BYTES = 5_000_000
+LOG_BACKUPS = 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,7 +19,6 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     if options.detach and os.fork() > 0:
         os._exit(0)  # the child is nobody's child: no client that starts a relay keeps a zombie of it
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     from relay_runner.config import Paths
     from relay_runner.errors import RelayRunnerError
     from relay_runner.protocol.calls import RelayFile
@@ -29,11 +31,25 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         paths = Paths(state=options.home, config=options.home)
+        logging.basicConfig(
+            level=logging.INFO, format=LOG_FORMAT, handlers=[log_handler(options.detach, paths.relay_log)]
+        )
         serve(paths, options.host, options.port, started_by=options.started_by, ready=ready)
     except RelayRunnerError as error:
         sys.stderr.write(f"relay-runner: {error}\n")
         return 1
     return 0
+
+
+def log_handler(detached: bool, file: Path) -> logging.Handler:
+    """Return where the log goes: to stderr, or in the background to `file`, which is rotated while the relay runs.
+
+    There stderr is the same file, for what only the interpreter itself says. Whoever starts a relay in the background
+    sets the umask that keeps the file private.
+    """
+    if not detached:
+        return logging.StreamHandler()
+    return RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8", delay=True)
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
