@@ -158,7 +158,7 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None) -> dict[
         "tmuxSocket": runner.tmux_socket if runner else meta.get("tmuxSocket"),
         "sessionId": (status.provider_session_id if status else None) or (runner.session_id if runner else None),
         "queued": agent.queued if agent else 0,
-        "since": min((one.started_at for one in work), default=(status.at if status else 0.0)) or None,
+        "since": min((one.started_at for one in work), default=(status.since if status else 0.0)) or None,
     }
 
 
