@@ -13,7 +13,7 @@ from typing import Any
 from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
 from relay_runner.providers.base import ProcessState
 
-_BUSY = frozenset({ProcessState.BUSY, ProcessState.WAITING})
+_BUSY = frozenset({ProcessState.STARTING, ProcessState.BUSY, ProcessState.WAITING})
 
 
 class Work:
@@ -101,7 +101,7 @@ class Work:
 
     def _reasons(self, items: tuple[WorkItem, ...]) -> tuple[str, ...]:
         reasons = [f"{item.kind}: {item.label}" if item.label else str(item.kind) for item in items]
-        if self._state is ProcessState.WAITING or (not reasons and self._state is ProcessState.BUSY):
+        if self._state is ProcessState.WAITING or (not reasons and self._state in _BUSY):
             # First what somebody may have to do something about.
             reasons.insert(0, self._provider_state() or "busy")
         return tuple(dict.fromkeys(reasons))

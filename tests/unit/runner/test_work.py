@@ -35,6 +35,13 @@ def test_a_provider_that_is_busy_by_itself_makes_busy() -> None:
     assert not status.ready
 
 
+def test_a_provider_that_starts_is_busy_with_that() -> None:
+    work = _idle()
+    work.provider(ProcessState.STARTING)
+    status = work.status(1.0)
+    assert (status.agent_status, status.busy_reasons, status.ready) == (AgentState.BUSY, ("starting",), False)
+
+
 def test_an_idle_provider_ends_turns_and_subagents_whose_end_was_lost() -> None:
     work = _idle()
     work.provider(ProcessState.BUSY)
@@ -84,7 +91,7 @@ def test_busy_is_exactly_when_there_is_work_or_the_provider_says_so(operations: 
             state = what
             work.provider(state)
     status = work.status(2.0)
-    busy = bool(work.items) or state in (ProcessState.BUSY, ProcessState.WAITING)
+    busy = bool(work.items) or state is not ProcessState.IDLE
     assert (status.agent_status is AgentState.BUSY) == busy
     assert bool(status.busy_reasons) == busy
     assert status.active_subagents == sum(item.kind is WorkKind.SUBAGENT for item in work.items)
