@@ -83,6 +83,16 @@ def test_fifty_kilobytes_arrive_byte_for_byte(place: Home, peer: Home, model: Fa
     assert prompt[start : prompt.index("\n</relay-message nonce=", start)] == defuse(sanitise(body))
 
 
+def _frozen(place: Home, pid: int) -> bool:
+    """Stop the program while it says that it is idle; one that was just about to do something goes on for now."""
+    os.kill(pid, signal.SIGSTOP)
+    said = json.loads((place.root / "user" / ".claude" / "sessions" / f"{pid}.json").read_text())
+    if said["status"] == "idle" and place.status("cc") == "idle":
+        return True
+    os.kill(pid, signal.SIGCONT)
+    return False
+
+
 @pytest.mark.parametrize("moment", ["idle", "in a turn", "before the evidence"])
 def test_a_killed_runner_is_replaced_and_the_conversation_goes_on(
     place: Home,
@@ -102,7 +112,7 @@ def test_a_killed_runner_is_replaced_and_the_conversation_goes_on(
         place.reaches(id, "seen")
         kill(place.runner_pid("cc"))
     else:
-        os.kill(provider, signal.SIGSTOP)
+        until("it stands still, idle", lambda: _frozen(place, provider))
         id = place.send("cc", "SLOW:2\nSAY:worked")  # an operator's: pasted into a program that cannot answer
         place.reaches(id, "submitting", "submitted")
         kill(place.runner_pid("cc"))

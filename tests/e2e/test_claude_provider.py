@@ -341,7 +341,7 @@ async def test_a_dialog_that_a_person_opened_holds_too(
 async def test_without_hooks_messages_still_go_in_with_proof(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay_runner.providers.claude.process.HOOKS_S", 1.0)
+    monkeypatch.setattr("relay_runner.providers.claude.start.HOOKS_S", 1.0)
     home = claude_home(tmp_path / "home")
     (home / ".claude").mkdir()
     (home / ".claude" / "settings.json").write_text('{"disableAllHooks": true}')
