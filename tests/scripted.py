@@ -9,6 +9,7 @@ from typing import Any
 
 from relay_runner.providers.base import (
     NOT_FOUND,
+    Answer,
     Capabilities,
     Emit,
     Event,
@@ -102,6 +103,18 @@ class ScriptedProcess:
     async def interrupt(self) -> None:
         self.interrupts += 1
         self.becomes(ProcessState.IDLE)
+
+    async def answer(self, permission_id: str, answer: Answer) -> bool:
+        """Refuse: it asks nothing."""
+        raise ProviderUnsupported("the scripted program asks nothing")
+
+    async def leave(self, permission_id: str) -> None:
+        """Do nothing: it asks nothing."""
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.messages import Message, Outcome, Timing
+from relay_runner.protocol.permissions import Decision, Question
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 # --- what a provider can do -------------------------------------------------------------------------------------------
@@ -40,12 +41,14 @@ class Capabilities:
     interrupt: bool = False
     compact: bool = False
     clear: bool = False
+    """It can begin a new, empty session."""
     inject: bool = False
+    """It takes words as system context, without a turn of their own."""
     resume: bool = False
     """A new process can go on with an old session."""
     subagents: bool = False
     permissions: bool = False
-    """It asks permission questions that can be answered from elsewhere."""
+    """It asks permission questions that can be answered from elsewhere: `PermissionAsked`, `Process.answer`."""
     approval_modes: frozenset[str] = frozenset({"ask"})
     hooks: bool = False
     """It calls the control server's `/hooks/{name}`."""
@@ -227,6 +230,27 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """The model's side takes no more work for a while: a rate limit or a usage limit."""
+
+    reason: str
+    """One line in the provider's words."""
+    until: float | None = None
+    """When it ends, epoch seconds, where the provider told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a turn cost; None is what the provider did not tell."""
+
+    input_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the input, read from a cache."""
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """A turn ended with everything that belongs to it (no subagent runs any more)."""
 
@@ -237,6 +261,9 @@ class TurnEnded:
     result: str | None = None
     reason: str | None = None
     """Why it failed, in one line; or the kind of error."""
+    limit: Limit | None = None
+    """It failed for this limit: what it carried is continued afterwards, never submitted again."""
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +285,43 @@ class SubagentEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class PermissionAsked:
+    """The program asks for a permission; the same id again (after a reconnect) is the same question."""
+
+    id: str
+    """Unique over all sessions and processes."""
+    kind: str
+    """See `protocol.permissions.NewPermission.kind`."""
+    title: str
+    source: str
+    detail: str | None = None
+    decisions: tuple[Decision, ...] = (Decision.APPROVE, Decision.DENY)
+    questions: tuple[Question, ...] = ()
+    note: str | None = None
+    """For people; `answer at the terminal` where no answer from elsewhere can be put in."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionClosed:
+    """A question is answered or withdrawn, by whomever; also after an answer of ours went in."""
+
+    id: str
+    source: str
+    answered: bool = True
+    """False: nobody answered, it is asked no more (interrupted, ended)."""
+    decision: Decision | None = None
+    """What was answered, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Outside of a turn's end: the model's side is limited (until when), or None: it takes work again."""
+
+    limit: Limit | None
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded:
     """Part of the evidence is missing (hooks do not arrive, say); None means whole again."""
 
@@ -272,10 +336,34 @@ class Learnt:
 
 
 Event = (
-    SessionStarted | StateChanged | Seen | TurnStarted | TurnEnded | SubagentStarted | SubagentEnded | Degraded | Learnt
+    SessionStarted
+    | StateChanged
+    | Seen
+    | TurnStarted
+    | TurnEnded
+    | SubagentStarted
+    | SubagentEnded
+    | PermissionAsked
+    | PermissionClosed
+    | Limited
+    | Degraded
+    | Learnt
 )
 Emit = Callable[[Event], None]
 """Takes an event at once and never blocks or raises; called on the event loop's thread."""
+
+
+# --- permissions ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody elsewhere answered to a permission."""
+
+    decision: Decision
+    reason: str | None = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """By question id: a text, or a list of them."""
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------
@@ -348,8 +436,28 @@ class Process(Protocol):
         """Stop the running turn; raise `ProviderUnsupported` where that cannot be done."""
         ...
 
+    async def answer(self, permission_id: str, answer: Answer) -> bool:
+        """Put an answer to an open permission in; False: it was answered or withdrawn before.
+
+        Raise `ProviderUnsupported` where only the terminal can answer it (any more), `ProviderRefused` where the answer
+        does not fit the question. `PermissionClosed` follows in any case when the question is over.
+        """
+        ...
+
+    async def leave(self, permission_id: str) -> None:
+        """Stop waiting for an answer from elsewhere: from now on the program's own dialog asks."""
+        ...
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """The names that `operate` takes now; a provider whose version decides finds out when it is ready."""
+        ...
+
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do one of the provider's own operations: `compact`, `clear`, `inject`; return its result."""
+        """Do one of the provider's own operations (`compact`, `clear`, `inject` and its others); return its result.
+
+        Raise `ProviderUnsupported` for one that this version lacks, `ProviderRefused` for what cannot be done now.
+        """
         ...
 
     async def quit(self) -> None:

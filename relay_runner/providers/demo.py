@@ -22,6 +22,7 @@ from typing import Any
 from relay_runner.config import private_dir
 from relay_runner.errors import ProviderExited, ProviderNotReady, ProviderUnsupported, TerminalError
 from relay_runner.providers.base import (
+    Answer,
     Capabilities,
     Emit,
     Evidence,
@@ -197,6 +198,18 @@ class DemoProcess:
         if self._state in (ProcessState.BUSY, ProcessState.WAITING):
             await self._terminal.press(Key.ESCAPE)
             self._follower.nudge()
+
+    async def answer(self, permission_id: str, answer: Answer) -> bool:
+        """Refuse: it asks nothing that could be answered from elsewhere."""
+        raise ProviderUnsupported("the demo agent asks no permissions that can be answered from elsewhere")
+
+    async def leave(self, permission_id: str) -> None:
+        """Do nothing: its own dialog asks anyway."""
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Refuse: the demo agent has no operations of its own."""

@@ -14,6 +14,7 @@ from relay_runner.protocol.envelope import body_text
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
     NOT_FOUND,
+    Answer,
     Degraded,
     Emit,
     Evidence,
@@ -159,6 +160,18 @@ class GenericProcess:
                 self._turn.interrupted = True
             await self._terminal.press(Key.CTRL_C)
             self._nudged.set()
+
+    async def answer(self, permission_id: str, answer: Answer) -> bool:
+        """Refuse: it asks nothing that could be answered from elsewhere."""
+        raise ProviderUnsupported("generic asks no permissions that can be answered from elsewhere")
+
+    async def leave(self, permission_id: str) -> None:
+        """Do nothing: its own dialog asks anyway."""
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Refuse: nothing is known of the program."""

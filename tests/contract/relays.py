@@ -17,7 +17,7 @@ from relay_runner.protocol.messages import ClaimRequest, Outcome, Receipt, Relea
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest, agent_scope
 from relay_runner.relay.base import Bus, Relay
 from relay_runner.relay.http import HttpRelay
-from relay_runner.relay.memory import Hub, MemoryRelay
+from relay_runner.relay.memory.relay import Hub, MemoryRelay
 from relay_runner.server.app import build
 from relay_runner.server.core import Core
 from relay_runner.server.serve import Server, bind, server_config

@@ -19,6 +19,7 @@ from relay_runner.errors import (
 )
 from relay_runner.protocol.messages import Timing
 from relay_runner.providers.base import (
+    Answer,
     Degraded,
     Emit,
     Event,
@@ -282,6 +283,18 @@ class CodexProcess:
             await client.call("thread/backgroundTerminals/clean", {"threadId": self._thread()})
         except Refused:
             return  # a version without it
+
+    async def answer(self, permission_id: str, answer: Answer) -> bool:
+        """Refuse: it asks nothing that could be answered from elsewhere."""
+        raise ProviderUnsupported("codex asks no permissions that can be answered from elsewhere")
+
+    async def leave(self, permission_id: str) -> None:
+        """Do nothing: its own dialog asks anyway."""
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Raise: none of the program's own operations is offered yet."""

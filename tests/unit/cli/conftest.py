@@ -16,8 +16,8 @@ from relay_runner.cli import app, compose
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.messages import MessageRecord, NewMessage, Outcome, Receipt, State
 from relay_runner.relay.endpoint import fixed
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.relay import MemoryRelay
 
 URL = "http://relay.invalid"
 

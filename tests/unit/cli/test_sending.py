@@ -11,8 +11,8 @@ from relay_runner.cli import sending
 from relay_runner.errors import ConfigError, RelayRefused, RelayUnavailable
 from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.messages import MessageRecord, NewMessage, Outcome, State, Timing
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.relay import MemoryRelay
 from tests.unit.cli.conftest import carry, hello
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from relay_runner.cli import choices, compose, service
 from relay_runner.cli.choices import Request
 from relay_runner.cli.service import Kind, Line
 from relay_runner.protocol.wire import decode
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.lock import AgentLock
 from relay_runner.runner.options import RunnerOptions
 from tests.unit.cli.conftest import World

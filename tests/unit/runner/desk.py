@@ -17,7 +17,7 @@ from relay_runner.providers.base import (
     Submission,
     TurnEnded,
 )
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.inbox import Inbox

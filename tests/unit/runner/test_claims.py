@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay_runner.errors import RelayUnauthorized
 from relay_runner.protocol.messages import LEASE_S, ClaimRequest, State
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.claims import RENEW_AT, Claims, ClaimTable
 from relay_runner.runner.journal import Journal
 from tests.terminals import until

@@ -7,7 +7,7 @@ import pytest
 
 from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.commands import Command, CommandState, NewCommand
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.commands import Commands
 from relay_runner.runner.journal import Journal
 from tests.terminals import until

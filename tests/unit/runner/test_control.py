@@ -9,7 +9,7 @@ import pytest
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.wire import decode
 from relay_runner.providers.base import HookCall, HookReply
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.control import MAX_BODY_BYTES, PORTS, ControlServer
 from tests.scripted import ScriptedProcess
 

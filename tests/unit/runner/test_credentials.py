@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.tokens import TokenGrant
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.credentials import JITTER_S, MAX_LEAD_S, Credentials, TokenSchedule
 
 

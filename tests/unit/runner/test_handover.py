@@ -8,7 +8,7 @@ import pytest
 from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.messages import Delivery, Receipt, Release, State
 from relay_runner.providers.base import Held, Submission, SubmitResult, Submitted
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import handover
 from relay_runner.runner.journal import Journal
 from tests.scripted import ScriptedProcess

@@ -16,7 +16,7 @@ from relay_runner.providers.base import (
     TurnState,
     Uncertain,
 )
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.journal import Journal, Stage
 from tests.scripted import ScriptedProcess, takes_it
 from tests.terminals import until

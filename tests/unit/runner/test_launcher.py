@@ -7,7 +7,7 @@ import pytest
 from relay_runner.config import Paths
 from relay_runner.errors import ProviderNotFound
 from relay_runner.providers.base import Capabilities
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import record
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.journal import Journal

@@ -10,7 +10,7 @@ from relay_runner.protocol.agents import AgentState
 from relay_runner.protocol.frames import Hello
 from relay_runner.providers.base import ProcessState
 from relay_runner.relay.base import Bus
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.journal import Journal
 from tests.terminals import until
 from tests.unit.runner.desk import Desk

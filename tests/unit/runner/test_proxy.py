@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from relay_runner.protocol.messages import NewMessage
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.journal import Journal
 from tests.unit.runner.desk import Desk

@@ -6,7 +6,7 @@ import pytest
 
 from relay_runner.errors import RelayUnavailable
 from relay_runner.protocol.messages import Delivery, Outcome, Receipt, State
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.receipts import Receipts
 from tests.terminals import until

@@ -22,7 +22,7 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.runner import Runner
 from tests.scripted import ScriptedProcess, ScriptedProvider, ScriptedTerminal, ScriptedTerminals

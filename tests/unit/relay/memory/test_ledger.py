@@ -10,7 +10,7 @@ from relay_runner.errors import RelayNotFound, RelayUnauthorized
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.commands import CommandState, NewCommand
 from relay_runner.protocol.tokens import ADMIN, SEND
-from relay_runner.relay.hub import Hub
+from relay_runner.relay.memory.hub import Hub
 from tests.contract.relays import Clock, hello
 
 OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}))

@@ -21,8 +21,8 @@ from relay_runner.protocol.messages import (
     Reaction,
     State,
 )
-from relay_runner.relay.board import Board
-from relay_runner.relay.members import Members
+from relay_runner.relay.memory.board import Board
+from relay_runner.relay.memory.members import Members
 
 
 @dataclass(slots=True)

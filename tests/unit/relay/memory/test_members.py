@@ -8,8 +8,8 @@ import pytest
 
 from relay_runner.errors import ClaimLost, RelayNotFound
 from relay_runner.protocol.frames import Superseded
-from relay_runner.relay.board import Board
-from relay_runner.relay.members import Frames, Members
+from relay_runner.relay.memory.board import Board
+from relay_runner.relay.memory.members import Frames, Members
 from tests.contract.relays import Clock, hello
 
 

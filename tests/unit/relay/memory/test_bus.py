@@ -9,8 +9,8 @@ import pytest
 from relay_runner.errors import RelayUnavailable
 from relay_runner.protocol.frames import Heartbeat, MessageNew
 from relay_runner.protocol.messages import ClaimRequest, NewMessage, Release
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.relay import MemoryRelay
 from tests.contract.relays import WAIT_S, hello
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, N
 from relay_runner.protocol.frames import CommandFrame
 from relay_runner.protocol.orders import SETTLED, check_command, lapse_command, move_command
 from relay_runner.protocol.tokens import TokenGrant
-from relay_runner.relay.board import Board
-from relay_runner.relay.members import Members
+from relay_runner.relay.memory.board import Board
+from relay_runner.relay.memory.members import Members
 
 
 class Ledger:

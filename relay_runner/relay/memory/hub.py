@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from relay_runner.protocol.agents import Agent
 from relay_runner.protocol.frames import Hello
-from relay_runner.relay.board import Board
-from relay_runner.relay.ledger import Ledger
-from relay_runner.relay.mail import Mail
-from relay_runner.relay.members import Frames, Members
+from relay_runner.relay.memory.board import Board
+from relay_runner.relay.memory.ledger import Ledger
+from relay_runner.relay.memory.mail import Mail
+from relay_runner.relay.memory.members import Frames, Members
 
 
 class Hub:

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from relay_runner.errors import ClaimLost, RelayUnavailable
 from relay_runner.protocol.frames import ClientFrame, Heartbeat, Hello, ServerFrame, StatusFrame, Welcome
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.members import Frames
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.members import Frames
 
 
 class MemoryBus:

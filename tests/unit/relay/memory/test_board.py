@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay_runner.protocol.access import Caller
-from relay_runner.relay.board import Board
+from relay_runner.relay.memory.board import Board
 from tests.contract.relays import Clock
 
 CALLER = Caller("person:op", frozenset())

@@ -7,7 +7,7 @@ import asyncio
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.messages import ClaimRequest, NewMessage, State
 from relay_runner.protocol.tokens import ADMIN, SEND
-from relay_runner.relay.hub import Hub
+from relay_runner.relay.memory.hub import Hub
 from tests.contract.relays import Clock, hello
 
 OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}))

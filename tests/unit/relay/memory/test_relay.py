@@ -8,8 +8,8 @@ from relay_runner.errors import RelayUnauthorized
 from relay_runner.protocol.commands import NewCommand
 from relay_runner.protocol.messages import MessageQuery, NewMessage
 from relay_runner.protocol.tokens import TokenRequest
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.memory import MemoryRelay
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.relay import MemoryRelay
 from tests.contract.relays import hello
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from relay_runner.protocol.agents import AgentState
-from relay_runner.relay.hub import Hub
+from relay_runner.relay.memory.hub import Hub
 from tests.contract.relays import Clock, hello
 
 

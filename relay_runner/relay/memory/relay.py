@@ -44,9 +44,9 @@ from relay_runner.protocol.messages import (
 )
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenGrant, TokenRequest, agent_scope
 from relay_runner.protocol.wire import PROTOCOL_VERSION
-from relay_runner.relay.hub import Hub
-from relay_runner.relay.members import Frames
-from relay_runner.relay.memory_bus import MemoryBus
+from relay_runner.relay.memory.bus import MemoryBus
+from relay_runner.relay.memory.hub import Hub
+from relay_runner.relay.memory.members import Frames
 
 FOREVER_S = 10 * 365 * 24 * 3600.0
 GRACE_S = 600.0

@@ -11,7 +11,7 @@ from relay_runner.errors import ClaimLost
 from relay_runner.protocol import acceptance
 from relay_runner.protocol.agents import OFFLINE_AFTER_S, Agent, AgentState, Status
 from relay_runner.protocol.frames import Hello, ServerFrame, Superseded
-from relay_runner.relay.board import Board
+from relay_runner.relay.memory.board import Board
 
 Frames = asyncio.Queue[ServerFrame | None]
 """What waits for a bus; None ends it."""
