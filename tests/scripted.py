@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from relay_runner.errors import ProviderUnsupported
 from relay_runner.providers.base import (
     NOT_FOUND,
     Answer,
