@@ -1,4 +1,4 @@
-"""relay serve, status, stop, restart: the relay of this machine."""
+"""relay serve, status, stop, restart: the relay of this machine. Its tokens are in `tokens`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relay_runner.cli import loop, output, words
+from relay_runner.cli import loop, output, tokens, words
 from relay_runner.cli.exits import Exit
 
 _NAMES = {"relayId": "relay id", "uptimeS": "up"}
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.callback(invoke_without_command=True)(_help)
     for command in (serve, status, stop, restart):
         group.command(command.__name__, cls=words.PlainCommand)(command)
+    tokens.register(group)
     app.add_typer(group)
 
 

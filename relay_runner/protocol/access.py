@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relay_runner.errors import RelayUnauthorized
 from relay_runner.protocol.addresses import Address, Kind
-from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest, agent_scope
+from relay_runner.protocol.tokens import ADMIN, OPERATOR, RENEWABLE, SEND, TokenInfo, TokenRequest, agent_scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ class Caller:
         if not self.operates:
             raise _forbidden(OPERATOR)
 
+    def need_renewable(self) -> None:
+        """Raise unless their token is one that may be renewed."""
+        if self.profile_id not in RENEWABLE:
+            raise RelayUnauthorized(
+                f"a token of the profile {self.profile_id!r} is not renewed",
+                hint=f"only those of {', '.join(sorted(RENEWABLE))} are",
+                status=403,
+                code="not-renewable",
+            )
+
     def may_see(self, *principals: str | None) -> bool:
         """Say whether they may read what concerns these principals."""
         return self.operates or any(self.is_(principal) for principal in principals if principal is not None)
@@ -80,6 +90,18 @@ class Caller:
         for scope in request.scopes:
             if scope not in own:
                 raise _forbidden(ADMIN)
+
+
+def token_info(caller: Caller) -> TokenInfo:
+    """Return what a caller's token says of itself."""
+    return TokenInfo(
+        jti=caller.jti,
+        profile_id=caller.profile_id,
+        subject=caller.subject,
+        scopes=tuple(sorted(caller.scopes)),
+        issued_at=caller.issued_at,
+        expires_at=caller.expires_at,
+    )
 
 
 def _forbidden(scope: str) -> RelayUnauthorized:

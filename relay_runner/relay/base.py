@@ -27,7 +27,7 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.tokens import TokenGrant, TokenRequest
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 
 
 class Bus(Protocol):
@@ -168,11 +168,23 @@ class Relay(Protocol):
         ...
 
     async def renew_token(self) -> TokenGrant:
-        """Return a successor of the token in use; the old one stays good until it expires."""
+        """Return a successor of the token in use; the old one stays good until it expires.
+
+        Raise `RelayUnauthorized` for one that is too old or was revoked (status 401), or is not of a profile whose
+        tokens renew (status 403, code `not-renewable`).
+        """
+        ...
+
+    async def who_am_i(self) -> TokenInfo:
+        """Return whose the token in use is, what it may do, and until when."""
+        ...
+
+    async def list_tokens(self) -> list[TokenInfo]:
+        """Return what is known of the tokens that the relay made, the newest first. Needs the operator scope."""
         ...
 
     async def revoke_token(self, jti: str) -> None:
-        """Make a token worthless from now on."""
+        """Make a token and all its successors worthless from now on."""
         ...
 
     def events(self, after: int | None = None) -> AsyncIterator[Event]:

@@ -27,7 +27,7 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.tokens import TokenGrant, TokenRequest
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import decode
 from relay_runner.relay.base import Bus
 from relay_runner.relay.bus import connect
@@ -190,6 +190,14 @@ class HttpRelay:
     async def renew_token(self) -> TokenGrant:
         """Return a successor of the token in use; the old one stays good until it expires."""
         return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant)
+
+    async def who_am_i(self) -> TokenInfo:
+        """Return whose the token in use is, what it may do, and until when."""
+        return await self._wire.call("GET", f"{API}/tokens/self", TokenInfo)
+
+    async def list_tokens(self) -> list[TokenInfo]:
+        """Return what is known of the tokens that the relay made, the newest first."""
+        return await self._wire.call("GET", f"{API}/tokens", list[TokenInfo])
 
     async def revoke_token(self, jti: str) -> None:
         """Make a token worthless from now on."""

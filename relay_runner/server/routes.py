@@ -10,6 +10,7 @@ import msgspec
 from relay_runner import __version__
 from relay_runner.errors import RelayRefused
 from relay_runner.protocol.acceptance import check_emoji
+from relay_runner.protocol.access import token_info
 from relay_runner.protocol.agents import Agent
 from relay_runner.protocol.calls import API, Beat, Health, ReadyUpdate, Redelivery, Renewal, StatusUpdate
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
@@ -25,7 +26,7 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.tokens import TokenGrant, TokenRequest
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.server.http import Call, Route, Stream, Text
 from relay_runner.server.metrics import CONTENT_TYPE
@@ -190,6 +191,15 @@ async def _renew_token(call: Call) -> TokenGrant:
     return await call.core.tokens.renew(call.caller)
 
 
+async def _who_am_i(call: Call) -> TokenInfo:
+    return token_info(call.caller)
+
+
+async def _list_tokens(call: Call) -> list[TokenInfo]:
+    call.caller.need_operator()
+    return await call.core.store.tokens()
+
+
 async def _revoke_token(call: Call) -> None:
     call.caller.need_operator()
     await call.core.store.revoke_token(call.text("jti"))
@@ -279,6 +289,8 @@ ROUTES: tuple[Route, ...] = (
     _api("PATCH", "/tasks/{id}", _update_task, "Move a task on", TaskUpdate, Task),
     _api("POST", "/tokens", _issue_token, "Make a token", TokenRequest, TokenGrant, 201),
     _api("POST", "/tokens/renew", _renew_token, "Renew the token in use", None, TokenGrant, 201, grace_s=GRACE_S),
+    _api("GET", "/tokens/self", _who_am_i, "Show what the token in use is", None, TokenInfo),
+    _api("GET", "/tokens", _list_tokens, "List the tokens, the newest first", None, list[TokenInfo]),
     _api("DELETE", "/tokens/{jti}", _revoke_token, "Revoke a token and its successors"),
     _api(
         "GET",

@@ -65,6 +65,7 @@ class Tokens:
 
     async def renew(self, caller: Caller) -> TokenGrant:
         """Make the successor of a caller's token: the same rights for the same time again."""
+        caller.need_renewable()
         request = TokenRequest(
             subject=caller.subject,
             scopes=tuple(sorted(caller.scopes)),

@@ -34,7 +34,14 @@ from relay_runner.protocol.messages import (
     Receipt,
     State,
 )
-from relay_runner.protocol.tokens import OPERATOR, SEND, TokenRequest
+from relay_runner.protocol.tokens import (
+    AGENT_PROFILE,
+    INTERACTIVE_PROFILE,
+    OPERATOR,
+    PERSON_PROFILE,
+    SEND,
+    TokenRequest,
+)
 from relay_runner.relay.base import Relay
 from tests.contract.relays import WAIT_S, World, hello, seat
 
@@ -656,6 +663,62 @@ async def test_nobody_gives_away_more_than_they_have(world: World) -> None:
             await fails(RelayUnauthorized, operator.issue_token(TokenRequest(subject=subject, scopes=scopes)))
         await fails(RelayUnauthorized, bob.issue_token(TokenRequest(subject="agent:bob", scopes=("agent:bob",))))
         await fails(RelayUnauthorized, bob.revoke_token("x"))
+        await fails(RelayUnauthorized, bob.list_tokens())
+
+
+async def test_a_token_says_whose_it_is(world: World) -> None:
+    request = TokenRequest(subject="agent:bob", scopes=("agent:bob", SEND), ttl_s=3600)
+    grant = await world.operator.issue_token(request)
+    async with await world.person("nobody") as bob:
+        bob.use_token(grant.token)
+        told = await bob.who_am_i()
+        assert (told.jti, told.subject, told.profile_id) == (grant.jti, "agent:bob", AGENT_PROFILE)
+        assert set(told.scopes) == {"agent:bob", SEND} and told.expires_at == pytest.approx(grant.expires_at)
+        bob.use_token("nonsense")
+        await fails(RelayUnauthorized, bob.who_am_i())
+    assert OPERATOR in (await world.operator.who_am_i()).scopes
+
+
+async def test_the_list_of_tokens_tells_everything_but_the_tokens(world: World) -> None:
+    request = TokenRequest(subject="agent:bob", scopes=("agent:bob", SEND), ttl_s=3600)
+    grant = await world.operator.issue_token(request)
+    await world.turn(1)
+    async with await world.person("nobody") as bob:
+        bob.use_token(grant.token)
+        heir = await bob.renew_token()
+    await world.turn(1)
+    await world.operator.revoke_token(grant.jti)
+    listed = {info.jti: info for info in await world.operator.list_tokens()}
+    assert list(listed).index(heir.jti) < list(listed).index(grant.jti)
+    assert listed[grant.jti].successors == (heir.jti,)
+    for jti in (grant.jti, heir.jti):
+        assert listed[jti].revoked_at == pytest.approx(world.clock.now)
+        assert listed[jti].subject == "agent:bob" and set(listed[jti].scopes) == {"agent:bob", SEND}
+    assert grant.token not in repr(listed) and heir.token not in repr(listed)
+
+
+async def test_only_a_runners_token_renews(world: World) -> None:
+    for profile, renews in ((AGENT_PROFILE, True), (INTERACTIVE_PROFILE, True), (PERSON_PROFILE, False)):
+        request = TokenRequest(subject="agent:bob", scopes=("agent:bob",), profile_id=profile)
+        grant = await world.operator.issue_token(request)
+        async with await world.person("nobody") as bob:
+            bob.use_token(grant.token)
+            if renews:
+                assert (await bob.renew_token()).profile_id == profile
+            else:
+                error = await fails(RelayUnauthorized, bob.renew_token(), "not renewed")
+                assert error.code == "not-renewable"
+
+
+async def test_a_runner_that_renews_takes_nothing_from_another_with_the_same_token(world: World) -> None:
+    shared = await world.operator.issue_token(TokenRequest(subject="agent:bob", scopes=("agent:bob", SEND)))
+    async with await world.person("nobody") as old, await world.person("nobody") as new:
+        old.use_token(shared.token)
+        new.use_token(shared.token)
+        first, second = await old.renew_token(), await new.renew_token()
+        for relay, token in ((old, first), (new, second), (old, shared), (new, first)):
+            relay.use_token(token.token)
+            assert (await relay.who_am_i()).subject == "agent:bob"
 
 
 # --- following --------------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ import secrets
 from msgspec.structs import replace
 
 from relay_runner.errors import RelayNotFound, RelayUnauthorized
-from relay_runner.protocol.access import Caller
+from relay_runner.protocol.access import Caller, token_info
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.frames import CommandFrame
 from relay_runner.protocol.orders import SETTLED, check_command, lapse_command, move_command
-from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo
 from relay_runner.relay.memory.board import Board
 from relay_runner.relay.memory.members import Members
 
@@ -26,6 +26,7 @@ class Ledger:
         self._commands: dict[str, tuple[Command, str]] = {}
         self._tasks: dict[int, Task] = {}
         self._tokens: dict[str, Caller] = {}
+        self._infos: dict[str, TokenInfo] = {}
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -124,11 +125,16 @@ class Ledger:
 
     # --- tokens -------------------------------------------------------------------------------------------------------
 
-    def grant(self, caller: Caller, ttl_s: float) -> TokenGrant:
-        """Make a token for somebody."""
+    def grant(self, caller: Caller, ttl_s: float, *, parent: str | None = None) -> TokenGrant:
+        """Make a token for somebody; `parent` is the one that it succeeds."""
         now = self._board.clock()
         token, jti = secrets.token_urlsafe(24), secrets.token_hex(8)
-        self._tokens[token] = Caller(caller.subject, caller.scopes, jti, caller.profile_id, now, now + ttl_s)
+        holder = Caller(caller.subject, caller.scopes, jti, caller.profile_id, now, now + ttl_s)
+        self._tokens[token] = holder
+        self._infos[jti] = token_info(holder)
+        if parent is not None:
+            before = self._infos[parent]
+            self._infos[parent] = replace(before, successors=(*before.successors, jti))
         return TokenGrant(
             token=token,
             jti=jti,
@@ -139,19 +145,27 @@ class Ledger:
             expires_at=now + ttl_s,
         )
 
+    def tokens(self) -> list[TokenInfo]:
+        """Return what is known of every token, the newest first."""
+        return list(reversed(self._infos.values()))
+
     def holder(self, token: str, *, grace_s: float = 0.0) -> Caller:
         """Return whose token it is; raise `RelayUnauthorized` for one that is wrong, expired or revoked."""
         caller = self._tokens.get(token)
         if caller is None:
-            raise RelayUnauthorized("this relay did not make that token, or it was revoked")
+            raise RelayUnauthorized("this relay did not make that token")
+        if self._infos[caller.jti].revoked_at is not None:
+            raise RelayUnauthorized("the token was revoked", hint="get a new one", code="token-revoked")
         if caller.expires_at + grace_s <= self._board.clock():
             raise RelayUnauthorized("the token has expired", hint="renew it", code="token-expired")
         return caller
 
     def revoke(self, jti: str) -> None:
-        """Make a token worthless."""
-        found = [token for token, caller in self._tokens.items() if caller.jti == jti]
-        if not found:
+        """Make a token and everything renewed from it worthless."""
+        if jti not in self._infos:
             raise RelayNotFound(f"there is no token {jti}")
-        for token in found:
-            del self._tokens[token]
+        waiting = [jti]
+        while waiting:
+            info = self._infos[waiting.pop()]
+            self._infos[info.jti] = replace(info, revoked_at=info.revoked_at or self._board.clock())
+            waiting += info.successors

@@ -14,7 +14,7 @@ from typing import Self
 from relay_runner import __version__
 from relay_runner.errors import RelayNotFound, RelayRefused
 from relay_runner.protocol import acceptance, deliveries
-from relay_runner.protocol.access import Caller
+from relay_runner.protocol.access import Caller, token_info
 from relay_runner.protocol.addresses import Kind, agent_principal
 from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.commands import (
@@ -42,7 +42,16 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenGrant, TokenRequest, agent_scope
+from relay_runner.protocol.tokens import (
+    ADMIN,
+    AGENT_PROFILE,
+    OPERATOR,
+    SEND,
+    TokenGrant,
+    TokenInfo,
+    TokenRequest,
+    agent_scope,
+)
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.relay.memory.bus import MemoryBus
 from relay_runner.relay.memory.hub import Hub
@@ -63,7 +72,9 @@ class MemoryRelay:
     @classmethod
     def of_agent(cls, agent_id: str, hub: Hub) -> MemoryRelay:
         """Return the relay as that agent's runner sees it."""
-        return cls(hub, Caller(agent_principal(agent_id), frozenset({agent_scope(agent_id), SEND})))
+        return cls(
+            hub, Caller(agent_principal(agent_id), frozenset({agent_scope(agent_id), SEND}), profile_id=AGENT_PROFILE)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -264,7 +275,17 @@ class MemoryRelay:
     async def renew_token(self) -> TokenGrant:
         """Return a successor of the token in use."""
         caller = self.hub.ledger.holder(self._token, grace_s=GRACE_S)
-        return self.hub.ledger.grant(caller, caller.expires_at - caller.issued_at)
+        caller.need_renewable()
+        return self.hub.ledger.grant(caller, caller.expires_at - caller.issued_at, parent=caller.jti)
+
+    async def who_am_i(self) -> TokenInfo:
+        """Return whose the token in use is."""
+        return token_info(self._caller)
+
+    async def list_tokens(self) -> list[TokenInfo]:
+        """Return what is known of the tokens that the relay made."""
+        self._caller.need_operator()
+        return self.hub.ledger.tokens()
 
     async def revoke_token(self, jti: str) -> None:
         """Make a token worthless from now on."""

@@ -28,7 +28,7 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,10 @@ class Store(Protocol):
 
     async def revoke_token(self, jti: str) -> None:
         """Make a token and all its successors worthless; an unknown one is `RelayNotFound`."""
+        ...
+
+    async def tokens(self) -> list[TokenInfo]:
+        """Return what is known of the tokens, the newest first."""
         ...
 
     async def token_good(self, jti: str) -> bool:

@@ -10,9 +10,12 @@ from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.orders import RUNNING_SLACK_S, check_command, lapse_command, move_command
-from relay_runner.protocol.tokens import TokenGrant
-from relay_runner.server.store.rows import Row, command_of, task_of, to_json
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo
+from relay_runner.server.store.rows import Row, command_of, strings_of, task_of, to_json
 from relay_runner.server.store.writer import Transaction
+
+MAX_TOKENS = 1000
+"""How many tokens are listed at most."""
 
 
 def command(tx: Transaction, caller: Caller, new: NewCommand) -> Command:
@@ -96,6 +99,27 @@ def put_token(tx: Transaction, grant: TokenGrant, parent: str | None) -> None:
     scopes = to_json(grant.scopes)
     values = (grant.jti, parent, grant.subject, grant.profile_id, scopes, grant.issued_at, grant.expires_at)
     tx.run("insert_token", values)
+
+
+def tokens(tx: Transaction) -> list[TokenInfo]:
+    """Return what is known of the newest tokens, each with those renewed from it."""
+    rows = tx.run("tokens", (MAX_TOKENS,)).fetchall()
+    heirs: dict[str, list[str]] = {}
+    for row in reversed(rows):
+        heirs.setdefault(row[1] or "", []).append(row[0])
+    return [
+        TokenInfo(
+            jti=row[0],
+            subject=row[2],
+            profile_id=row[3],
+            scopes=strings_of(row[4]),
+            issued_at=row[5],
+            expires_at=row[6],
+            revoked_at=row[7],
+            successors=tuple(heirs.get(row[0], ())),
+        )
+        for row in rows
+    ]
 
 
 def revoke_token(tx: Transaction, jti: str) -> None:

@@ -181,6 +181,9 @@ UPDATE tasks SET state = ?, agent_id = ?, metadata = ?, updated_at = ? WHERE id 
 INSERT INTO tokens (jti, parent, subject, profile_id, scopes, issued_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 -- name: token_revoked
 SELECT revoked_at IS NOT NULL FROM tokens WHERE jti = ?
+-- name: tokens
+SELECT jti, parent, subject, profile_id, scopes, issued_at, expires_at, revoked_at
+FROM tokens ORDER BY issued_at DESC, jti LIMIT ?
 -- name: token_heirs
 WITH RECURSIVE heirs (jti) AS (
     SELECT jti FROM tokens WHERE jti = ?

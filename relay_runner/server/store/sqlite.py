@@ -29,7 +29,7 @@ from relay_runner.protocol.messages import (
     Release,
 )
 from relay_runner.protocol.orders import RUNNING_SLACK_S
-from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.protocol.tokens import TokenGrant, TokenInfo
 from relay_runner.server.store import agents, handling, messages, orders, tidy, views
 from relay_runner.server.store.base import Counts, Follower, Joined
 from relay_runner.server.store.reader import Reader
@@ -213,6 +213,10 @@ class SqliteStore:
     async def revoke_token(self, jti: str) -> None:
         """Make a token and all its successors worthless."""
         await self._writer.ask(lambda tx: orders.revoke_token(tx, jti))
+
+    async def tokens(self) -> list[TokenInfo]:
+        """Return what is known of the tokens, the newest first."""
+        return await self._reader.ask(orders.tokens)
 
     async def token_good(self, jti: str) -> bool:
         """Say whether a token is known and was not revoked."""
