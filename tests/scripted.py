@@ -60,6 +60,9 @@ class ScriptedProcess:
         self.interrupts = 0
         self.not_ready: Exception | None = None
         self.viewer: tuple[str, ...] = ()
+        self.operates: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
+        """What it can do, by name."""
+        self.operated: list[tuple[str, Mapping[str, Any]]] = []
         self._state = ProcessState.IDLE
 
     @property
@@ -114,11 +117,13 @@ class ScriptedProcess:
 
     @property
     def operations(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
+        """What the test made it able to do."""
+        return frozenset(self.operates)
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {}
+        """Do it and write it down."""
+        self.operated.append((action, args))
+        return self.operates[action](args)
 
     async def quit(self) -> None:
         return

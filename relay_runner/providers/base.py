@@ -456,7 +456,8 @@ class Process(Protocol):
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do one of the provider's own operations (`compact`, `clear`, `inject` and its others); return its result.
 
-        Raise `ProviderUnsupported` for one that this version lacks, `ProviderRefused` for what cannot be done now.
+        `inject` is given the text as `content`, and where the orderer told them `reason` and `memoryIds`. Raise
+        `ProviderUnsupported` for one that this version lacks, `ProviderRefused` for what cannot be done now.
         """
         ...
 

@@ -1,84 +1,150 @@
 """Orders about the agent, one after the other, each once.
 
-accepted -> running -> succeeded | failed, with a result that says what was done. A command that ends the runner is
-reported at the very end, by `farewell`.
+accepted -> running -> succeeded | failed, with a result that says what was done. How far a command got is journalled
+before each step, so that a successor neither does it again nor leaves it unanswered: what had begun when the runner
+died is answered as failed, with `unknown`. A command that ends the runner is reported at the very end, by `farewell`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
+import msgspec
+
+from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, CommandUpdate
+from relay_runner.protocol.orders import MIN_COMMAND_TIMEOUT_S
+from relay_runner.protocol.wire import Wire, decode, encode
 from relay_runner.relay.base import Relay
+from relay_runner.runner.identity import Identity
 from relay_runner.runner.journal import Journal
+from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Command], Awaitable[Mapping[str, Any]]]
+OPEN = (CommandState.ACCEPTED, CommandState.RUNNING)
+
+Obey = Callable[[Command], Awaitable[Mapping[str, Any]]]
+
+
+class Taken(Wire, frozen=True, kw_only=True):
+    """How far a command got on this machine."""
+
+    at: float
+    instance_id: str
+    """The life of the runner that took it."""
+    state: CommandState
+    result: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Commands:
-    """Carry out what is ordered, by type; the table of types is given by the runner."""
+    """Carry out what is ordered; `obey` is the table of what that means."""
 
-    def __init__(self, relay: Relay, journal: Journal, agent_id: str, table: Mapping[str, Work]) -> None:
+    def __init__(
+        self, relay: Relay, journal: Journal, identity: Identity, work: Work, publish: Callable[[], None], obey: Obey
+    ) -> None:
         self._relay = relay
         self._journal = journal
-        self._agent_id = agent_id
-        self._table = table
+        self._identity = identity
+        self._work = work
+        self._publish = publish
+        self._obey = obey
         self._queue: asyncio.Queue[Command] = asyncio.Queue()
-        self._last: Command | None = None
+        self._running: Command | None = None
 
     def offer(self, command: Command) -> None:
-        """Take note of a command; one that was taken before is ignored, even by an earlier runner."""
-        if command.state in (CommandState.ACCEPTED, CommandState.RUNNING) and not self._journal.fact(_key(command)):
-            self._journal.remember(_key(command), str(command.created_at))
-            self._queue.put_nowait(command)
+        """Take note of a command; the same one may be offered any number of times, by every life of the runner."""
+        taken = self._taken(command)
+        mine = taken is not None and taken.instance_id == self._identity.instance_id
+        if command.state not in OPEN or mine:
+            return
+        if taken is None:
+            self._note(command, CommandState.ACCEPTED)
+        else:
+            self._note(command, taken.state, taken.result)
+        self._queue.put_nowait(command)
 
     async def fetch(self) -> None:
         """Take the commands that came while nobody listened."""
-        for command in await self._relay.pending_commands(self._agent_id):
+        for command in await self._relay.pending_commands(self._identity.agent_id):
             self.offer(command)
 
     async def run(self) -> None:
         """Carry commands out in order, for ever."""
         while True:
             command = await self._queue.get()
-            self._last = command
-            await self._carry_out(command)
-            self._last = None
+            taken = self._taken(command)
+            if taken is None or taken.state is CommandState.ACCEPTED:
+                await self._carry_out(command)
+            elif taken.state is CommandState.RUNNING:
+                reason = "the runner ended while it carried this out: what became of it is unknown"
+                await self._end(command, CommandState.FAILED, {"reason": reason, "unknown": True})
+            else:  # the relay was not told how it ended
+                await self._report(command, taken.state, taken.result)
 
     async def farewell(self, reason: str) -> None:
         """Report the command that ended the runner."""
-        if self._last is not None:
-            await self._report(self._last, CommandState.SUCCEEDED, {"reason": reason})
+        if (command := self._running) is not None:
+            self._running = None
+            await self._end(command, CommandState.SUCCEEDED, {"reason": reason})
 
     async def _carry_out(self, command: Command) -> None:
         log.info("command %s from %s", command.type, command.sender)
-        work = self._table.get(command.type)
-        if work is None:
-            await self._report(command, CommandState.FAILED, {"reason": f"unknown command {command.type!r}"})
+        if command.target not in (self._identity.agent_id, self._identity.runner_id):
+            reason = f"it was for the runner {command.target}, which has ended"
+            await self._end(command, CommandState.FAILED, {"reason": reason})
             return
+        self._running = command
+        label = f"{command.type} from {command.sender}"
+        self._work.start(WorkKind.COMMAND, command.id, now=time.time(), source="runner", label=label)
+        self._publish()
+        self._note(command, CommandState.RUNNING)
         await self._report(command, CommandState.RUNNING, {})
+        state, result = await self._outcome(command)
+        if self._running is command:
+            self._running = None
+            await self._end(command, state, result)
+
+    async def _outcome(self, command: Command) -> tuple[CommandState, Mapping[str, Any]]:
+        timeout_s = min(max(command.timeout_s, MIN_COMMAND_TIMEOUT_S), MAX_COMMAND_TIMEOUT_S)
         try:
-            async with asyncio.timeout(min(max(command.timeout_s, 0.001), MAX_COMMAND_TIMEOUT_S)):
-                result = await work(command)
+            async with asyncio.timeout(timeout_s):
+                return CommandState.SUCCEEDED, await self._obey(command)
         except TimeoutError:
-            await self._report(command, CommandState.FAILED, {"reason": f"not done within {command.timeout_s:g} s"})
+            return CommandState.FAILED, {"reason": f"not done within {timeout_s:g} s"}
         except RelayRunnerError as error:
-            await self._report(command, CommandState.FAILED, {"reason": str(error)})
-        else:
-            await self._report(command, CommandState.SUCCEEDED, dict(result))
+            return CommandState.FAILED, {"reason": str(error)}
+
+    async def _end(self, command: Command, state: CommandState, result: Mapping[str, Any]) -> None:
+        self._note(command, state, result)
+        self._work.finish(WorkKind.COMMAND, command.id)
+        self._publish()
+        await self._report(command, state, result)
 
     async def _report(self, command: Command, state: CommandState, result: Mapping[str, Any]) -> None:
-        update = CommandUpdate(state=state, result={"action": command.type, "agentId": self._agent_id, **result})
+        who = self._identity
+        ids = {"command": command.id, "runner": who.runner_id, "instance": who.instance_id}
+        said = {"action": command.type, "agentId": who.agent_id, "ids": ids, **result}
         try:
-            await self._relay.update_command(command.id, update)
-        except (RelayUnavailable, RelayRefused, ProtocolError) as error:
+            await self._relay.update_command(command.id, CommandUpdate(state=state, result=said))
+        except (RelayUnavailable, RelayRefused, ProtocolError, ClaimLost) as error:
             log.warning("command %s is %s, and the relay does not know: %s", command.type, state, error)
+
+    # --- the journal --------------------------------------------------------------------------------------------------
+
+    def _taken(self, command: Command) -> Taken | None:
+        noted = self._journal.fact(_key(command))
+        return decode(noted, Taken) if noted is not None else None
+
+    def _note(self, command: Command, state: CommandState, result: Mapping[str, Any] | None = None) -> None:
+        instance_id = self._identity.instance_id
+        taken = Taken(at=command.created_at, instance_id=instance_id, state=state, result=dict(result or {}))
+        self._journal.remember(_key(command), encode(taken).decode())
 
 
 def _key(command: Command) -> str:

@@ -24,6 +24,7 @@ class Identity:
 
     def __init__(self, options: RunnerOptions, grant: TokenGrant | None) -> None:
         self._options = options
+        self.agent_id = options.agent_id
         self.grant = grant
         self.runner_id = uuid.uuid4().hex
         self.instance_id = uuid.uuid4().hex

@@ -181,7 +181,7 @@ class Journal:
     def prune(self, now: float) -> None:
         """Drop what settled, and which commands were taken, long ago."""
         self._run("DELETE FROM deliveries WHERE stage = 'settled' AND updated_at < ?", now - KEEP_S)
-        self._run("DELETE FROM facts WHERE name LIKE 'command:%' AND CAST(value AS REAL) < ?", now - KEEP_S)
+        self._run("DELETE FROM facts WHERE name LIKE 'command:%' AND json_extract(value, '$.at') < ?", now - KEEP_S)
 
     # --- receipts on their way to the relay ---
 

@@ -69,11 +69,18 @@ class Presence:
         self._on_superseded = on_superseded
         self._changed = asyncio.Event()
         self._redial = asyncio.Event()
+        self._welcomed = asyncio.Event()
         self.connected = False
 
     def redial(self) -> None:
         """Join the bus anew: a connection keeps the token that it was opened with."""
         self._redial.set()
+
+    async def rejoin(self) -> None:
+        """Join the bus anew, and return once the relay has welcomed us and knows our status."""
+        self._welcomed.clear()
+        self.redial()
+        await self._welcomed.wait()
 
     def publish(self) -> None:
         """Let others see the status as it is now; several changes at once are one."""
@@ -91,7 +98,7 @@ class Presence:
                 self._on_superseded(str(error))
                 return
             except _Redial:
-                log.info("joining again with the renewed token")
+                log.info("joining again")
             except (RelayUnavailable, ProtocolError) as error:
                 delay_s = next(delays)
                 log.warning("no relay, next try in %.1f s: %s", delay_s, error)
@@ -121,11 +128,12 @@ class Presence:
             tasks.create_task(self._redialled(), name="bus-redial")
             await self.fetch_backlog()
             self._joined.set()
+            self._welcomed.set()
 
     async def _redialled(self) -> None:
         self._redial.clear()
         await self._redial.wait()
-        raise _Redial("a new token")
+        raise _Redial("asked to join again")
 
     async def _read(self, bus: Bus) -> None:
         async for frame in bus:

@@ -1,15 +1,21 @@
+"""BEHAVIOUR 1, row commands: accepted, running, succeeded or failed; in order, in time, each once."""
+
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from relay_runner.errors import ProviderUnsupported
-from relay_runner.protocol.commands import Command, CommandState, NewCommand
+from relay_runner.errors import ProviderUnsupported, RelayUnavailable
+from relay_runner.protocol.agents import WorkKind
+from relay_runner.protocol.commands import Command, CommandState, CommandUpdate, NewCommand
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.commands import Commands
+from relay_runner.runner.identity import Identity
 from relay_runner.runner.journal import Journal
+from relay_runner.runner.options import RunnerOptions
 from tests.terminals import until
 from tests.unit.runner.desk import Desk
 
@@ -22,6 +28,13 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
+def identity_of(agent_id: str, instance_id: str) -> Identity:
+    """Return who runs the agent, under a chosen instance id."""
+    identity = Identity(RunnerOptions(agent_id=agent_id, provider="scripted", cwd=Path("/work")), None)
+    identity.instance_id = instance_id
+    return identity
+
+
 class Office:
     """The commands of an agent that is on the relay, and what was done."""
 
@@ -32,21 +45,27 @@ class Office:
         self.gate.set()
         self.commands = self.commands_of(journal)
 
-    def commands_of(self, journal: Journal) -> Commands:
-        table = {"agent.work": self._work, "agent.fail": self._fail}
-        return Commands(self.desk.relay, journal, "bob", table)
+    def commands_of(self, journal: Journal, instance_id: str = "i1") -> Commands:
+        self.identity = identity_of("bob", instance_id)
+        desk = self.desk
+        return Commands(desk.relay, journal, self.identity, desk.work, desk.presence.publish, self._obey)
 
-    async def _work(self, command: Command) -> Mapping[str, Any]:
+    async def _obey(self, command: Command) -> Mapping[str, Any]:
+        if command.type == "agent.fail":
+            raise ProviderUnsupported("this one cannot do that")
         await self.gate.wait()
         self.done.append(str(command.args.get("n")))
-        return {"n": command.args.get("n")}
-
-    async def _fail(self, command: Command) -> Mapping[str, Any]:
-        raise ProviderUnsupported("this one cannot do that")
+        return {"providerResult": {"n": command.args.get("n")}}
 
     async def order(self, type: str = "agent.work", **args: Any) -> Command:
         timeout_s = args.pop("timeout_s", 10.0)
         return await self.desk.operator.command(NewCommand(type=type, target="bob", args=args, timeout_s=timeout_s))
+
+    async def is_running(self, command: Command) -> None:
+        async def running() -> bool:
+            return (await self.desk.operator.get_command(command.id)).state is CommandState.RUNNING
+
+        await until(running)
 
     async def settled(self, command: Command) -> Command:
         async def over() -> bool:
@@ -71,7 +90,8 @@ async def test_a_command_succeeds_with_its_result(office: Office) -> None:
     office.commands.offer(command)
     settled = await office.settled(command)
     assert settled.state is CommandState.SUCCEEDED
-    assert settled.result == {"action": "agent.work", "agentId": "bob", "n": 1}
+    ids = {"command": command.id, "runner": office.identity.runner_id, "instance": "i1"}
+    assert settled.result == {"action": "agent.work", "agentId": "bob", "ids": ids, "providerResult": {"n": 1}}
 
 
 async def test_they_run_one_after_the_other_in_order(office: Office) -> None:
@@ -97,13 +117,93 @@ async def test_the_same_command_twice_is_done_once(office: Office) -> None:
     assert office.done == ["1", "2"]
 
 
-async def test_a_successor_does_not_do_it_again(office: Office, journal: Journal) -> None:
+async def test_a_successor_does_not_do_again_what_is_done(office: Office, journal: Journal) -> None:
     command = await office.order(n=1)
     office.commands.offer(command)
     await office.settled(command)
-    successor = office.commands_of(journal)
-    successor.offer(command)
-    assert successor._queue.empty()
+    successor = office.commands_of(journal, "i2")
+    successor.offer(command)  # as the relay sent it first: accepted
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(successor.run())
+        await until(successor._queue.empty)
+        running.cancel()
+    assert office.done == ["1"]
+
+
+async def test_not_14_what_was_running_when_the_runner_died_is_answered_and_never_run_again(
+    office: Office, journal: Journal
+) -> None:
+    """Not (14): commands repeated or overlapping."""
+    office.gate.clear()
+    command = await office.order(n=1)
+    office.commands.offer(command)
+    await office.is_running(command)
+    successor = office.commands_of(journal, "i2")  # the first one is dead: it never comes out of the gate
+    await successor.fetch()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(successor.run())
+        settled = await office.settled(command)
+        running.cancel()
+    assert settled.state is CommandState.FAILED
+    assert settled.result["unknown"] is True and "what became of it is unknown" in settled.result["reason"]
+    assert office.done == []
+
+
+async def test_what_was_taken_and_not_begun_is_done_by_the_successor_once(office: Office, journal: Journal) -> None:
+    office.gate.clear()
+    first, second = await office.order(n=1), await office.order(n=2)
+    office.commands.offer(first)
+    office.commands.offer(second)
+    await office.is_running(first)
+    successor = office.commands_of(journal, "i2")
+    await successor.fetch()
+    await successor.fetch()
+    office.gate = asyncio.Event()
+    office.gate.set()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(successor.run())
+        assert (await office.settled(second)).state is CommandState.SUCCEEDED
+        running.cancel()
+    assert office.done == ["2"]
+
+
+async def test_an_end_that_the_relay_was_not_told_is_told_by_the_successor(office: Office, journal: Journal) -> None:
+    tell = office.desk.relay.update_command
+
+    async def away(command_id: str, update: CommandUpdate) -> Command:
+        raise RelayUnavailable("away")
+
+    office.desk.relay.update_command = away  # type: ignore[method-assign]
+    command = await office.order(n=1)
+    office.commands.offer(command)
+    await until(lambda: office.done == ["1"] and not office.desk.work.items)
+    office.desk.relay.update_command = tell  # type: ignore[method-assign]
+    successor = office.commands_of(journal, "i2")
+    await successor.fetch()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(successor.run())
+        assert (await office.settled(command)).result["providerResult"] == {"n": 1}
+        running.cancel()
+    assert office.done == ["1"]
+
+
+async def test_a_command_for_a_runner_that_ended_is_not_for_its_successor(office: Office) -> None:
+    command = await office.order(n=1)
+    office.commands.offer(replace(command, target="r-dead"))
+    assert "r-dead, which has ended" in (await office.settled(command)).result["reason"]
+    assert office.done == []
+
+
+async def test_a_command_is_work_while_it_runs(office: Office) -> None:
+    office.gate.clear()
+    command = await office.order(n=1)
+    office.commands.offer(command)
+    await office.is_running(command)
+    (item,) = office.desk.work.items
+    assert (item.kind, item.id, item.label) == (WorkKind.COMMAND, command.id, "agent.work from person:operator")
+    office.gate.set()
+    await office.settled(command)
+    assert office.desk.work.items == ()
 
 
 async def test_what_came_while_nobody_listened_is_fetched(office: Office) -> None:
@@ -112,15 +212,11 @@ async def test_what_came_while_nobody_listened_is_fetched(office: Office) -> Non
     assert (await office.settled(command)).state is CommandState.SUCCEEDED
 
 
-@pytest.mark.parametrize(
-    ("type", "reason"),
-    [("agent.fail", "this one cannot do that"), ("agent.dance", "unknown command 'agent.dance'")],
-)
-async def test_what_cannot_be_done_fails_with_the_reason(office: Office, type: str, reason: str) -> None:
-    command = await office.order(type)
+async def test_what_cannot_be_done_fails_with_the_reason(office: Office) -> None:
+    command = await office.order("agent.fail")
     office.commands.offer(command)
     settled = await office.settled(command)
-    assert (settled.state, settled.result["reason"]) == (CommandState.FAILED, reason)
+    assert (settled.state, settled.result["reason"]) == (CommandState.FAILED, "this one cannot do that")
 
 
 async def test_a_command_that_takes_too_long_fails_and_the_next_one_runs(office: Office) -> None:
@@ -138,11 +234,7 @@ async def test_the_command_that_ends_the_runner_is_reported_at_the_end(office: O
     office.gate.clear()
     command = await office.order(n=1)
     office.commands.offer(command)
-
-    async def running() -> bool:
-        return (await office.desk.operator.get_command(command.id)).state is CommandState.RUNNING
-
-    await until(running)
+    await office.is_running(command)
     await office.commands.farewell("agent.shutdown by person:operator")
     settled = await office.desk.operator.get_command(command.id)
     assert (settled.state, settled.result["reason"]) == (CommandState.SUCCEEDED, "agent.shutdown by person:operator")

@@ -1,0 +1,66 @@
+"""What a provider's events say about the agent: noted where the status, the hello and the next start find it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from relay_runner.protocol.agents import WorkKind
+from relay_runner.providers.base import (
+    Degraded,
+    Event,
+    Learnt,
+    ProcessState,
+    SessionStarted,
+    StateChanged,
+    SubagentEnded,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+)
+from relay_runner.runner.identity import Identity
+from relay_runner.runner.work import Work
+
+
+class Notes:
+    """Take every event first, before anybody acts on it."""
+
+    def __init__(
+        self,
+        work: Work,
+        identity: Identity,
+        *,
+        on_session: Callable[[str], None],
+        on_idle: Callable[[], None],
+    ) -> None:
+        self._work = work
+        self._identity = identity
+        self._on_session = on_session
+        self._on_idle = on_idle
+
+    def take(self, event: Event) -> None:
+        """Note one event."""
+        now = time.time()
+        match event:
+            case SessionStarted(session_id, model=model):
+                self._work.session_id = session_id
+                self._identity.learn({"model": model, "sessionId": session_id})
+                self._on_session(session_id)
+            case StateChanged(state, detail=detail):
+                self._work.provider(state, detail)
+                if state is ProcessState.IDLE:
+                    self._on_idle()
+            case TurnStarted(turn_id, source):
+                self._work.start(WorkKind.TURN, turn_id, now=now, source=source)
+            case TurnEnded():
+                self._work.clear(WorkKind.TURN)
+            case SubagentStarted(id, source, role, label):
+                self._work.start(WorkKind.SUBAGENT, id, now=now, source=source, role=role, label=label)
+            case SubagentEnded(None):
+                self._work.clear(WorkKind.SUBAGENT)
+            case SubagentEnded(str() as id):
+                self._work.finish(WorkKind.SUBAGENT, id)
+            case Degraded(reason):
+                self._work.degraded = reason
+            case Learnt(values):
+                self._identity.learn(values)

@@ -1,0 +1,131 @@
+"""What every command does: the one table of orders about the agent.
+
+`agent.shutdown`, `kill` and `restart` are the supervisor's, `reconnect` the bus's, `permissionDecision` the permission
+service's; `interrupt` and everything else is the provider's: `agent.X` is its operation `X`, where it has one. What
+nobody here can do is refused with what can be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from relay_runner.errors import ConfigError, ProviderUnsupported
+from relay_runner.protocol.commands import Command
+from relay_runner.protocol.permissions import NewDecision
+from relay_runner.protocol.wire import convert
+from relay_runner.providers.base import Process
+from relay_runner.runner.supervisor import Order, Supervisor
+
+Result = Mapping[str, Any]
+Decide = Callable[[str, NewDecision], Awaitable[Result]]
+"""Answers an open permission by its id; raises where there is none, or where it is answered already."""
+
+PREFIX = "agent."
+OPERATIONS = {"clearContext": "clear", "injectContext": "inject"}
+"""Commands that the provider knows under another name."""
+
+
+async def nobody_decides(permission_id: str, decision: NewDecision) -> Result:
+    """Refuse: this runner passes no permissions on."""
+    raise ProviderUnsupported("this agent's permissions cannot be answered from elsewhere")
+
+
+class Orders:
+    """Carry out one command at a time; see `commands` for their order, their time and their report."""
+
+    def __init__(
+        self, supervisor: Supervisor, *, rejoin: Callable[[], Awaitable[None]], decide: Decide = nobody_decides
+    ) -> None:
+        self._supervisor = supervisor
+        self._rejoin = rejoin
+        self._decide = decide
+        self._table: dict[str, Callable[[Command], Awaitable[Result]]] = {
+            "shutdown": self._shutdown,
+            "kill": self._kill,
+            "restart": self._restart,
+            "reconnect": self._reconnect,
+            "interrupt": self._interrupt,
+            "permissionDecision": self._permission,
+            "injectContext": self._inject,
+            "inject": self._inject,
+        }
+        self.retiring = False
+        """Whether the agent leaves the relay's list when this runner ends: it was ordered to end."""
+
+    async def obey(self, command: Command) -> Result:
+        """Do what is ordered and return what to report beside the ids; raise where it cannot be done."""
+        action = command.type.removeprefix(PREFIX)
+        own = self._table.get(action)
+        return await own(command) if own is not None else await self._operate(command, action, command.args)
+
+    # --- the runner's own ---------------------------------------------------------------------------------------------
+
+    async def _shutdown(self, command: Command) -> Result:
+        return await self._end(Order.STOP, command)
+
+    async def _kill(self, command: Command) -> Result:
+        return await self._end(Order.KILL, command)
+
+    async def _end(self, order: Order, command: Command) -> Result:
+        """End the provider; the runner ends with it, and `Commands.farewell` makes sure that this is reported."""
+        self.retiring = True
+        reason = _reason(command)
+        await self._supervisor.order(order, reason).wait()
+        return {"reason": reason}
+
+    async def _restart(self, command: Command) -> Result:
+        reason = _reason(command)
+        await self._supervisor.order(Order.RESTART, reason).wait()
+        return {"reason": reason}
+
+    async def _reconnect(self, command: Command) -> Result:
+        await self._rejoin()
+        return {}
+
+    async def _permission(self, command: Command) -> Result:
+        permission_id = command.args.get("permissionId")
+        if not isinstance(permission_id, str):
+            raise ConfigError("a decision needs the permissionId that it is about")
+        given = {name: value for name, value in command.args.items() if name != "permissionId"}
+        return await self._decide(permission_id, convert(given, NewDecision))
+
+    # --- the provider's -----------------------------------------------------------------------------------------------
+
+    async def _interrupt(self, command: Command) -> Result:
+        process = self._process()
+        await process.interrupt()
+        return {"providerResult": {"state": str(process.state)}}
+
+    async def _inject(self, command: Command) -> Result:
+        """Give the model context without a turn; answer how many pieces went in."""
+        content = command.args.get("content")
+        pieces = [content] if isinstance(content, str) else content
+        if (
+            not pieces
+            or not isinstance(pieces, list)
+            or not all(isinstance(one, str) and one.strip() for one in pieces)
+        ):
+            raise ConfigError("nothing to inject: `content` is a text, or a list of texts")
+        args = {**command.args, "content": "\n\n".join(pieces)}
+        return {**await self._operate(command, "inject", args), "count": len(pieces)}
+
+    async def _operate(self, command: Command, action: str, args: Mapping[str, Any]) -> Result:
+        process = self._process()
+        operation = OPERATIONS.get(action, action)
+        if operation not in process.operations or not command.type.startswith(PREFIX):
+            there = sorted({*self._table, *process.operations} - {"inject"})
+            raise ProviderUnsupported(f"this agent has no command {command.type!r}", hint=f"it has {', '.join(there)}")
+        return {"providerResult": dict(await process.operate(operation, args))}
+
+    def _process(self) -> Process:
+        process = self._supervisor.process
+        if process is None:
+            raise ProviderUnsupported("no provider runs just now")
+        return process
+
+
+def _reason(command: Command) -> str:
+    """Return why the agent ends or restarts, as people read it in logs and on the relay."""
+    given = command.args.get("reason")
+    return f"{command.type} by {command.sender}" + (f" ({given})" if isinstance(given, str) and given else "")

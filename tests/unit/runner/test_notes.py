@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from relay_runner.protocol.agents import AgentState, Status, WorkKind
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import (
+    Degraded,
+    Learnt,
+    ProcessState,
+    SessionStarted,
+    StateChanged,
+    SubagentEnded,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+)
+from relay_runner.runner.identity import Identity
+from relay_runner.runner.notes import Notes
+from relay_runner.runner.options import RunnerOptions
+from relay_runner.runner.work import Work
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.work = Work()
+        self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work")), None)
+        self.sessions: list[str] = []
+        self.idle = 0
+        self.notes = Notes(self.work, self.identity, on_session=self.sessions.append, on_idle=self._idle)
+
+    def _idle(self) -> None:
+        self.idle += 1
+
+    def kinds(self) -> list[WorkKind]:
+        return [item.kind for item in self.work.items]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_turns_and_subagents_are_work_while_they_last(desk: Desk) -> None:
+    desk.notes.take(StateChanged(ProcessState.BUSY, "hook"))
+    desk.notes.take(TurnStarted("t1", "hook"))
+    desk.notes.take(SubagentStarted("s1", "hook", role="scout"))
+    desk.notes.take(SubagentStarted("s2", "hook"))
+    assert sorted(desk.kinds()) == [WorkKind.TURN, WorkKind.SUBAGENT, WorkKind.SUBAGENT]
+    desk.notes.take(SubagentEnded("s1", "hook"))
+    assert [item.id for item in desk.work.items if item.kind is WorkKind.SUBAGENT] == ["s2"]
+    desk.notes.take(SubagentEnded(None, "hook"))
+    desk.notes.take(TurnEnded(Outcome.COMPLETED, "hook"))
+    assert desk.kinds() == []
+
+
+def test_a_session_is_learnt_and_passed_on(desk: Desk) -> None:
+    desk.notes.take(SessionStarted("session-1", "hook", model="big"))
+    assert desk.sessions == ["session-1"] and desk.work.session_id == "session-1"
+    assert desk.identity.hello(Status()).meta["model"] == "big"
+
+
+def test_only_an_idle_provider_is_told_as_idle(desk: Desk) -> None:
+    desk.notes.take(StateChanged(ProcessState.BUSY, "hook", "compacting"))
+    assert desk.idle == 0 and desk.work.status(1.0).provider_state == "busy: compacting"
+    desk.notes.take(StateChanged(ProcessState.IDLE, "hook"))
+    assert desk.idle == 1 and desk.work.status(1.0).agent_status is AgentState.IDLE
+
+
+def test_what_is_missing_and_what_is_learnt_shows(desk: Desk) -> None:
+    desk.notes.take(Degraded("hooks do not arrive"))
+    desk.notes.take(Learnt({"effort": "high", "context": None}))
+    assert desk.work.status(1.0).detail == "hooks do not arrive"
+    assert desk.identity.hello(Status()).meta["effort"] == "high"
+    desk.notes.take(Degraded(None))
+    assert desk.work.status(1.0).detail is None

@@ -1,0 +1,155 @@
+"""BEHAVIOUR 1, rows commands, injectContext and shutdown, kill: what each command does."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from relay_runner.errors import ConfigError, ProtocolError, ProviderUnsupported
+from relay_runner.protocol.commands import Command
+from relay_runner.protocol.permissions import Decision, NewDecision
+from relay_runner.providers.base import ProcessState
+from relay_runner.runner.orders import Orders
+from relay_runner.runner.supervisor import Order, Supervisor
+from tests.scripted import ScriptedProcess
+
+pytestmark = pytest.mark.anyio
+
+
+class Crew:
+    """The supervisor's side of the orders: carries out at once, and writes down."""
+
+    def __init__(self) -> None:
+        self.process: ScriptedProcess | None = ScriptedProcess()
+        self.given: list[tuple[Order, str]] = []
+
+    def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
+        self.given.append((order, reason))
+        done = asyncio.Event()
+        done.set()
+        return done
+
+
+class Office:
+    def __init__(self) -> None:
+        self.crew = Crew()
+        self.rejoined = 0
+        self.decided: list[tuple[str, NewDecision]] = []
+        supervisor = cast(Supervisor, self.crew)
+        self.orders = Orders(supervisor, rejoin=self._rejoin, decide=self._decide)
+
+    @property
+    def process(self) -> ScriptedProcess:
+        assert self.crew.process is not None
+        return self.crew.process
+
+    async def _rejoin(self) -> None:
+        self.rejoined += 1
+
+    async def _decide(self, permission_id: str, decision: NewDecision) -> Mapping[str, Any]:
+        self.decided.append((permission_id, decision))
+        return {"decision": decision.decision}
+
+    async def obey(self, type: str, **args: Any) -> Mapping[str, Any]:
+        made = Command(id="c1", type=type, target="bob", sender="person:ann", created_at=1.0, args=args)
+        return await self.orders.obey(made)
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+@pytest.mark.parametrize(("type", "order"), [("agent.shutdown", Order.STOP), ("agent.kill", Order.KILL)])
+async def test_shutdown_and_kill_end_the_provider_and_retire_the_agent(office: Office, type: str, order: Order) -> None:
+    assert await office.obey(type, reason="enough") == {"reason": f"{type} by person:ann (enough)"}
+    assert office.crew.given == [(order, f"{type} by person:ann (enough)")]
+    assert office.orders.retiring
+
+
+async def test_a_restart_retires_nobody(office: Office) -> None:
+    await office.obey("agent.restart")
+    assert office.crew.given == [(Order.RESTART, "agent.restart by person:ann")] and not office.orders.retiring
+
+
+async def test_reconnect_joins_the_bus_anew(office: Office) -> None:
+    assert await office.obey("agent.reconnect") == {} and office.rejoined == 1
+
+
+async def test_interrupt_answers_with_what_the_provider_does_now(office: Office) -> None:
+    office.process.becomes(ProcessState.BUSY)
+    assert await office.obey("agent.interrupt") == {"providerResult": {"state": "idle"}}
+    assert office.process.interrupts == 1
+
+
+@pytest.mark.parametrize(
+    ("type", "operation"),
+    [("agent.compact", "compact"), ("agent.clearContext", "clear"), ("agent.review", "review")],
+)
+async def test_what_the_provider_can_do_it_does(office: Office, type: str, operation: str) -> None:
+    office.process.operates[operation] = lambda args: {"did": args["what"]}
+    assert await office.obey(type, what="it") == {"providerResult": {"did": "it"}}
+    assert office.process.operated == [(operation, {"what": "it"})]
+
+
+@pytest.mark.parametrize("type", ["agent.compact", "agent.clearContext", "agent.dance", "host.reboot"])
+async def test_what_nobody_can_do_is_refused_with_what_is_there(office: Office, type: str) -> None:
+    office.process.operates["review"] = lambda args: {}
+    with pytest.raises(ProviderUnsupported) as refused:
+        await office.obey(type)
+    assert f"no command '{type}'" in str(refused.value)
+    there = "injectContext, interrupt, kill, permissionDecision, reconnect, restart, review, shutdown"
+    assert refused.value.hint == f"it has {there}"
+    assert office.process.operated == []
+
+
+async def test_context_goes_in_with_its_reason_and_its_memories_and_the_count_comes_back(office: Office) -> None:
+    office.process.operates["inject"] = lambda args: {"channel": "script"}
+    given = {"reason": "recalled", "memoryIds": ["m1", "m2"]}
+    said = await office.obey("agent.injectContext", content=["one", "two"], **given)
+    assert said == {"providerResult": {"channel": "script"}, "count": 2}
+    assert (await office.obey("agent.injectContext", content="three"))["count"] == 1
+    assert office.process.operated == [("inject", {"content": "one\n\ntwo", **given}), ("inject", {"content": "three"})]
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", [], [""], ["a", 1], 7])
+async def test_nothing_is_injected_without_content(office: Office, content: Any) -> None:
+    office.process.operates["inject"] = lambda args: {}
+    with pytest.raises(ConfigError, match="nothing to inject"):
+        await office.obey("agent.injectContext", content=content)
+    assert office.process.operated == []
+
+
+async def test_a_provider_that_takes_no_context_says_so(office: Office) -> None:
+    with pytest.raises(ProviderUnsupported, match=r"no command 'agent\.injectContext'"):
+        await office.obey("agent.injectContext", content="c")
+
+
+async def test_a_decision_reaches_the_permissions(office: Office) -> None:
+    said = await office.obey("agent.permissionDecision", permissionId="p1", decision="deny", reason="no")
+    assert said == {"decision": "deny"}
+    assert office.decided == [("p1", NewDecision(decision=Decision.DENY, reason="no"))]
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [({"decision": "deny"}, ConfigError), ({"permissionId": "p1", "decision": "perhaps"}, ProtocolError)],
+)
+async def test_half_a_decision_is_none(office: Office, args: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await office.obey("agent.permissionDecision", **args)
+    assert office.decided == []
+
+
+async def test_without_permissions_nothing_is_decided(office: Office) -> None:
+    office.orders = Orders(cast(Supervisor, office.crew), rejoin=office._rejoin)
+    with pytest.raises(ProviderUnsupported):
+        await office.obey("agent.permissionDecision", permissionId="p1", decision="deny")
+
+
+@pytest.mark.parametrize("type", ["agent.interrupt", "agent.compact"])
+async def test_between_two_processes_the_provider_cannot_be_asked(office: Office, type: str) -> None:
+    office.crew.process = None
+    with pytest.raises(ProviderUnsupported, match="no provider runs"):
+        await office.obey(type)
