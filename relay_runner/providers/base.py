@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.messages import Message, Outcome, Timing
 from relay_runner.protocol.permissions import Decision, Question
+from relay_runner.protocol.usage import Usage
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 # --- what a provider can do -------------------------------------------------------------------------------------------
@@ -44,6 +45,10 @@ class Capabilities:
     """It can begin a new, empty session."""
     inject: bool = False
     """It takes words as system context, without a turn of their own."""
+    tokens: bool = False
+    """It tells how many tokens a turn used."""
+    cost: bool = False
+    """It tells what a turn cost in money."""
     resume: bool = False
     """A new process can go on with an old session."""
     subagents: bool = False
@@ -167,6 +172,16 @@ class TurnState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """The model's side takes no more work for a while: a rate limit or a usage limit."""
+
+    reason: str
+    """One line in the provider's words."""
+    until: float | None = None
+    """When it ends, epoch seconds, where the provider told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What the provider's own records say of one nonce."""
 
@@ -176,6 +191,9 @@ class Evidence:
     outcome: Outcome | None = None
     result: str | None = None
     reason: str | None = None
+    limit: Limit | None = None
+    """The turn failed for this limit; see `TurnEnded.limit`."""
+    usage: Usage | None = None
 
 
 NOT_FOUND = Evidence(seen=False)
@@ -230,27 +248,6 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """The model's side takes no more work for a while: a rate limit or a usage limit."""
-
-    reason: str
-    """One line in the provider's words."""
-    until: float | None = None
-    """When it ends, epoch seconds, where the provider told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a turn cost; None is what the provider did not tell."""
-
-    input_tokens: int | None = None
-    cached_tokens: int | None = None
-    """Of the input, read from a cache."""
-    output_tokens: int | None = None
-    cost_usd: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """A turn ended with everything that belongs to it (no subagent runs any more)."""
 
@@ -264,6 +261,7 @@ class TurnEnded:
     limit: Limit | None = None
     """It failed for this limit: what it carried is continued afterwards, never submitted again."""
     usage: Usage | None = None
+    """What it cost; a turn that carried several messages is put on the first one's account."""
 
 
 @dataclass(frozen=True, slots=True)
