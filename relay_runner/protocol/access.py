@@ -61,6 +61,17 @@ class Caller:
                 code="not-renewable",
             )
 
+    def need_decider(self) -> None:
+        """Raise unless they may answer permissions: operators, and never an agent, whatever its token says."""
+        self.need_operator()
+        if self.subject.startswith(f"{Kind.AGENT}:"):
+            raise RelayUnauthorized("an agent cannot answer permissions", status=403, code="forbidden")
+
+    def need_permissions_of(self, agent_id: str | None) -> None:
+        """Raise unless they may list an agent's permissions, or with None everybody's."""
+        if not self.operates:
+            self.need_agent(agent_id or "")
+
     def may_see(self, *principals: str | None) -> bool:
         """Say whether they may read what concerns these principals."""
         return self.operates or any(self.is_(principal) for principal in principals if principal is not None)

@@ -8,10 +8,13 @@ from relay_runner.protocol.wire import Wire
 
 
 class Event(Wire, frozen=True, kw_only=True):
-    """One thing that happened. `type` is `message`, `delivery`, `agent`, `command`, `task` or `reaction`."""
+    """One thing that happened.
+
+    `type` is `message`, `delivery`, `agent`, `command`, `permission`, `task` or `reaction`.
+    """
 
     seq: int
     type: str
     at: float
     data: dict[str, Any] = {}
-    """The ids concerned and the new state; never a message's body."""
+    """The ids concerned and the new state; never a message's body or what a permission is about."""

@@ -14,6 +14,7 @@ from relay_runner.errors import ProtocolError
 from relay_runner.protocol.agents import Status
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.messages import Delivery, Message
+from relay_runner.protocol.permissions import Decision
 from relay_runner.protocol.wire import PROTOCOL_VERSION, Wire
 
 
@@ -73,11 +74,12 @@ class CommandFrame(Wire, frozen=True, kw_only=True, tag_field="type", tag="comma
 
 
 class PermissionDecision(Wire, frozen=True, kw_only=True, tag_field="type", tag="permission.decision"):
-    """Somebody answered a permission question of this agent."""
+    """Somebody answered a permission question of this agent; it may come more than once."""
 
     permission_id: str
-    decision: str
+    decision: Decision
     reason: str | None = None
+    answers: dict[str, Any] = {}
     by: str | None = None
 
 

@@ -10,6 +10,7 @@ itself.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,17 @@ from relay_runner.protocol.wire import Wire
 
 PERMISSION_DEADLINE_S = 540.0
 """How long an answer from elsewhere is waited for: below the least time that a provider's own hook waits (600 s)."""
+AT_THE_TERMINAL = "answer at the terminal"
+"""The note of a permission that only the provider's own dialog can answer (any more)."""
+ID_CHARS = 10
+
+
+def permission_id(*parts: str) -> str:
+    """Return the id of a question: short enough to type, the same for the same parts.
+
+    The parts must tell the question from every other one of every session and process.
+    """
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:ID_CHARS]
 
 
 class Decision(StrEnum):
@@ -61,6 +73,8 @@ class Question(Wire, frozen=True, kw_only=True):
     text: str
     options: tuple[str, ...] = ()
     """Empty: any text."""
+    other: bool = False
+    """Whether a text that is none of the options is an answer as well."""
     multiple: bool = False
     required: bool = True
     secret: bool = False
@@ -79,8 +93,9 @@ class NewPermission(Wire, frozen=True, kw_only=True):
     detail: str | None = None
     """More of it: a diff, the arguments, the reason that the model gave."""
     decisions: tuple[Decision, ...] = (Decision.APPROVE, Decision.DENY)
-    """What may be answered."""
+    """What may be answered; none where only the terminal can answer."""
     questions: tuple[Question, ...] = ()
+    note: str | None = None
     session_id: str | None = None
     expires_at: float | None = None
     metadata: dict[str, Any] = {}
@@ -123,6 +138,17 @@ class NewDecision(Wire, frozen=True, kw_only=True):
     """By question id: a text, or a list of them where several may be chosen."""
 
 
+class PermissionQuery(Wire, frozen=True, kw_only=True):
+    """Which permissions are asked for; the oldest comes first."""
+
+    agent_id: str | None = None
+    """None: every agent's (needs the operator scope)."""
+    open: bool = False
+    """Only those that are not closed."""
+    limit: int = 100
+    """The newest so many."""
+
+
 class PermissionUpdate(Wire, frozen=True, kw_only=True):
     """What a runner posts to `PATCH /permissions/{id}`: how it ended, or a note for people."""
 
@@ -132,3 +158,5 @@ class PermissionUpdate(Wire, frozen=True, kw_only=True):
     decision: Decision | None = None
     """What was answered, where that is known and did not come over the relay."""
     note: str | None = None
+    decisions: tuple[Decision, ...] | None = None
+    """What may be answered from now on; none when it was left to the terminal."""

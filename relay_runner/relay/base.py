@@ -27,6 +27,13 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
+from relay_runner.protocol.permissions import (
+    NewDecision,
+    NewPermission,
+    Permission,
+    PermissionQuery,
+    PermissionUpdate,
+)
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 
 
@@ -149,6 +156,29 @@ class Relay(Protocol):
 
     async def pending_commands(self, agent_id: str) -> list[Command]:
         """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
+        ...
+
+    async def open_permission(self, new: NewPermission) -> Permission:
+        """Ask a permission on behalf of an agent; the same id again is the same question.
+
+        Raise `ClaimLost` when superseded, as `update_permission` does.
+        """
+        ...
+
+    async def permissions(self, query: PermissionQuery) -> list[Permission]:
+        """Return the permissions that `query` asks for, oldest first."""
+        ...
+
+    async def permission(self, permission_id: str) -> Permission:
+        """Return one permission."""
+        ...
+
+    async def decide(self, permission_id: str, new: NewDecision) -> Permission:
+        """Answer a permission; a late answer is refused with the one that stands. Only operators may."""
+        ...
+
+    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
+        """Report how a permission ended, or what people must know of it; the first end stands."""
         ...
 
     async def create_task(self, new: NewTask) -> Task:

@@ -27,6 +27,13 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
+from relay_runner.protocol.permissions import (
+    NewDecision,
+    NewPermission,
+    Permission,
+    PermissionQuery,
+    PermissionUpdate,
+)
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import decode
 from relay_runner.relay.base import Bus
@@ -171,6 +178,28 @@ class HttpRelay:
             "GET", f"{API}/commands", list[Command], query={"agentId": agent_id, "pending": "true"}
         )
 
+    async def open_permission(self, new: NewPermission) -> Permission:
+        """Ask a permission on behalf of an agent; the same id again is the same question."""
+        return await self._wire.call("POST", f"{API}/permissions", Permission, new)
+
+    async def permissions(self, query: PermissionQuery) -> list[Permission]:
+        """Return the permissions that `query` asks for, oldest first."""
+        given = {"agentId": query.agent_id, "open": "true" if query.open else None, "limit": str(query.limit)}
+        parameters = {name: value for name, value in given.items() if value is not None}
+        return await self._wire.call("GET", f"{API}/permissions", list[Permission], query=parameters)
+
+    async def permission(self, permission_id: str) -> Permission:
+        """Return one permission."""
+        return await self._wire.call("GET", _permission(permission_id), Permission)
+
+    async def decide(self, permission_id: str, new: NewDecision) -> Permission:
+        """Answer a permission; a late answer is refused with the one that stands."""
+        return await self._wire.call("POST", f"{_permission(permission_id)}/decision", Permission, new)
+
+    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
+        """Report how a permission ended, or what people must know of it."""
+        return await self._wire.call("PATCH", _permission(permission_id), Permission, update)
+
     async def create_task(self, new: NewTask) -> Task:
         """Open a task."""
         return await self._wire.call("POST", f"{API}/tasks", Task, new, once=True)
@@ -228,6 +257,10 @@ def _agent(agent_id: str) -> str:
 
 def _command(command_id: str) -> str:
     return f"{API}/commands/{quote(command_id, safe='')}"
+
+
+def _permission(permission_id: str) -> str:
+    return f"{API}/permissions/{quote(permission_id, safe='')}"
 
 
 def _parameters(query: MessageQuery) -> dict[str, str]:

@@ -19,7 +19,9 @@ from relay_runner.protocol.acceptance import addresses_of
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import AGENT_ID
 from relay_runner.protocol.calls import problem_of, status_of
+from relay_runner.protocol.decisions import frame_of
 from relay_runner.protocol.frames import ErrorFrame, Heartbeat, Hello, StatusFrame, Superseded, Welcome, decode_client
+from relay_runner.protocol.permissions import PermissionQuery
 from relay_runner.protocol.wire import PROTOCOL_VERSION, encode
 from relay_runner.server.core import Core
 from relay_runner.server.feed import GOING_AWAY, SUPERSEDED, UNAUTHORIZED, Outbox
@@ -98,6 +100,7 @@ class _Connection:
                     inherited=joined,
                 )
                 await self._put(encode(welcome))
+                await self._put_decisions(hello.agent_id)
                 await race(self._write(outbox), self._read(hello), self._end(outbox))
             finally:
                 await self._leave(outbox)
@@ -141,6 +144,12 @@ class _Connection:
             raise _Refused(SUPERSEDED, Superseded(by=current.instance_id or "")) from error
         except RelayRunnerError as error:
             raise _Refused(GOING_AWAY, ErrorFrame(code=error.code, message=str(error), fatal=True)) from error
+
+    async def _put_decisions(self, agent_id: str) -> None:
+        """Tell the answers that came while no bus was here, and those that the runner did not act on yet."""
+        for permission in await self._core.store.permissions(PermissionQuery(agent_id=agent_id, open=True)):
+            if (frame := frame_of(permission)) is not None:
+                await self._put(encode(frame))
 
     async def _write(self, outbox: Outbox) -> None:
         while (frame := await outbox.take()) is not None:

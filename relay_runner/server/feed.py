@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from relay_runner.protocol.commands import CommandState
+from relay_runner.protocol.decisions import frame_of
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import CommandFrame, MessageNew, Superseded
 from relay_runner.protocol.messages import State
+from relay_runner.protocol.permissions import Permission
 from relay_runner.protocol.wire import encode
 from relay_runner.server.metrics import Metrics
 from relay_runner.server.store.base import Change
@@ -162,6 +164,8 @@ class Feed:
                     self._push_message(change)
             case "command" if change.command is not None and change.command.state is CommandState.ACCEPTED:
                 self._send(self._buses.get(change.target or "", ()), encode(CommandFrame(command=change.command)))
+            case "permission" if change.permission is not None:
+                self._push_decision(change.permission)
             case "agent" if event.data.get("action") == "joined":
                 self._fence(event)
             case "token":
@@ -182,6 +186,11 @@ class Feed:
             ]
         if outboxes:
             self._send(outboxes, encode(MessageNew(message=message, delivery=delivery)))
+
+    def _push_decision(self, permission: Permission) -> None:
+        frame = frame_of(permission)
+        if frame is not None:
+            self._send(self._buses.get(permission.agent_id, ()), encode(frame))
 
     def _send(self, outboxes: Sequence[Outbox], frame: bytes) -> None:
         for outbox in outboxes:

@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from relay_runner.errors import RelayNotFound, RelayRefused, RelayRunnerError, RelayUnauthorized
 from relay_runner.protocol.access import Caller
@@ -23,6 +25,7 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A body of 1 MiB whose every byte is escaped takes 6 MiB."""
 MAX_DRAINED_BYTES = 64 * 1024 * 1024
 
+Q = TypeVar("Q")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -163,6 +166,14 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def query_of(given: Mapping[str, Any], type_: type[Q]) -> Q:
+    """Return the parameters of a URL as a query; raise `RelayRefused` where they are none."""
+    try:
+        return msgspec.convert(given, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise RelayRefused(f"bad query: {error}", status=422) from error
 
 
 async def authenticate(core: Core, scope: Scope, grace_s: float = 0.0) -> Caller:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
-
 from relay_runner import __version__
 from relay_runner.errors import RelayRefused
 from relay_runner.protocol.acceptance import check_emoji
@@ -28,8 +26,9 @@ from relay_runner.protocol.messages import (
 )
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import PROTOCOL_VERSION
-from relay_runner.server.http import Call, Route, Stream, Text
+from relay_runner.server.http import Call, Route, Stream, Text, query_of
 from relay_runner.server.metrics import CONTENT_TYPE
+from relay_runner.server.permission_routes import PERMISSION_ROUTES
 from relay_runner.server.streams import event_stream, record_stream
 from relay_runner.server.tokens import GRACE_S
 
@@ -58,11 +57,7 @@ async def _list(call: Call) -> list[MessageRecord]:
     given: dict[str, Any] = dict(call.query)
     if "states" in given:
         given["states"] = [state for state in given["states"].split(",") if state]
-    try:
-        query = msgspec.convert(given, MessageQuery, strict=False)
-    except msgspec.ValidationError as error:
-        raise RelayRefused(f"bad query: {error}", status=422) from error
-    return await call.core.store.records(call.caller, query)
+    return await call.core.store.records(call.caller, query_of(given, MessageQuery))
 
 
 async def _message(call: Call) -> MessageRecord | Stream:
@@ -284,6 +279,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     _api("GET", "/commands/{id}", _get_command, "Show an order", None, Command),
     _api("PATCH", "/commands/{id}", _update_command, "Report on an order", CommandUpdate, Command),
+    *PERMISSION_ROUTES,
     _api("POST", "/tasks", _create_task, "Open a task", NewTask, Task, 201),
     _api("GET", "/tasks/{id}", _get_task, "Show a task", None, Task),
     _api("PATCH", "/tasks/{id}", _update_task, "Move a task on", TaskUpdate, Task),

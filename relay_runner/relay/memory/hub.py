@@ -14,6 +14,7 @@ from relay_runner.relay.memory.board import Board
 from relay_runner.relay.memory.ledger import Ledger
 from relay_runner.relay.memory.mail import Mail
 from relay_runner.relay.memory.members import Frames, Members
+from relay_runner.relay.memory.questions import Questions
 
 
 class Hub:
@@ -25,6 +26,7 @@ class Hub:
         self.members = Members(self.board)
         self.mail = Mail(self.board, self.members)
         self.ledger = Ledger(self.board, self.members)
+        self.questions = Questions(self.board, self.members)
 
     def sweep(self) -> None:
         """Do what is due by the clock."""

@@ -42,6 +42,13 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
+from relay_runner.protocol.permissions import (
+    NewDecision,
+    NewPermission,
+    Permission,
+    PermissionQuery,
+    PermissionUpdate,
+)
 from relay_runner.protocol.tokens import (
     ADMIN,
     AGENT_PROFILE,
@@ -98,6 +105,8 @@ class MemoryRelay:
             raise RelayRefused(f"this relay speaks protocol {PROTOCOL_VERSION}, not {hello.protocol}", code="version")
         frames: Frames = asyncio.Queue()
         inherited = self.hub.join(hello, frames)
+        for decision in self.hub.questions.decided(hello.agent_id):
+            frames.put_nowait(decision)
         welcome = Welcome(version=__version__, protocol=PROTOCOL_VERSION, at=self.hub.clock(), inherited=inherited)
         try:
             yield MemoryBus(self.hub, hello, frames, welcome)
@@ -223,6 +232,7 @@ class MemoryRelay:
         if not self._caller.operates:
             self._caller.need_agent(agent_id)
         self.hub.members.remove(agent_id)
+        self.hub.questions.withdraw_all(agent_id)
 
     async def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
         """Publish a status."""
@@ -253,6 +263,30 @@ class MemoryRelay:
         """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
         self.hub.sweep()
         return self.hub.ledger.pending(agent_id)
+
+    async def open_permission(self, new: NewPermission) -> Permission:
+        """Ask a permission on behalf of an agent; the same id again is the same question."""
+        self._speak_for(new.agent_id, new.instance_id)
+        return self.hub.questions.open(new)
+
+    async def permissions(self, query: PermissionQuery) -> list[Permission]:
+        """Return the permissions that `query` asks for, oldest first."""
+        self._caller.need_permissions_of(query.agent_id)
+        return self.hub.questions.asked(query)
+
+    async def permission(self, permission_id: str) -> Permission:
+        """Return one permission."""
+        return self.hub.questions.get(self._caller, permission_id)
+
+    async def decide(self, permission_id: str, new: NewDecision) -> Permission:
+        """Answer a permission; a late answer is refused with the one that stands."""
+        self._caller.need_decider()
+        return self.hub.questions.decide(self._caller, permission_id, new)
+
+    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
+        """Report how a permission ended, or what people must know of it."""
+        self._speak_for(update.agent_id, update.instance_id)
+        return self.hub.questions.update(permission_id, update)
 
     async def create_task(self, new: NewTask) -> Task:
         """Open a task."""

@@ -28,6 +28,13 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
+from relay_runner.protocol.permissions import (
+    NewDecision,
+    NewPermission,
+    Permission,
+    PermissionQuery,
+    PermissionUpdate,
+)
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo
 
 
@@ -41,6 +48,7 @@ class Change:
     command: Command | None = None
     target: str | None = None
     """The agent that a command is about."""
+    permission: Permission | None = None
 
 
 Follower = Callable[[Sequence[Change]], None]
@@ -176,6 +184,26 @@ class Store(Protocol):
 
     async def update_command(self, caller: Caller, command_id: str, update: CommandUpdate) -> Command:
         """Move an order on."""
+        ...
+
+    async def open_permission(self, new: NewPermission) -> Permission:
+        """Open a permission of an agent's current instance; the same id again is the same one."""
+        ...
+
+    async def permission(self, caller: Caller, permission_id: str) -> Permission:
+        """Return a permission that concerns the caller."""
+        ...
+
+    async def permissions(self, query: PermissionQuery) -> list[Permission]:
+        """Return the permissions asked for, oldest first."""
+        ...
+
+    async def decide(self, caller: Caller, permission_id: str, new: NewDecision) -> Permission:
+        """Answer a permission; the first answer stands, a later one is refused with it."""
+        ...
+
+    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
+        """Note what the agent's current instance says of a permission."""
         ...
 
     async def create_task(self, caller: Caller, new: NewTask) -> Task:

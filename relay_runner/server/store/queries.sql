@@ -169,6 +169,22 @@ FROM commands WHERE state IN ('accepted', 'running')
 -- name: update_command
 UPDATE commands SET state = ?, result = ?, updated_at = ? WHERE id = ?
 
+-- name: put_permission
+INSERT INTO permissions (id, agent_id, state, value, updated_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, value = excluded.value, updated_at = excluded.updated_at
+-- name: permission
+SELECT value FROM permissions WHERE id = ?
+-- name: permissions
+SELECT value FROM (
+    SELECT seq, value FROM permissions
+    WHERE (:agent IS NULL OR agent_id = :agent) AND (NOT :open OR state <> 'closed')
+    ORDER BY seq DESC LIMIT :limit
+) ORDER BY seq
+-- name: permissions_open
+SELECT value FROM permissions WHERE agent_id = ? AND state <> 'closed' ORDER BY seq
+-- name: permission_ids
+SELECT id FROM permissions ORDER BY seq DESC LIMIT 200
+
 -- name: insert_task
 INSERT INTO tasks (subject, description, created_by, state, metadata, created_at, updated_at)
 VALUES (?, ?, ?, 'open', ?, ?, ?)
@@ -232,6 +248,11 @@ DELETE FROM instances WHERE (agent_id, instance_id) IN (
 -- name: forget_commands
 DELETE FROM commands WHERE seq IN (
     SELECT seq FROM commands WHERE state NOT IN ('accepted', 'running') AND updated_at < ? ORDER BY seq LIMIT ?
+)
+-- name: forget_permissions
+DELETE FROM permissions WHERE seq IN (
+    SELECT seq FROM permissions
+    WHERE (state = 'closed' AND updated_at < :closed) OR updated_at < :stale ORDER BY seq LIMIT :limit
 )
 -- name: forget_keys
 DELETE FROM keys WHERE created_at < ?

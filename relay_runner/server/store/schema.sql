@@ -115,6 +115,18 @@ CREATE TABLE IF NOT EXISTS commands (
 );
 CREATE INDEX IF NOT EXISTS commands_open ON commands (agent_id) WHERE state IN ('accepted', 'running');
 
+-- `value` is the whole permission as JSON; the other columns are what is looked for.
+CREATE TABLE IF NOT EXISTS permissions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    agent_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    value TEXT NOT NULL,
+    updated_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS permissions_by_agent ON permissions (agent_id, seq);
+CREATE INDEX IF NOT EXISTS permissions_open ON permissions (agent_id) WHERE state <> 'closed';
+
 CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     subject TEXT NOT NULL,

@@ -29,8 +29,15 @@ from relay_runner.protocol.messages import (
     Release,
 )
 from relay_runner.protocol.orders import RUNNING_SLACK_S
+from relay_runner.protocol.permissions import (
+    NewDecision,
+    NewPermission,
+    Permission,
+    PermissionQuery,
+    PermissionUpdate,
+)
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo
-from relay_runner.server.store import agents, handling, messages, orders, tidy, views
+from relay_runner.server.store import agents, handling, messages, orders, permissions, tidy, views
 from relay_runner.server.store.base import Counts, Follower, Joined
 from relay_runner.server.store.reader import Reader
 from relay_runner.server.store.sql import queries, schema
@@ -162,7 +169,12 @@ class SqliteStore:
 
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent."""
-        await self._writer.ask(lambda tx: agents.remove(tx, agent_id))
+
+        def remove(tx: Transaction) -> None:
+            agents.remove(tx, agent_id)
+            permissions.withdraw_all(tx, agent_id)
+
+        await self._writer.ask(remove)
 
     async def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
         """Note an agent's status, and that it lives."""
@@ -176,7 +188,7 @@ class SqliteStore:
         """Note that an agent lives, with fresh meta where given."""
         await self._writer.ask(lambda tx: agents.heartbeat(tx, agent_id, instance_id, meta))
 
-    # --- commands, tasks, tokens --------------------------------------------------------------------------------------
+    # --- commands -----------------------------------------------------------------------------------------------------
 
     async def command(self, caller: Caller, new: NewCommand) -> Command:
         """Take an order."""
@@ -193,6 +205,30 @@ class SqliteStore:
     async def update_command(self, caller: Caller, command_id: str, update: CommandUpdate) -> Command:
         """Move an order on."""
         return await self._writer.ask(lambda tx: orders.update_command(tx, caller, command_id, update))
+
+    # --- permissions --------------------------------------------------------------------------------------------------
+
+    async def open_permission(self, new: NewPermission) -> Permission:
+        """Open a permission of an agent's current instance."""
+        return await self._writer.ask(lambda tx: permissions.open_permission(tx, new))
+
+    async def permission(self, caller: Caller, permission_id: str) -> Permission:
+        """Return a permission that concerns the caller."""
+        return await self._reader.ask(lambda tx: permissions.permission(tx, caller, permission_id))
+
+    async def permissions(self, query: PermissionQuery) -> list[Permission]:
+        """Return the permissions asked for, oldest first."""
+        return await self._reader.ask(lambda tx: permissions.permissions(tx, query))
+
+    async def decide(self, caller: Caller, permission_id: str, new: NewDecision) -> Permission:
+        """Answer a permission; the first answer stands."""
+        return await self._writer.ask(lambda tx: permissions.decide(tx, caller, permission_id, new))
+
+    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
+        """Note what the agent's current instance says of a permission."""
+        return await self._writer.ask(lambda tx: permissions.update_permission(tx, permission_id, update))
+
+    # --- tasks and tokens ---------------------------------------------------------------------------------------------
 
     async def create_task(self, caller: Caller, new: NewTask) -> Task:
         """Open a task."""

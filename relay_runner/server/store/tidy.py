@@ -14,6 +14,9 @@ MESSAGES_KEPT_S = 30 * DAY_S
 INSTANCES_KEPT_S = 30 * DAY_S
 """How long an instance that was superseded is remembered: it must not come back."""
 COMMANDS_KEPT_S = 7 * DAY_S
+PERMISSIONS_KEPT_S = 7 * DAY_S
+STALE_PERMISSIONS_KEPT_S = 30 * DAY_S
+"""How long a permission stays that nothing happened to and that nobody closed: its agent never came back."""
 TOKENS_KEPT_S = DAY_S
 EVENTS_FORGOTTEN = 20_000
 FORGOTTEN = 200
@@ -28,6 +31,12 @@ def tidy(tx: Transaction) -> bool:
     more |= _messages(tx) == FORGOTTEN
     more |= tx.run("forget_instances", {"before": tx.now - INSTANCES_KEPT_S, "limit": FORGOTTEN}).rowcount == FORGOTTEN
     more |= tx.run("forget_commands", (tx.now - COMMANDS_KEPT_S, FORGOTTEN)).rowcount == FORGOTTEN
+    permissions = {
+        "closed": tx.now - PERMISSIONS_KEPT_S,
+        "stale": tx.now - STALE_PERMISSIONS_KEPT_S,
+        "limit": FORGOTTEN,
+    }
+    more |= tx.run("forget_permissions", permissions).rowcount == FORGOTTEN
     tx.run("forget_keys", (tx.now - IDEMPOTENCY_S,))
     tx.run("forget_tokens", (tx.now - TOKENS_KEPT_S,))
     return more

@@ -21,6 +21,7 @@ from relay_runner.errors import StoreError
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.messages import Delivery, Message
+from relay_runner.protocol.permissions import Permission
 from relay_runner.server.store.base import Change, Follower
 from relay_runner.server.store.rows import Row, to_json
 from relay_runner.server.store.sql import queries
@@ -65,11 +66,12 @@ class Transaction:
         delivery: Delivery | None = None,
         command: Command | None = None,
         target: str | None = None,
+        permission: Permission | None = None,
     ) -> None:
         """Add an event to the log, with the values that followers pass on."""
         self.seq += 1
         event = Event(seq=self.seq, type=type_, at=self.now, data=data)
-        self.changes.append(Change(event, message, delivery, command, target))
+        self.changes.append(Change(event, message, delivery, command, target, permission))
 
 
 Operation = Callable[[Transaction], T]

@@ -43,6 +43,23 @@ def test_who_may_give_orders() -> None:
         BOB.need_operator()
 
 
+def test_who_may_answer_permissions() -> None:
+    OPERATES.need_decider()
+    ROOT.need_decider()
+    for one in (BOB, NOBODY, caller("agent:bob", "agent:bob", OPERATOR, ADMIN)):
+        with pytest.raises(RelayUnauthorized):
+            one.need_decider()
+
+
+def test_who_may_list_permissions() -> None:
+    OPERATES.need_permissions_of(None)
+    OPERATES.need_permissions_of("bob")
+    BOB.need_permissions_of("bob")
+    for agent_id in (None, "ann"):
+        with pytest.raises(RelayUnauthorized):
+            BOB.need_permissions_of(agent_id)
+
+
 def test_who_may_see_what() -> None:
     assert BOB.may_see(None, "agent:bob") and not BOB.may_see("agent:ann", "person:bob", None)
     assert OPERATES.may_see("agent:ann")

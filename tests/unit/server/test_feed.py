@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from relay_runner.protocol.commands import Command, CommandState
 from relay_runner.protocol.events import Event
-from relay_runner.protocol.frames import CommandFrame, MessageNew, Superseded, decode_server
+from relay_runner.protocol.frames import CommandFrame, MessageNew, PermissionDecision, Superseded, decode_server
 from relay_runner.protocol.messages import Delivery, Message, State
+from relay_runner.protocol.permissions import Decision, Permission, PermissionState
 from relay_runner.server.feed import MAX_BYTES, MAX_EVENTS, MAX_FRAMES, REPLACED, SLOW, SUPERSEDED, Feed, Outbox
 from relay_runner.server.metrics import Metrics
 from relay_runner.server.store.base import Change
@@ -50,6 +51,17 @@ async def first(box: Outbox) -> object:
     frame = await box.take()
     assert frame is not None
     return decode_server(frame)
+
+
+async def test_an_answer_goes_to_its_agents_bus_and_a_question_does_not() -> None:
+    feed, bob, ann = Feed(Metrics()), outbox(), outbox("ann")
+    asked = Permission(id="p1", agent_id="bob", instance_id="one", kind="tool", title="t", created_at=0.0)
+    decided = replace(asked, state=PermissionState.DECIDED, decision=Decision.DENY, decided_by="person:op")
+    with feed.bus(bob), feed.bus(ann):
+        feed.publish([Change(event("permission"), permission=one) for one in (asked, decided)])
+    frame = await first(bob)
+    assert isinstance(frame, PermissionDecision) and (frame.decision, frame.by) == (Decision.DENY, "person:op")
+    assert await drain(ann) == []
 
 
 async def test_a_delivery_goes_to_its_agents_bus() -> None:
