@@ -91,6 +91,8 @@ class Rig:
     """Whether an operator's words arrive byte for byte; else those of another agent do."""
     repairs: bool = True
     """It presses a swallowed Enter again."""
+    recall: str | None = None
+    """Makes it answer the context that it was given."""
     prefix: str | None = ""
     """What stands on the input line before a draft; None where the terminal has no input line."""
     answer: Callable[[Running], Awaitable[None]] | None = None
@@ -278,7 +280,7 @@ async def demo_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
         DemoProvider(), TmuxTerminals(sockets), spec,
         say=lambda text: f"echo {text}", slow=lambda seconds, text: f"slow {seconds} {text}", letter=lambda text: text,
         taken=taken, fail="fail on purpose", ask="ask to delete it", exit7="exit 7", subagent="subagent 0.3 found it",
-        prefix="demo> ",
+        recall="recall", prefix="demo> ",
     )  # fmt: skip
     try:
         yield rig
