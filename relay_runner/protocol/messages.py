@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.wire import Wire
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -94,6 +95,7 @@ class NewMessage(Wire, frozen=True, kw_only=True):
     reply_required: bool = False
     payload: dict[str, Any] = {}
     attachments: tuple[str, ...] = ()
+    """Ids of files that were uploaded before."""
     ttl_s: float = MESSAGE_TTL_S
     idempotency_key: str | None = None
     """The same key from the same sender within 24 h answers with the first message and makes no second one."""
@@ -115,7 +117,7 @@ class Message(Wire, frozen=True, kw_only=True):
     reply_to: int | None = None
     reply_required: bool = False
     payload: dict[str, Any] = {}
-    attachments: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     hops: int = 0
     operator: bool = False
     """Sent with the operator scope: may be put as the user's own words. Set by the relay, never by the sender."""
@@ -235,6 +237,7 @@ class NewReply(Wire, frozen=True, kw_only=True):
 
     body: str
     subject: str | None = None
+    attachments: tuple[str, ...] = ()
     idempotency_key: str | None = None
 
 

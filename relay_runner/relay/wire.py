@@ -6,8 +6,9 @@ What httpx raises, what a wrong server says and what a relay refuses are told ap
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import msgspec
@@ -28,6 +29,14 @@ IDLE_S = 30.0
 MAX_STREAM_LINE = 16 * 1024 * 1024
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A body that is not JSON, read anew for every try."""
+
+    data: Callable[[], AsyncIterator[bytes]]
+    headers: Mapping[str, str]
 
 
 class Wire:
@@ -76,11 +85,13 @@ class Wire:
         await self._ask(method, path, body, None, once=False)
 
     @asynccontextmanager
-    async def stream(self, path: str, **query: str) -> AsyncIterator[httpx.Response]:
-        """Open an event stream; what breaks inside is raised as our errors."""
+    async def stream(
+        self, path: str, *, accept: str = "text/event-stream", **query: str
+    ) -> AsyncIterator[httpx.Response]:
+        """Open an answer that goes on; what breaks inside is raised as our errors."""
         endpoint = await self.endpoint()
         client = await self._open(endpoint)
-        headers = _headers(endpoint, {"Accept": "text/event-stream"})
+        headers = _headers(endpoint, {"Accept": accept})
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
         try:
             async with client.stream(
@@ -124,8 +135,14 @@ class Wire:
         self, endpoint: Endpoint, method: str, path: str, body: object, query: Mapping[str, str] | None
     ) -> httpx.Response:
         client = await self._open(endpoint)
-        content = None if body is None else encode(body)
-        headers = _headers(endpoint, {} if content is None else {"Content-Type": "application/json"})
+        content: bytes | AsyncIterator[bytes] | None = None
+        headers = _headers(endpoint, {})
+        if isinstance(body, Raw):
+            content = body.data()
+            headers.update(body.headers)
+        elif body is not None:
+            content = encode(body)
+            headers["Content-Type"] = "application/json"
         try:
             response = await client.request(method, endpoint.url + path, params=query, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -175,7 +192,7 @@ async def events(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _headers(endpoint: Endpoint, extra: dict[str, str]) -> dict[str, str]:
-    return {"Authorization": f"Bearer {endpoint.token}", **extra} if endpoint.token else extra
+    return {"Authorization": f"Bearer {endpoint.token}", **extra} if endpoint.token else dict(extra)
 
 
 def _decode(response: httpx.Response, type_: type[T]) -> T:

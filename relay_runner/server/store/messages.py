@@ -8,8 +8,9 @@ from relay_runner.errors import RelayNotFound, RelayRefused
 from relay_runner.protocol import acceptance, deliveries
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Address, Kind, agent_principal
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.messages import MESSAGE_TTL_S, Delivery, Message, MessageRecord, NewMessage, NewReply, State
-from relay_runner.server.store import views
+from relay_runner.server.store import attachments, views
 from relay_runner.server.store.rows import Stored, delivery_values, to_json
 from relay_runner.server.store.writer import Transaction
 
@@ -23,7 +24,9 @@ def accept(tx: Transaction, caller: Caller, new: NewMessage, address: Address) -
             return views.record(tx, caller, int(known[0]))
     parent = None if new.reply_to is None else views.visible_message(tx, caller, new.reply_to)
     recipients = _recipients(tx, caller.subject, new, address)
-    message = _insert(tx, caller, new, address, acceptance.hops_after(parent))
+    files = tuple(attachments.visible(tx, caller, attachment_id) for attachment_id in new.attachments)
+    message = _insert(tx, caller, new, address, acceptance.hops_after(parent), files)
+    attachments.use(tx, message.id, files)
     made = tuple(_add_delivery(tx, message, recipient) for recipient in recipients)
     if new.idempotency_key is not None:
         tx.run("put_key", (caller.subject, "message", new.idempotency_key, str(message.id), tx.now))
@@ -40,6 +43,7 @@ def reply(tx: Transaction, caller: Caller, message_id: int, answer: NewReply) ->
         body=answer.body,
         subject=answer.subject,
         reply_to=message_id,
+        attachments=answer.attachments,
         idempotency_key=answer.idempotency_key,
     )
     return accept(tx, caller, new, acceptance.check_new(new))
@@ -123,7 +127,9 @@ def _recipients(tx: Transaction, sender: str, new: NewMessage, address: Address)
     return [None] if new.claimable else list(found)
 
 
-def _insert(tx: Transaction, caller: Caller, new: NewMessage, address: Address, hops: int) -> Message:
+def _insert(
+    tx: Transaction, caller: Caller, new: NewMessage, address: Address, hops: int, files: tuple[Attachment, ...]
+) -> Message:
     message = Message(
         id=0,
         sender=caller.subject,
@@ -135,7 +141,7 @@ def _insert(tx: Transaction, caller: Caller, new: NewMessage, address: Address, 
         reply_to=new.reply_to,
         reply_required=new.reply_required,
         payload=new.payload,
-        attachments=new.attachments,
+        attachments=files,
         hops=hops,
         operator=caller.is_operator,
         created_at=tx.now,

@@ -31,6 +31,23 @@ SELECT id FROM keys WHERE sender = ? AND kind = ? AND key = ? AND created_at > ?
 INSERT INTO keys (sender, kind, key, id, created_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (sender, kind, key) DO UPDATE SET id = excluded.id, created_at = excluded.created_at
 
+-- name: insert_attachment
+INSERT INTO attachments (id, name, content_type, size, sha256, owner, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+-- name: attachment
+SELECT id, name, content_type, size, sha256, owner, created_at FROM attachments WHERE id = ?
+-- name: attachment_messages
+SELECT message_id FROM attachment_uses WHERE attachment_id = ? ORDER BY message_id
+-- name: insert_attachment_use
+INSERT INTO attachment_uses (message_id, attachment_id) VALUES (?, ?)
+-- name: attachments_unused
+SELECT id FROM attachments a
+WHERE created_at < ? AND NOT EXISTS (SELECT 1 FROM attachment_uses u WHERE u.attachment_id = a.id)
+ORDER BY created_at LIMIT ?
+-- name: forget_attachments
+DELETE FROM attachments WHERE id IN (SELECT value FROM json_each(?))
+-- name: forget_attachment_uses
+DELETE FROM attachment_uses WHERE message_id IN (SELECT value FROM json_each(?))
+
 -- name: insert_delivery
 INSERT INTO deliveries (message_id, recipient, state, attempt, failures, updated_at, claimable, expires_at)
 VALUES (?, ?, 'queued', 1, 0, ?, ?, ?)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from relay_runner.protocol import deliveries
 from relay_runner.protocol.agents import Agent, AgentState, Status
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandState, Task, TaskState
 from relay_runner.protocol.messages import Delivery, Message, Outcome, State, Timing
 
@@ -17,6 +18,8 @@ Row = tuple[Any, ...]
 
 _status = msgspec.json.Decoder(Status)
 _strings = msgspec.json.Decoder(tuple[str, ...])
+# A store of before attachments may hold a sender's words here, which meant nothing.
+_attachments = msgspec.json.Decoder(tuple[Attachment | str, ...])
 _object = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
@@ -54,12 +57,18 @@ def message_of(row: Row) -> Message:
         reply_to=row[7],
         reply_required=bool(row[8]),
         payload=_object.decode(row[9]),
-        attachments=_strings.decode(row[10]),
+        attachments=_attachments_of(row[10]),
         hops=row[11],
         operator=bool(row[12]),
         created_at=row[13],
         expires_at=row[14],
     )
+
+
+def _attachments_of(text: str) -> tuple[Attachment, ...]:
+    if text == "[]":
+        return ()
+    return tuple(one for one in _attachments.decode(text) if isinstance(one, Attachment))
 
 
 @dataclass(frozen=True, slots=True)

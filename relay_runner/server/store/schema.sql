@@ -52,6 +52,25 @@ CREATE INDEX IF NOT EXISTS deliveries_by_lease ON deliveries (claim_expires_at) 
 CREATE INDEX IF NOT EXISTS deliveries_by_delay ON deliveries (not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_by_end ON deliveries (expires_at) WHERE state = 'queued';
 
+-- The bytes stand beside the store, in a file named by the id.
+CREATE TABLE IF NOT EXISTS attachments (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attachments_by_age ON attachments (created_at);
+
+CREATE TABLE IF NOT EXISTS attachment_uses (
+    attachment_id TEXT NOT NULL REFERENCES attachments (id),
+    message_id INTEGER NOT NULL REFERENCES messages (id),
+    PRIMARY KEY (attachment_id, message_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attachment_uses_by_message ON attachment_uses (message_id);
+
 CREATE TABLE IF NOT EXISTS reactions (
     message_id INTEGER NOT NULL REFERENCES messages (id),
     sender TEXT NOT NULL,

@@ -27,6 +27,9 @@ FULL = Delivery(
     updated_at=4.5,
 )
 
+FILES = '["of old", {"id": "i", "name": "n", "size": 1, "sha256": "s"}]'
+"""A store of before attachments has the sender's own words in that column, which meant nothing."""
+
 
 def test_a_delivery_comes_back_as_it_was() -> None:
     for delivery in (FULL, Delivery(message_id=3, recipient=None)):
@@ -44,9 +47,9 @@ def test_a_stored_delivery_lapses_by_its_own_end() -> None:
 
 def test_a_message_keeps_every_character() -> None:
     body = "a\x00b\x1b[31m\r\n\u202e\U0001f600"
-    row = (1, "person:op", "agent:bob", body, None, "steer", 1, 2, 0, '{"a":[1]}', '["f"]', 3, 1, 5.0, 6.0)
+    row = (1, "person:op", "agent:bob", body, None, "steer", 1, 2, 0, '{"a":[1]}', FILES, 3, 1, 5.0, 6.0)
     message = message_of(row)
-    assert message.body == body and message.payload == {"a": [1]} and message.attachments == ("f",)
+    assert message.body == body and message.payload == {"a": [1]} and [one.id for one in message.attachments] == ["i"]
     assert (message.claimable, message.reply_required, message.operator, message.timing) == (True, False, True, "steer")
 
 
