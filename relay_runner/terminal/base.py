@@ -28,6 +28,7 @@ class Key(StrEnum):
     UP = "Up"
     DOWN = "Down"
     TAB = "Tab"
+    BACKSPACE = "BSpace"
 
 
 @dataclass(frozen=True, slots=True)

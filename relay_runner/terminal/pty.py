@@ -39,6 +39,7 @@ _KEYS = {
     Key.UP: b"\x1b[A",
     Key.DOWN: b"\x1b[B",
     Key.TAB: b"\t",
+    Key.BACKSPACE: b"\x7f",
 }
 
 
