@@ -99,6 +99,8 @@ class Rig:
     """Says yes to the question where that is not done by typing `approve` into the terminal."""
     said: Callable[[], list[str]] | None = None
     """What the model said, where the terminal does not show it."""
+    responses: FakeResponses | None = None
+    """The model itself, where it is a fake Responses API."""
     serving: Callable[[Process], AbstractAsyncContextManager[object]] = field(default=lambda process: nullcontext())
     open_terminals: list[Terminal] = field(default_factory=list)
 
@@ -382,7 +384,7 @@ async def codex_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
             CodexProvider(), TmuxTerminals(sockets), spec,
             say=lambda text: f"SAY:{text}", slow=lambda seconds, text: f"SLOW:{seconds}\nSAY:{text}",
             letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made", repairs=False,
-            prefix=None, answer=lambda it: codex.approve(it.launched.spec), said=lambda: model.said,
+            prefix=None, answer=lambda it: codex.approve(it.launched.spec), said=lambda: model.said, responses=model,
         )  # fmt: skip
         try:
             yield rig
