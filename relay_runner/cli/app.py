@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Agents": {
         "start": ("start", "Start an agent and show it."),
         "ps": ("agents", "List the agents and what they do."),
+        "watch": ("watch", "Watch agents, permissions and messages live."),
         "attach": ("agents", "Show an agent's terminal; leave it by Ctrl-] d."),
         "logs": ("agents", "Show what an agent's runner logged."),
         "stop": ("agents", "End an agent; messages for it wait."),
