@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from tests.bench import codex, delivery, idle, relay, startup
+from tests.bench import codex, crowd, delivery, idle, relay, startup
 
 WHAT: dict[str, Callable[[], Any]] = {
     "startup": startup.measure,
     "idle": idle.measure,
     "delivery": delivery.measure,
     "codex": codex.measure,
+    "crowd": crowd.measure,
     "relay": lambda: relay.measure(5.0, 32, 50),
 }
 
