@@ -19,7 +19,7 @@ from relay_runner.cli.dashboard.keys import Decoder, Key
 from relay_runner.cli.dashboard.view import Attach, Decide, Quit, View
 from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.messages import MessageQuery
-from relay_runner.protocol.permissions import NewDecision
+from relay_runner.protocol.permissions import NewDecision, PermissionQuery
 
 if TYPE_CHECKING:
     from relay_runner.relay.base import Relay
@@ -73,7 +73,7 @@ class Dashboard:
             self._stale.clear()
             try:
                 agents = await self._relay.agents()
-                permissions = await self._relay.permissions(open_only=True)
+                permissions = await self._relay.permissions(PermissionQuery(open=True))
                 records = await self._relay.messages(MessageQuery(limit=MESSAGES))
             except (RelayUnavailable, RelayRefused, ProtocolError) as error:
                 self._view.trouble = str(error)
