@@ -88,6 +88,11 @@ class AgentPaths:
         return self.root / "runner.lock"
 
     @property
+    def token(self) -> Path:
+        """What the agent's configured token was renewed to, 0600."""
+        return self.root / "token.json"
+
+    @property
     def log(self) -> Path:
         """What the runner says when it has no terminal to say it to."""
         return self.root / "runner.log"

@@ -8,7 +8,7 @@ can be retried: a receipt, a release or a claim sent twice by the same holder an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -85,6 +85,14 @@ class Relay(Protocol):
 
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
+        ...
+
+    def heal_with(self, heal: Callable[[], Awaitable[None]]) -> None:
+        """Await `heal` whenever the relay takes the token in use no longer (401), and make the call once more.
+
+        `heal` gets another token and calls `use_token`, once for all calls that failed at the same time. Where it
+        could not, they raise `RelayUnauthorized`. `renew_token`, `who_am_i` and the bus never ask for it.
+        """
         ...
 
     async def send(self, new: NewMessage) -> MessageRecord:

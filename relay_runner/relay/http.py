@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 from urllib.parse import quote
@@ -78,6 +78,10 @@ class HttpRelay:
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
         self._wire.use_token(token)
+
+    def heal_with(self, heal: Callable[[], Awaitable[None]]) -> None:
+        """Await `heal` whenever the relay takes the token in use no longer, and make the call once more."""
+        self._wire.heal_with(heal)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -248,11 +252,11 @@ class HttpRelay:
 
     async def renew_token(self) -> TokenGrant:
         """Return a successor of the token in use; the old one stays good until it expires."""
-        return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant)
+        return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant, heal=False)
 
     async def who_am_i(self) -> TokenInfo:
         """Return whose the token in use is, what it may do, and until when."""
-        return await self._wire.call("GET", f"{API}/tokens/self", TokenInfo)
+        return await self._wire.call("GET", f"{API}/tokens/self", TokenInfo, heal=False)
 
     async def list_tokens(self) -> list[TokenInfo]:
         """Return what is known of the tokens that the relay made, the newest first."""

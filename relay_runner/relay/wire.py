@@ -6,7 +6,7 @@ What httpx raises, what a wrong server says and what a relay refuses are told ap
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -29,6 +29,7 @@ IDLE_S = 30.0
 MAX_STREAM_LINE = 16 * 1024 * 1024
 
 T = TypeVar("T")
+Heal = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Wire:
         self._source = source
         self._endpoint: Endpoint | None = None
         self._token: str | None = None
+        self._heal: Heal | None = None
         self._client: httpx.AsyncClient | None = None
         self._client_is_local = False
 
@@ -60,6 +62,10 @@ class Wire:
     def use_token(self, token: str) -> None:
         """Show `token` from now on, whatever the source says."""
         self._token = token
+
+    def heal_with(self, heal: Heal) -> None:
+        """Await `heal` for another token whenever the one in use is no longer taken; it calls `use_token`."""
+        self._heal = heal
 
     async def endpoint(self, *, fresh: bool = False) -> Endpoint:
         """Return where the relay is, with the token to show; `fresh` asks the source again."""
@@ -76,9 +82,13 @@ class Wire:
         *,
         query: Mapping[str, str] | None = None,
         once: bool = False,
+        heal: bool = True,
     ) -> T:
-        """Return the relay's answer as a `type_`; `once` says that the same call again would do it again."""
-        return _decode(await self._ask(method, path, body, query, once=once), type_)
+        """Return the relay's answer as a `type_`; `once` says that the same call again would do it again.
+
+        Without `heal` a token that is refused is not replaced: for the call that gets another one.
+        """
+        return _decode(await self._ask(method, path, body, query, once=once, heal=heal), type_)
 
     async def tell(self, method: str, path: str, body: object = None) -> None:
         """Make a call that has no answer but that it was done."""
@@ -111,7 +121,14 @@ class Wire:
         return RelayUnavailable(why)
 
     async def _ask(
-        self, method: str, path: str, body: object, query: Mapping[str, str] | None, *, once: bool
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Mapping[str, str] | None,
+        *,
+        once: bool,
+        heal: bool = True,
     ) -> httpx.Response:
         """Make a call, and a second time where the relay died, moved, was restarted, or got a new token meanwhile.
 
@@ -125,11 +142,21 @@ class Wire:
                 self._endpoint = None
                 raise
             again = await self.endpoint(fresh=True)
-        except (_NotReached, RelayUnauthorized) as error:
+        except _NotReached:
             again = await self.endpoint(fresh=True)
-            if again == endpoint and isinstance(error, RelayUnauthorized):
+        except RelayUnauthorized as error:
+            again = await self._other_token(endpoint, heal=heal and error.status == 401)
+            if again == endpoint:
                 raise
         return await self._once(again, method, path, body, query)
+
+    async def _other_token(self, refused: Endpoint, *, heal: bool) -> Endpoint:
+        """Return the relay with the token to show now; the one that was refused may have a successor already."""
+        found = await self.endpoint(fresh=True)
+        if found == refused and heal and self._heal is not None:
+            await self._heal()
+            found = await self.endpoint()
+        return found
 
     async def _once(
         self, endpoint: Endpoint, method: str, path: str, body: object, query: Mapping[str, str] | None

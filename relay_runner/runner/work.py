@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
+from relay_runner.protocol.agents import AgentState, Auth, Status, Transport, TransportState, WorkItem, WorkKind
 from relay_runner.providers.base import ProcessState
+from relay_runner.runner.timeline import Timeline
 
 _BUSY = frozenset({ProcessState.STARTING, ProcessState.BUSY, ProcessState.WAITING})
 
@@ -19,7 +20,10 @@ _BUSY = frozenset({ProcessState.STARTING, ProcessState.BUSY, ProcessState.WAITIN
 class Work:
     """Keep the pieces of work and what is known of the provider."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: Timeline | None = None) -> None:
+        self.timeline = timeline or Timeline()
+        self.transport: Transport | None = None
+        self.auth: Auth | None = None
         self._items: dict[tuple[WorkKind, str], WorkItem] = {}
         self._state: ProcessState | None = None
         self._detail: str | None = None
@@ -73,6 +77,14 @@ class Work:
         if state in (None, ProcessState.IDLE):
             self.clear(WorkKind.TURN, WorkKind.SUBAGENT)
 
+    def reaches(self, state: TransportState, now: float, detail: str | None = None) -> bool:
+        """Note how the relay is reached; say whether that changed."""
+        before = self.transport
+        changed = before is None or before.state is not state
+        since = now if before is None or changed else before.since
+        self.transport = Transport(state=state, since=since, detail=detail)
+        return changed
+
     def status(self, now: float) -> Status:
         """Return what to publish."""
         items = self.items
@@ -96,6 +108,9 @@ class Work:
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
             detail=self.error or self.degraded,
+            transport=self.transport,
+            auth=self.auth,
+            timeline=self.timeline.waiting,
             at=now,
         )
 

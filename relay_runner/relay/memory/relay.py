@@ -63,6 +63,7 @@ from relay_runner.protocol.tokens import (
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.relay.base import Data, Download
 from relay_runner.relay.memory.bus import MemoryBus
+from relay_runner.relay.memory.healing import Heal, healing
 from relay_runner.relay.memory.hub import Hub
 from relay_runner.relay.memory.members import Frames
 
@@ -70,6 +71,7 @@ FOREVER_S = 10 * 365 * 24 * 3600.0
 GRACE_S = 600.0
 
 
+@healing("renew_token", "who_am_i")
 class MemoryRelay:
     """Implements `relay.base.Relay`; without a `caller` it is an operator's, with every scope."""
 
@@ -77,6 +79,7 @@ class MemoryRelay:
         self.hub = hub or Hub()
         caller = caller or Caller("person:operator", frozenset({SEND, OPERATOR, ADMIN}), profile_id="relay-operator")
         self._token = self.hub.ledger.grant(caller, FOREVER_S).token
+        self._heal: Heal | None = None
 
     @classmethod
     def of_agent(cls, agent_id: str, hub: Hub) -> MemoryRelay:
@@ -98,6 +101,10 @@ class MemoryRelay:
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
         self._token = token
+
+    def heal_with(self, heal: Heal) -> None:
+        """Await `heal` whenever the token in use is no longer taken, and make the call once more."""
+        self._heal = heal
 
     @asynccontextmanager
     async def connect(self, hello: Hello) -> AsyncIterator[MemoryBus]:

@@ -117,11 +117,15 @@ SELECT removed_at IS NULL FROM agents WHERE id = ?
 SELECT instance_id, last_seen_at, online FROM agents WHERE id = ? AND removed_at IS NULL
 -- name: agent
 SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
-    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued')
+    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued'),
+    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', json(t.data))) FROM (
+        SELECT id, kind, at, data FROM timeline WHERE agent_id = agents.id ORDER BY seq) t)
 FROM agents WHERE id = ? AND removed_at IS NULL
 -- name: agents
 SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
-    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued')
+    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued'),
+    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', json(t.data))) FROM (
+        SELECT id, kind, at, data FROM timeline WHERE agent_id = agents.id ORDER BY seq) t)
 FROM agents WHERE removed_at IS NULL ORDER BY id
 -- name: agent_addresses
 SELECT id, label, tags, capabilities, broad FROM agents WHERE removed_at IS NULL
@@ -144,6 +148,12 @@ SELECT 1 FROM instances WHERE agent_id = ? AND instance_id = ?
 INSERT INTO instances (agent_id, instance_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 -- name: put_status
 UPDATE agents SET status = ?, last_seen_at = ?, online = 1 WHERE id = ?
+-- name: put_timeline
+INSERT INTO timeline (agent_id, id, kind, at, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+-- name: forget_timeline
+DELETE FROM timeline WHERE agent_id = :agent_id AND seq <= (
+    SELECT seq FROM timeline WHERE agent_id = :agent_id ORDER BY seq DESC LIMIT 1 OFFSET :kept
+)
 -- name: touch_agent
 UPDATE agents SET last_seen_at = ?, online = 1 WHERE id = ?
 -- name: put_agent_meta

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay_runner.protocol import deliveries
-from relay_runner.protocol.agents import Agent, AgentState, Status
+from relay_runner.protocol.agents import Agent, Status, TimelineEvent, unheard
 from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandState, Task, TaskState
 from relay_runner.protocol.messages import Delivery, Message, Outcome, State, Timing
@@ -17,6 +17,7 @@ from relay_runner.protocol.messages import Delivery, Message, Outcome, State, Ti
 Row = tuple[Any, ...]
 
 _status = msgspec.json.Decoder(Status)
+_timeline = msgspec.json.Decoder(tuple[TimelineEvent, ...])
 _strings = msgspec.json.Decoder(tuple[str, ...])
 # A store of before attachments may hold a sender's words here, which meant nothing.
 _attachments = msgspec.json.Decoder(tuple[Attachment | str, ...])
@@ -133,9 +134,9 @@ def delivery_values(delivery: Delivery) -> Row:
 
 def agent_of(row: Row) -> Agent:
     """Return a row of `agents`; one that is not heard of is offline, whatever it said last."""
-    status = _status.decode(row[9])
-    if not row[11] and status.agent_status is not AgentState.ERROR:
-        status = replace(status, agent_status=AgentState.OFFLINE, ready=False, busy_reasons=(), active_work=())
+    status = replace(_status.decode(row[9]), timeline=_timeline.decode(row[16]))
+    if not row[11]:
+        status = unheard(status)
     return Agent(
         id=row[0],
         provider=row[1],

@@ -61,7 +61,7 @@ def test_an_agent_that_is_not_heard_is_offline_unless_it_failed() -> None:
         (AgentState.ERROR, 0, AgentState.ERROR),
     ):
         status = to_json(Status(agent_status=said, ready=True, active_work=(work,)))
-        row = ("bob", "demo", None, "[]", "[]", 1, None, "i", "r", status, "{}", online, None, 1.0, 1.0, 0)
+        row = ("bob", "demo", None, "[]", "[]", 1, None, "i", "r", status, "{}", online, None, 1.0, 1.0, 0, "[]")
         agent = agent_of(row)
         assert agent.status.agent_status is shown and not agent.connected
-        assert agent.status.ready == (shown is not AgentState.OFFLINE)
+        assert agent.status.ready == bool(online) == bool(agent.status.active_work)
