@@ -37,6 +37,13 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "compact": ("agents", "Let an agent shorten what it remembers."),
         "clear": ("agents", "Begin a new session in an agent."),
         "inject": ("agents", "Give an agent context, without a turn of its own."),
+        "review": ("operations", "Let an agent review changes, and show what it says."),
+        "fork": ("operations", "Copy an agent's session into a new one."),
+        "revert": ("operations", "Take an agent's last turns back."),
+        "models": ("operations", "List the models that an agent could use."),
+        "usage": ("operations", "Show the tokens that an agent's session used."),
+        "limits": ("operations", "Show the rate limits of an agent's account."),
+        "operate": ("operations", "Let an agent's program do one of its own operations, or list them."),
     },
     "Messages": {
         "send": ("messages", "Send a message to an agent."),

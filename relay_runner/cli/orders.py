@@ -33,7 +33,7 @@ FORCE_AFTER_S = 5.0
 async def order(agent_id: str, kind: str, timeout_s: float, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Give an order by the relay and return what became of it: `ok`, `agentId`, `state`, `reason`, `result`."""
     check_agent_id(agent_id)
-    async with session.open_session(only_person=WORDS[kind]) as opened:
+    async with session.open_session(only_person=WORDS.get(kind, "operate an agent")) as opened:
         if local.live(opened.paths, agent_id) is None and not await _connected(opened, agent_id):
             raise RelayRefused(f"{agent_id} does not run", hint=local.how_to_start(agent_id), code="offline")
         command = await _settle(opened, agent_id, kind, timeout_s, args)
