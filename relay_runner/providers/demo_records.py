@@ -29,15 +29,7 @@ SOURCE = "transcript"
 
 
 def find(file: Path, nonce: str) -> Evidence:
-    """Return what a session's transcript says of one nonce, or else one of the sessions before it."""
-    others = sorted(file.parent.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in (file, *(other for other in others if other != file)):
-        if (found := _find(path, nonce)).seen:
-            return found
-    return NOT_FOUND
-
-
-def _find(file: Path, nonce: str) -> Evidence:
+    """Return what a transcript says of one nonce."""
     found = NOT_FOUND
     for record in scan(file, containing=nonce.encode()):
         if not isinstance(record, dict) or nonce not in record.get("nonces", ()):
@@ -70,7 +62,7 @@ def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 subagents[record["id"]] = record
             case "subagent-ended":
                 subagents.pop(record["id"], None)
-            case "state" | "cleared":
+            case "state":
                 state = [record]
     return [*session, *turn, *subagents.values(), *state]
 
@@ -79,8 +71,7 @@ def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
     """Return what one record of the transcript says."""
     match record.get("type"):
         case "session":
-            source = "clear" if record.get("cleared") else "resume" if record["resumed"] else "startup"
-            return (SessionStarted(record["session"], source),)
+            return (SessionStarted(record["session"], "resume" if record["resumed"] else "startup"),)
         case "state":
             return (StateChanged(ProcessState(record["state"]), SOURCE, record["detail"]),)
         case "prompt":
