@@ -19,10 +19,14 @@ from typing import Any
 import msgspec
 
 from relay_runner.errors import ConfigError
+from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 
 APP = "relay-runner"
 PROJECT_FILE = ".relay-runner.toml"
 HOME_VARIABLE = "RELAY_RUNNER_HOME"
+MIB = 1024 * 1024
+MAX_ATTACHMENT_MIB = 1024
+"""What `max_attachment_mib` may be at most."""
 APPROVAL_MODES = ("ask", "accept-edits", "auto", "read-only", "bypass")
 NARROW_APPROVAL_MODES = ("ask", "read-only")
 """What a project's file may ask for: less than the person allows, never more."""
@@ -82,6 +86,11 @@ class AgentPaths:
     def lock(self) -> Path:
         """Held by the live runner; the kernel lets it go when the runner dies."""
         return self.root / "runner.lock"
+
+    @property
+    def token(self) -> Path:
+        """What the agent's configured token was renewed to, 0600."""
+        return self.root / "token.json"
 
     @property
     def log(self) -> Path:
@@ -171,11 +180,18 @@ class Settings:
     model: str | None = None
     effort: str | None = None
     tags: tuple[str, ...] = ()
+    max_attachment_mib: float = MAX_ATTACHMENT_BYTES / MIB
+    """The largest file that this machine's own relay takes."""
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
 
     def of(self, provider: str) -> ProviderSettings:
         """Return the settings of one provider."""
         return self.providers.get(provider, ProviderSettings())
+
+    @property
+    def max_attachment_bytes(self) -> int:
+        """The same in bytes."""
+        return int(self.max_attachment_mib * MIB)
 
 
 def paths(environ: Mapping[str, str] | None = None) -> Paths:
@@ -190,13 +206,16 @@ def paths(environ: Mapping[str, str] | None = None) -> Paths:
     return Paths(state=platformdirs.user_state_path(APP), config=platformdirs.user_config_path(APP))
 
 
-def load(where: Paths, cwd: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read both files and the environment; raise `ConfigError` naming the file and the key that is wrong."""
+def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read both files and the environment; raise `ConfigError` naming the file and the key that is wrong.
+
+    Without a `cwd` there is no project, as for the relay, which serves all of them.
+    """
     environ = os.environ if environ is None else environ
     table: dict[str, Any] = {}
     if where.config_file.is_file():
         table = _read(where.config_file)
-    project = _project_file(cwd)
+    project = None if cwd is None else _project_file(cwd)
     if project is not None:
         table = _merge(table, _read_project(project, table.get("approval_mode")))
     from_environment = {
@@ -206,6 +225,8 @@ def load(where: Paths, cwd: Path, environ: Mapping[str, str] | None = None) -> S
     }
     table.update({key: value for key, value in from_environment.items() if value})
     settings = _convert(table, "settings")
+    if not 0 < settings.max_attachment_mib <= MAX_ATTACHMENT_MIB:
+        raise ConfigError(f"max_attachment_mib is above 0 and at most {MAX_ATTACHMENT_MIB}")
     if settings.approval_mode not in APPROVAL_MODES:
         raise ConfigError(
             f"approval_mode {settings.approval_mode!r} is unknown", hint=f"use {', '.join(APPROVAL_MODES)}"
@@ -278,7 +299,7 @@ def _read_project(file: Path, user_mode: object) -> dict[str, Any]:
     It must not choose what runs, with which secrets, without asking, or where messages go.
     """
     table = _read(file, frozenset({0, os.getuid()}))
-    for key in ("relay_url", "relay_token", "providers"):
+    for key in ("relay_url", "relay_token", "max_attachment_mib", "providers"):
         if key in table:
             raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
     mode = table.get("approval_mode")

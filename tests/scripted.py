@@ -172,8 +172,8 @@ class ScriptedTerminal:
         self.ends(-15 if grace_s else -9)
         return self.ended.result()
 
-    async def close(self) -> None:
-        self.steps.append("close")
+    async def close(self, *, keep_viewer: bool = False) -> None:
+        self.steps.append("close, but for viewers" if keep_viewer else "close")
 
     def detach(self) -> None:
         self.steps.append("detach")

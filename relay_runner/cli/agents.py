@@ -1,4 +1,4 @@
-"""ps, attach, logs, stop, kill, restart, interrupt: what people do with running agents."""
+"""ps, attach, logs, stop, kill, restart, interrupt, compact, clear, inject: what people do with running agents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (ps, attach, logs, stop, kill, restart, interrupt):
+    for command in (ps, attach, logs, stop, kill, restart, interrupt, compact, clear, inject):
         app.command(command.__name__, cls=words.PlainCommand)(command)
 
 
@@ -120,6 +120,48 @@ def interrupt(
     from relay_runner.cli import orders
 
     return _report(loop.run(orders.order(agent, "agent.interrupt", timeout)), "interrupted", as_json)
+
+
+def compact(
+    agent: AgentArgument,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 60.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """Let an agent shorten what it remembers.
+
+    Its session goes on with a summary of what was said."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.order(agent, "agent.compact", timeout)), "compacted", as_json)
+
+
+def clear(
+    agent: AgentArgument,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 30.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """Begin a new session in an agent.
+
+    It forgets what was said; messages that wait for it go into the new session."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.order(agent, "agent.clearContext", timeout)), "cleared", as_json)
+
+
+def inject(
+    agent: AgentArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What it is to know; - reads it from stdin.")],
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the agent.")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 30.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """Give an agent context, without a turn of its own.
+
+    The model has it from its next turn on. An agent whose program takes no such context refuses."""
+    from relay_runner.cli import messages, orders
+
+    args = {"content": messages.read_body(text, "context"), **({"reason": reason} if reason else {})}
+    return _report(loop.run(orders.order(agent, "agent.injectContext", timeout, args)), "given the context", as_json)
 
 
 async def _list_agents() -> list[dict[str, Any]]:

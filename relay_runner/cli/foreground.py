@@ -8,17 +8,15 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay_runner import config
 from relay_runner.cli import choices, compose, local, output
+from relay_runner.cli.agent_token import AgentToken
 from relay_runner.cli.choices import Request
-from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.addresses import agent_principal
+from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import NewMessage
-from relay_runner.protocol.tokens import SEND, TokenGrant, TokenRequest, agent_scope
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 
 if TYPE_CHECKING:
@@ -46,7 +44,8 @@ async def run(
     terminals, odd = compose.terminals(paths, tmux=request.tmux)
     if odd:
         tell(odd)
-    access, grant = await _credentials(request, paths, tell)
+    token = AgentToken(request, paths)
+    access, grant = await token.first(tell)
 
     def opened(info: RunnerInfo) -> None:
         choices.remember(request, paths)
@@ -57,8 +56,7 @@ async def run(
 
     ready: asyncio.Future[RunnerInfo] = asyncio.get_running_loop().create_future()
     relay = compose.relay_at(access)
-    if grant is not None:
-        relay.use_token(grant.token)
+    relay.use_token(grant.token)
     runner = Runner(
         options,
         relay=relay,
@@ -66,7 +64,8 @@ async def run(
         terminals=terminals,
         paths=paths,
         grant=grant,
-        reissue=lambda: _another_token(request, paths),
+        reissue=token.another,
+        on_token=token.keep,
         on_open=opened,
         on_ready=lambda info: None if ready.done() else ready.set_result(info),
     )
@@ -76,41 +75,6 @@ async def run(
             ended = await runner.run()
             prompter.cancel()
     return ended
-
-
-async def _credentials(
-    request: Request, paths: config.Paths, tell: Tell
-) -> tuple[compose.RelayAccess, TokenGrant | None]:
-    """Return the relay and the agent's own token; a relay that is not there is asked again until it is."""
-    settings = config.load(paths, Path(request.options.cwd))
-    agent = request.options.agent_id
-    wanted = TokenRequest(subject=agent_principal(agent), scopes=(agent_scope(agent), SEND))
-    said = False
-    while True:
-        try:
-            access = await compose.access(paths, settings, url=request.relay_url)
-            with compose.token_wanted(access):
-                async with compose.relay_at(access) as relay:
-                    return access, await relay.issue_token(wanted)
-        except RelayUnavailable as error:
-            if not said:
-                tell(f"{error}; trying until it answers")
-                said = True
-            await asyncio.sleep(RETRY_S)
-        except RelayRefused as error:
-            if error.status != 403:
-                raise
-            # A token that may not make others is this agent's own already.
-            tell("the relay makes no token for this agent; it uses the configured one")
-            return access, None
-
-
-async def _another_token(request: Request, paths: config.Paths) -> TokenGrant:
-    """Return a new token for the agent, made by the person whose machine this is."""
-    _, grant = await _credentials(request, paths, lambda text: log.info("%s", text))
-    if grant is None:
-        raise RelayUnauthorized("nobody here may make a token for this agent", hint="set RELAY_RUNNER_TOKEN anew")
-    return grant
 
 
 async def _prompt(

@@ -174,8 +174,8 @@ def redeliver(
     _accepted(_with_session(run, only_person="redeliver messages"), as_json)
 
 
-def read_body(body: str) -> str:
-    """Return the text of a message, from the argument or from stdin; raise `ConfigError` for none or too much."""
+def read_body(body: str, what: str = "message") -> str:
+    """Return the text of a message (or of `what`), from its argument or stdin; raise `ConfigError` for a bad one."""
     from relay_runner.errors import ConfigError
     from relay_runner.protocol.messages import MAX_BODY_BYTES
 
@@ -189,9 +189,9 @@ def read_body(body: str) -> str:
     else:
         data = body.encode("utf-8", "surrogateescape")
     if len(data) > MAX_BODY_BYTES:
-        raise ConfigError("the message is larger than 1 MiB", hint="write it to a file and send the file's path")
+        raise ConfigError(f"the {what} is larger than 1 MiB", hint="write it to a file and send the file's path")
     if not body.strip():
-        raise ConfigError("the message is empty", hint="give its text, or - and the text on stdin")
+        raise ConfigError(f"the {what} is empty", hint="give its text, or - and the text on stdin")
     return data.decode("utf-8", "replace")
 
 

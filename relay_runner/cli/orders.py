@@ -6,17 +6,23 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay_runner import config
 from relay_runner.cli import compose, ending, local, session
 from relay_runner.errors import RelayNotFound, RelayRefused, RelayUnavailable
 from relay_runner.protocol.addresses import check_agent_id
-from relay_runner.protocol.commands import Command, CommandState, NewCommand
+from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, NewCommand
 
 POLL_S = 0.2
-WORDS = {"agent.restart": "restart an agent", "agent.interrupt": "interrupt an agent"}
+WORDS = {
+    "agent.restart": "restart an agent",
+    "agent.interrupt": "interrupt an agent",
+    "agent.compact": "compact an agent's session",
+    "agent.clearContext": "clear an agent's session",
+    "agent.injectContext": "give an agent context",
+}
 GRACE_S = 5.0
 """How long a program that no runner looks after may take to quit."""
 RETIRE_S = 10.0
@@ -24,13 +30,13 @@ FORCE_AFTER_S = 5.0
 """How long `kill` waits for the runner to do it in order before it does it itself."""
 
 
-async def order(agent_id: str, kind: str, timeout_s: float) -> dict[str, Any]:
+async def order(agent_id: str, kind: str, timeout_s: float, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Give an order by the relay and return what became of it: `ok`, `agentId`, `state`, `reason`, `result`."""
     check_agent_id(agent_id)
-    async with session.open_session(only_person=WORDS[kind]) as opened:
+    async with session.open_session(only_person=WORDS.get(kind, "operate an agent")) as opened:
         if local.live(opened.paths, agent_id) is None and not await _connected(opened, agent_id):
             raise RelayRefused(f"{agent_id} does not run", hint=local.how_to_start(agent_id), code="offline")
-        command = await _settle(opened, agent_id, kind, timeout_s)
+        command = await _settle(opened, agent_id, kind, timeout_s, args)
     return _result(agent_id, command, timeout_s)
 
 
@@ -88,9 +94,17 @@ async def _try_order(agent_id: str, kind: str, timeout_s: float) -> Command | No
         return None
 
 
-async def _settle(opened: session.Session, agent_id: str, kind: str, timeout_s: float) -> Command:
+async def _settle(
+    opened: session.Session, agent_id: str, kind: str, timeout_s: float, args: Mapping[str, Any] | None = None
+) -> Command:
     """Post a command and return it when it settled, or as it is when its time is over."""
-    new = NewCommand(type=kind, target=agent_id, timeout_s=min(timeout_s, 60.0), idempotency_key=uuid.uuid4().hex)
+    new = NewCommand(
+        type=kind,
+        target=agent_id,
+        args=dict(args or {}),
+        timeout_s=min(timeout_s, MAX_COMMAND_TIMEOUT_S),
+        idempotency_key=uuid.uuid4().hex,
+    )
     command = await opened.relay.command(new)
     deadline = time.monotonic() + timeout_s
     while command.state not in (CommandState.SUCCEEDED, CommandState.FAILED) and time.monotonic() < deadline:

@@ -51,7 +51,7 @@ def serve(
     paths = config.paths()
     config.private_dir(paths.state)
     log.setup()
-    run_server(paths, host, port)
+    run_server(paths, host, port, max_attachment_bytes=config.load(paths, None).max_attachment_bytes)
 
 
 def status(as_json: JsonFlag = False) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from relay_runner.errors import ProtocolError, RelayNotFound, RelayRefused
 from relay_runner.protocol.addresses import Address, Kind, agent_principal
+from relay_runner.protocol.attachments import check_named
 from relay_runner.protocol.messages import EMOJI_MAX_CHARS, MAX_BODY_BYTES, MAX_HOPS, Message, NewMessage
 
 MAX_TTL_S = 90 * 24 * 3600.0
@@ -34,6 +35,7 @@ def addresses_of(
 def check_new(new: NewMessage) -> Address:
     """Return whom a message is for; raise `RelayRefused` with one line where it cannot be accepted."""
     check_body(new.body)
+    check_named(new.attachments)
     if new.subject is not None and len(new.subject) > MAX_SUBJECT_CHARS:
         raise RelayRefused(f"the subject is longer than {MAX_SUBJECT_CHARS} characters", status=422)
     if not (math.isfinite(new.ttl_s) and 0 < new.ttl_s <= MAX_TTL_S):
@@ -59,6 +61,13 @@ def check_body(body: str) -> None:
         )
     if not body.strip():
         raise RelayRefused("the body is empty", hint="say something", status=422, code="empty-body")
+
+
+def no_attachment(attachment_id: str) -> RelayNotFound:
+    """Return the error for a file that does not exist, or is not the caller's to see."""
+    return RelayNotFound(
+        f"there is no attachment {attachment_id[:40]!r}", hint="upload it first; unused ones go after a day"
+    )
 
 
 def check_emoji(emoji: str) -> str:

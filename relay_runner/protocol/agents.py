@@ -5,10 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from msgspec.structs import replace
+
 from relay_runner.protocol.wire import Wire
 
 OFFLINE_AFTER_S = 45.0
 HEARTBEAT_S = 30.0
+TIMELINE_KEPT = 50
+"""How many events a runner keeps for its relay, and how many the relay shows of each agent."""
 
 
 class AgentState(StrEnum):
@@ -44,6 +48,46 @@ class WorkItem(Wire, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
+class TransportState(StrEnum):
+    """How a runner reaches its relay."""
+
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    HTTP_ONLY = "http-only"
+    """The bus is gone, HTTP works: messages come by the poll, every 20 s."""
+    UNAUTHORIZED = "unauthorized"
+    """The relay does not take the token; nothing is tried until there is another one."""
+
+
+class Transport(Wire, frozen=True, kw_only=True):
+    """How a runner reaches its relay, since when, and what is in the way."""
+
+    state: TransportState
+    since: float
+    detail: str | None = None
+
+
+class Auth(Wire, frozen=True, kw_only=True):
+    """Which token a runner shows to the relay; never the token."""
+
+    profile_id: str
+    jti: str
+    subject: str
+    expires_at: float
+    root_token_fallback: bool = False
+    """It is not the agent's own: a person's or an operator's, because no own one could be had."""
+
+
+class TimelineEvent(Wire, frozen=True, kw_only=True):
+    """One thing that happened to a runner. It may be told several times, and counts once, by its id."""
+
+    id: str
+    kind: str
+    """`runtime-token-renewed`, `provider-exited` and the like."""
+    at: float
+    data: dict[str, Any] = {}
+
+
 class Status(Wire, frozen=True, kw_only=True):
     """What a runner publishes of its agent."""
 
@@ -61,6 +105,10 @@ class Status(Wire, frozen=True, kw_only=True):
     """`starting`, `restarting`, `shutting-down`, `killed` or None."""
     detail: str | None = None
     """One line for a person: why it is in error, what it waits for."""
+    transport: Transport | None = None
+    auth: Auth | None = None
+    timeline: tuple[TimelineEvent, ...] = ()
+    """From a runner: what is new, oldest first. From the relay: the newest that it was told."""
     since: float = 0.0
     """Since when `agent_status` is what it is."""
     at: float = 0.0
@@ -85,3 +133,9 @@ class Agent(Wire, frozen=True, kw_only=True):
     """Deliveries that wait for it."""
     last_seen_at: float = 0.0
     created_at: float = 0.0
+
+
+def unheard(status: Status) -> Status:
+    """Return what is left of the status of an agent that is not heard of: an error stands, all else is over."""
+    over = replace(status, ready=False, busy_reasons=(), active_work=(), active_subagents=0, transport=None)
+    return over if status.agent_status is AgentState.ERROR else replace(over, agent_status=AgentState.OFFLINE)

@@ -10,7 +10,7 @@ from relay_runner.protocol.wire import Wire
 class Event(Wire, frozen=True, kw_only=True):
     """One thing that happened.
 
-    `type` is `message`, `delivery`, `agent`, `command`, `permission`, `task` or `reaction`.
+    `type` is `message`, `delivery`, `agent`, `command`, `permission`, `task`, `timeline` or `reaction`.
     """
 
     seq: int

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from relay_runner.protocol.usage import Usage
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.wire import Wire
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -95,6 +95,7 @@ class NewMessage(Wire, frozen=True, kw_only=True):
     reply_required: bool = False
     payload: dict[str, Any] = {}
     attachments: tuple[str, ...] = ()
+    """Ids of files that were uploaded before."""
     ttl_s: float = MESSAGE_TTL_S
     idempotency_key: str | None = None
     """The same key from the same sender within 24 h answers with the first message and makes no second one."""
@@ -116,7 +117,7 @@ class Message(Wire, frozen=True, kw_only=True):
     reply_to: int | None = None
     reply_required: bool = False
     payload: dict[str, Any] = {}
-    attachments: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     hops: int = 0
     operator: bool = False
     """Sent with the operator scope: may be put as the user's own words. Set by the relay, never by the sender."""
@@ -145,8 +146,6 @@ class Delivery(Wire, frozen=True, kw_only=True):
     """Why it is dead, unknown, failed, or was put back."""
     held: str | None = None
     """Why it waits although it could go: `person typing`, `rate-limited until ...`."""
-    usage: Usage | None = None
-    """What the turns that worked on it cost, as far as the provider tells."""
     not_before: float | None = None
     read_at: float | None = None
     updated_at: float = 0.0
@@ -230,7 +229,6 @@ class Receipt(Wire, frozen=True, kw_only=True):
     result: str | None = None
     reason: str | None = None
     held: str | None = None
-    usage: Usage | None = None
     lease_s: float = LEASE_S
 
 
@@ -239,6 +237,7 @@ class NewReply(Wire, frozen=True, kw_only=True):
 
     body: str
     subject: str | None = None
+    attachments: tuple[str, ...] = ()
     idempotency_key: str | None = None
 
 

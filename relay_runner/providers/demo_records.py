@@ -29,7 +29,15 @@ SOURCE = "transcript"
 
 
 def find(file: Path, nonce: str) -> Evidence:
-    """Return what a transcript says of one nonce."""
+    """Return what a session's transcript says of one nonce, or else one of the sessions before it."""
+    others = sorted(file.parent.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in (file, *(other for other in others if other != file)):
+        if (found := _find(path, nonce)).seen:
+            return found
+    return NOT_FOUND
+
+
+def _find(file: Path, nonce: str) -> Evidence:
     found = NOT_FOUND
     for record in scan(file, containing=nonce.encode()):
         if not isinstance(record, dict) or nonce not in record.get("nonces", ()):
@@ -62,7 +70,7 @@ def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 subagents[record["id"]] = record
             case "subagent-ended":
                 subagents.pop(record["id"], None)
-            case "state":
+            case "state" | "cleared":
                 state = [record]
     return [*session, *turn, *subagents.values(), *state]
 
@@ -71,7 +79,8 @@ def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
     """Return what one record of the transcript says."""
     match record.get("type"):
         case "session":
-            return (SessionStarted(record["session"], "resume" if record["resumed"] else "startup"),)
+            source = "clear" if record.get("cleared") else "resume" if record["resumed"] else "startup"
+            return (SessionStarted(record["session"], source),)
         case "state":
             return (StateChanged(ProcessState(record["state"]), SOURCE, record["detail"]),)
         case "prompt":

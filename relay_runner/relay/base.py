@@ -8,11 +8,13 @@ can be retried: a receipt, a release or a claim sent twice by the same holder an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 from relay_runner.protocol.agents import Agent, Status
+from relay_runner.protocol.attachments import Attachment, AttachmentLimits, NewAttachment
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import ClientFrame, Hello, ServerFrame, Welcome
@@ -35,6 +37,17 @@ from relay_runner.protocol.permissions import (
     PermissionUpdate,
 )
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
+
+Data = Callable[[], AsyncIterator[bytes]]
+"""Begins to read a file, from its start each time it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that is being fetched: what is known of it, and its bytes. Nothing has been checked yet."""
+
+    attachment: Attachment
+    chunks: AsyncIterator[bytes]
 
 
 class Bus(Protocol):
@@ -72,6 +85,14 @@ class Relay(Protocol):
 
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
+        ...
+
+    def heal_with(self, heal: Callable[[], Awaitable[None]]) -> None:
+        """Await `heal` whenever the relay takes the token in use no longer (401), and make the call once more.
+
+        `heal` gets another token and calls `use_token`, once for all calls that failed at the same time. Where it
+        could not, they raise `RelayUnauthorized`. `renew_token`, `who_am_i` and the bus never ask for it.
+        """
         ...
 
     async def send(self, new: NewMessage) -> MessageRecord:
@@ -120,6 +141,18 @@ class Relay(Protocol):
 
     async def redeliver(self, message_id: int, agent_id: str | None = None) -> MessageRecord:
         """Queue a dead or unknown delivery again, as a new attempt. Needs the operator scope."""
+        ...
+
+    async def attachment_limits(self) -> AttachmentLimits:
+        """Return what the relay takes."""
+        ...
+
+    async def upload(self, new: NewAttachment, data: Data) -> Attachment:
+        """Give the relay a file, for a message that names it; one that no message names goes after a day."""
+        ...
+
+    def download(self, attachment_id: str) -> AbstractAsyncContextManager[Download]:
+        """Fetch a file that is the caller's, or of a message that the caller may read."""
         ...
 
     async def agents(self) -> list[Agent]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 from urllib.parse import quote
 
 from msgspec.structs import asdict
 
 from relay_runner.protocol.agents import Agent, Status
+from relay_runner.protocol.attachments import (
+    INFO_HEADER,
+    SHA256_HEADER,
+    Attachment,
+    AttachmentLimits,
+    NewAttachment,
+    safe_name,
+)
 from relay_runner.protocol.calls import API, Beat, Redelivery, Renewal, StatusUpdate
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.events import Event
@@ -36,10 +44,10 @@ from relay_runner.protocol.permissions import (
 )
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import decode
-from relay_runner.relay.base import Bus
+from relay_runner.relay.base import Bus, Data, Download
 from relay_runner.relay.bus import connect
 from relay_runner.relay.endpoint import EndpointSource, fixed
-from relay_runner.relay.wire import Wire, events
+from relay_runner.relay.wire import Raw, Wire, events
 
 POLL_S = 1.0
 """How often a message is asked for where its changes cannot be streamed (through an agent's control server)."""
@@ -70,6 +78,10 @@ class HttpRelay:
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
         self._wire.use_token(token)
+
+    def heal_with(self, heal: Callable[[], Awaitable[None]]) -> None:
+        """Await `heal` whenever the relay takes the token in use no longer, and make the call once more."""
+        self._wire.heal_with(heal)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -134,6 +146,28 @@ class HttpRelay:
         """Queue a dead or unknown delivery again, as a new attempt. Needs the operator scope."""
         body = Redelivery(agent_id=agent_id)
         return await self._wire.call("POST", f"{_message(message_id)}/redeliver", MessageRecord, body)
+
+    # --- attachments --------------------------------------------------------------------------------------------------
+
+    async def attachment_limits(self) -> AttachmentLimits:
+        """Return what the relay takes."""
+        return await self._wire.call("GET", f"{API}/attachments", AttachmentLimits)
+
+    async def upload(self, new: NewAttachment, data: Data) -> Attachment:
+        """Give the relay a file, for a message that names it."""
+        headers = {"Content-Type": new.content_type, "Content-Length": str(new.size)}
+        if new.sha256 is not None:
+            headers[SHA256_HEADER] = new.sha256
+        body, query = Raw(data, headers), {"name": safe_name(new.name)}
+        return await self._wire.call("POST", f"{API}/attachments", Attachment, body, query=query, once=True)
+
+    @asynccontextmanager
+    async def download(self, attachment_id: str) -> AsyncIterator[Download]:
+        """Fetch a file that is the caller's, or of a message that the caller may read."""
+        path = f"{API}/attachments/{quote(attachment_id, safe='')}"
+        async with self._wire.stream(path, accept="*/*") as response:
+            attachment = decode(response.headers.get(INFO_HEADER, ""), Attachment)
+            yield Download(attachment, response.aiter_bytes())
 
     # --- agents -------------------------------------------------------------------------------------------------------
 
@@ -218,11 +252,11 @@ class HttpRelay:
 
     async def renew_token(self) -> TokenGrant:
         """Return a successor of the token in use; the old one stays good until it expires."""
-        return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant)
+        return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant, heal=False)
 
     async def who_am_i(self) -> TokenInfo:
         """Return whose the token in use is, what it may do, and until when."""
-        return await self._wire.call("GET", f"{API}/tokens/self", TokenInfo)
+        return await self._wire.call("GET", f"{API}/tokens/self", TokenInfo, heal=False)
 
     async def list_tokens(self) -> list[TokenInfo]:
         """Return what is known of the tokens that the relay made, the newest first."""

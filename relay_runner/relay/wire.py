@@ -6,8 +6,9 @@ What httpx raises, what a wrong server says and what a relay refuses are told ap
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import msgspec
@@ -28,6 +29,15 @@ IDLE_S = 30.0
 MAX_STREAM_LINE = 16 * 1024 * 1024
 
 T = TypeVar("T")
+Heal = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A body that is not JSON, read anew for every try."""
+
+    data: Callable[[], AsyncIterator[bytes]]
+    headers: Mapping[str, str]
 
 
 class Wire:
@@ -37,6 +47,7 @@ class Wire:
         self._source = source
         self._endpoint: Endpoint | None = None
         self._token: str | None = None
+        self._heal: Heal | None = None
         self._client: httpx.AsyncClient | None = None
         self._client_is_local = False
 
@@ -51,6 +62,10 @@ class Wire:
     def use_token(self, token: str) -> None:
         """Show `token` from now on, whatever the source says."""
         self._token = token
+
+    def heal_with(self, heal: Heal) -> None:
+        """Await `heal` for another token whenever the one in use is no longer taken; it calls `use_token`."""
+        self._heal = heal
 
     async def endpoint(self, *, fresh: bool = False) -> Endpoint:
         """Return where the relay is, with the token to show; `fresh` asks the source again."""
@@ -67,20 +82,26 @@ class Wire:
         *,
         query: Mapping[str, str] | None = None,
         once: bool = False,
+        heal: bool = True,
     ) -> T:
-        """Return the relay's answer as a `type_`; `once` says that the same call again would do it again."""
-        return _decode(await self._ask(method, path, body, query, once=once), type_)
+        """Return the relay's answer as a `type_`; `once` says that the same call again would do it again.
+
+        Without `heal` a token that is refused is not replaced: for the call that gets another one.
+        """
+        return _decode(await self._ask(method, path, body, query, once=once, heal=heal), type_)
 
     async def tell(self, method: str, path: str, body: object = None) -> None:
         """Make a call that has no answer but that it was done."""
         await self._ask(method, path, body, None, once=False)
 
     @asynccontextmanager
-    async def stream(self, path: str, **query: str) -> AsyncIterator[httpx.Response]:
-        """Open an event stream; what breaks inside is raised as our errors."""
+    async def stream(
+        self, path: str, *, accept: str = "text/event-stream", **query: str
+    ) -> AsyncIterator[httpx.Response]:
+        """Open an answer that goes on; what breaks inside is raised as our errors."""
         endpoint = await self.endpoint()
         client = await self._open(endpoint)
-        headers = _headers(endpoint, {"Accept": "text/event-stream"})
+        headers = _headers(endpoint, {"Accept": accept})
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
         try:
             async with client.stream(
@@ -100,7 +121,14 @@ class Wire:
         return RelayUnavailable(why)
 
     async def _ask(
-        self, method: str, path: str, body: object, query: Mapping[str, str] | None, *, once: bool
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Mapping[str, str] | None,
+        *,
+        once: bool,
+        heal: bool = True,
     ) -> httpx.Response:
         """Make a call, and a second time where the relay died, moved, was restarted, or got a new token meanwhile.
 
@@ -114,18 +142,34 @@ class Wire:
                 self._endpoint = None
                 raise
             again = await self.endpoint(fresh=True)
-        except (_NotReached, RelayUnauthorized) as error:
+        except _NotReached:
             again = await self.endpoint(fresh=True)
-            if again == endpoint and isinstance(error, RelayUnauthorized):
+        except RelayUnauthorized as error:
+            again = await self._other_token(endpoint, heal=heal and error.status == 401)
+            if again == endpoint:
                 raise
         return await self._once(again, method, path, body, query)
+
+    async def _other_token(self, refused: Endpoint, *, heal: bool) -> Endpoint:
+        """Return the relay with the token to show now; the one that was refused may have a successor already."""
+        found = await self.endpoint(fresh=True)
+        if found == refused and heal and self._heal is not None:
+            await self._heal()
+            found = await self.endpoint()
+        return found
 
     async def _once(
         self, endpoint: Endpoint, method: str, path: str, body: object, query: Mapping[str, str] | None
     ) -> httpx.Response:
         client = await self._open(endpoint)
-        content = None if body is None else encode(body)
-        headers = _headers(endpoint, {} if content is None else {"Content-Type": "application/json"})
+        content: bytes | AsyncIterator[bytes] | None = None
+        headers = _headers(endpoint, {})
+        if isinstance(body, Raw):
+            content = body.data()
+            headers.update(body.headers)
+        elif body is not None:
+            content = encode(body)
+            headers["Content-Type"] = "application/json"
         try:
             response = await client.request(method, endpoint.url + path, params=query, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -175,7 +219,7 @@ async def events(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _headers(endpoint: Endpoint, extra: dict[str, str]) -> dict[str, str]:
-    return {"Authorization": f"Bearer {endpoint.token}", **extra} if endpoint.token else extra
+    return {"Authorization": f"Bearer {endpoint.token}", **extra} if endpoint.token else dict(extra)
 
 
 def _decode(response: httpx.Response, type_: type[T]) -> T:

@@ -13,7 +13,6 @@ from relay_runner import __version__
 from relay_runner.protocol.agents import Status
 from relay_runner.protocol.control import ControlEndpoint, RunnerInfo
 from relay_runner.protocol.frames import Hello
-from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.terminal.base import Terminal
@@ -22,10 +21,9 @@ from relay_runner.terminal.base import Terminal
 class Identity:
     """One life of one runner: its ids, its options, and what its provider told about itself."""
 
-    def __init__(self, options: RunnerOptions, grant: TokenGrant | None) -> None:
+    def __init__(self, options: RunnerOptions) -> None:
         self._options = options
         self.agent_id = options.agent_id
-        self.grant = grant
         self.runner_id = uuid.uuid4().hex
         self.instance_id = uuid.uuid4().hex
         self.started_at = time.time()
@@ -51,7 +49,7 @@ class Identity:
             tags=tuple(dict.fromkeys((*options.tags, *own))),
             capabilities=options.capabilities,
             status=status,
-            meta=self._meta(),
+            meta=self._meta(status),
         )
 
     def info(
@@ -77,7 +75,7 @@ class Identity:
             attach=attach,
         )
 
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self, status: Status) -> dict[str, Any]:
         options = self._options
         meta: dict[str, Any] = {
             "runnerVersion": __version__,
@@ -100,7 +98,7 @@ class Identity:
             **self._terminal,
             **self._learnt,
         }
-        if self.grant is not None:
-            grant = self.grant
-            meta["auth"] = {"profileId": grant.profile_id, "jti": grant.jti, "expiresAt": grant.expires_at}
+        if (auth := status.auth) is not None:
+            meta["auth"] = {"profileId": auth.profile_id, "jti": auth.jti, "expiresAt": auth.expires_at}
+            meta["rootTokenFallback"] = auth.root_token_fallback or None
         return {name: value for name, value in meta.items() if value not in (None, {}, "")}

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from relay_runner.runner.budgets import Budgets
-from relay_runner.runner.limits import LEAST_S
-
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
@@ -42,9 +39,6 @@ class RunnerOptions:
     tmux_session: str | None = None
     info_file: Path | None = None
     shutdown_timeout_s: float = 5.0
-    least_hold_s: float = LEAST_S
-    """How long a rate limit holds the queue at least."""
-    budgets: Budgets = field(default_factory=Budgets)
     rig: str | None = None
     policy_name: str | None = None
     spawn_request_id: str | None = None

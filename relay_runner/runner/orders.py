@@ -49,6 +49,7 @@ class Orders:
             "permissionDecision": self._permission,
             "injectContext": self._inject,
             "inject": self._inject,
+            "operations": self._list,
         }
         self.retiring = False
         """Whether the agent leaves the relay's list when this runner ends: it was ordered to end."""
@@ -100,6 +101,8 @@ class Orders:
     async def _inject(self, command: Command) -> Result:
         """Give the model context without a turn; answer how many pieces went in."""
         content = command.args.get("content")
+        if content is None and isinstance(items := command.args.get("items"), list):
+            return {**await self._operate(command, "inject", command.args), "count": len(items)}
         pieces = [content] if isinstance(content, str) else content
         if (
             not pieces
@@ -109,6 +112,13 @@ class Orders:
             raise ConfigError("nothing to inject: `content` is a text, or a list of texts")
         args = {**command.args, "content": "\n\n".join(pieces)}
         return {**await self._operate(command, "inject", args), "count": len(pieces)}
+
+    async def _list(self, command: Command) -> Result:
+        """Tell what the provider can do now; one that describes its operations does so itself."""
+        process = self._process()
+        if "operations" in process.operations:
+            return await self._operate(command, "operations", {})
+        return {"providerResult": {"operations": [{"name": name} for name in sorted(process.operations)]}}
 
     async def _operate(self, command: Command, action: str, args: Mapping[str, Any]) -> Result:
         process = self._process()

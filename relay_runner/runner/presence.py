@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from relay_runner.errors import (
     ClaimLost,
     ProtocolError,
     RelayRefused,
     RelayRunnerError,
+    RelayUnauthorized,
     RelayUnavailable,
 )
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.agents import HEARTBEAT_S
+from relay_runner.protocol.agents import HEARTBEAT_S, TransportState
 from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded
 from relay_runner.protocol.messages import MessageQuery, MessageRecord
 from relay_runner.relay.base import Bus, Relay
@@ -57,6 +59,7 @@ class Presence:
         on_frame: Callable[[ServerFrame], None],
         on_backlog: Callable[[list[MessageRecord]], None],
         on_superseded: Callable[[str], None],
+        heal: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._relay = relay
         self._agent_id = agent_id
@@ -67,14 +70,24 @@ class Presence:
         self._on_frame = on_frame
         self._on_backlog = on_backlog
         self._on_superseded = on_superseded
+        self._heal = heal
+        """Gets another token where the relay refuses ours; None where nobody can."""
         self._changed = asyncio.Event()
         self._redial = asyncio.Event()
         self._welcomed = asyncio.Event()
+        self._fresh = asyncio.Event()
+        """Set, and replaced by another one, when there is another token."""
         self.connected = False
 
     def redial(self) -> None:
-        """Join the bus anew: a connection keeps the token that it was opened with."""
+        """Join the bus anew."""
         self._redial.set()
+
+    def new_token(self) -> None:
+        """Go on with another token: a connection keeps the one that it was opened with, and pauses end."""
+        fresh, self._fresh = self._fresh, asyncio.Event()
+        fresh.set()
+        self.redial()
 
     async def rejoin(self) -> None:
         """Join the bus anew, and return once the relay has welcomed us and knows our status."""
@@ -90,6 +103,8 @@ class Presence:
         """Stay on the bus until superseded; a lost connection comes back with backoff and jitter."""
         delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
         while True:
+            fresh = self._fresh
+            self._redial.clear()
             try:
                 async with self._relay.connect(self._hello()) as bus:
                     delays = backoff.delays(RECONNECT_FIRST_S, RECONNECT_LIMIT_S)
@@ -101,27 +116,54 @@ class Presence:
                 log.info("joining again")
             except (RelayUnavailable, ProtocolError) as error:
                 delay_s = next(delays)
+                self._lost(str(error))
                 log.warning("no relay, next try in %.1f s: %s", delay_s, error)
-                await asyncio.sleep(delay_s)
+                await self._pause(delay_s)
+            except RelayUnauthorized as error:
+                await self._refused(error, fresh)
             except RelayRefused as error:
-                # A token that expired or a relay of another version: a person or a renewal mends it, and we go on.
+                # A relay of another version, say: a person mends it, and we go on.
+                self._lost(str(error))
                 log.error("the relay refuses us, next try in %.0f s: %s", REFUSED_RETRY_S, error)
                 await self._pause(REFUSED_RETRY_S)
             finally:
                 self.connected = False
 
+    async def _refused(self, error: RelayUnauthorized, fresh: asyncio.Event) -> None:
+        """The token is not taken: have it replaced, and be silent until it is."""
+        log.error("the relay does not take the token: %s", error)
+        self._is(TransportState.UNAUTHORIZED, str(error))
+        if self._heal is not None and error.status == 401:
+            await self._heal()
+            await fresh.wait()
+            return
+        with contextlib.suppress(TimeoutError):  # what lacks a scope may be given it without another token
+            async with asyncio.timeout(REFUSED_RETRY_S):
+                await fresh.wait()
+
+    def _lost(self, why: str) -> None:
+        """Note that the bus is gone; where HTTP still works, that is known better."""
+        known = self._work.transport
+        if known is None or known.state is not TransportState.HTTP_ONLY:
+            self._is(TransportState.RECONNECTING, why)
+
+    def _is(self, state: TransportState, detail: str | None = None) -> None:
+        first = self._work.transport is None
+        if self._work.reaches(state, time.time(), detail):
+            if not (first and state is TransportState.CONNECTED):
+                self._work.timeline.add(f"transport-{state}", detail=detail)
+            self.publish()
+
     async def _pause(self, seconds: float) -> None:
-        """Wait; a new token ends the wait."""
-        self._redial.clear()
-        try:
+        """Wait; an order to join again ends the wait."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._redial.wait()
-        except TimeoutError:
-            return
 
     async def _live(self, bus: Bus) -> None:
         log.info("joined the relay as %s (%d deliveries taken over)", self._agent_id, len(bus.welcome.inherited))
         self.connected = True
+        self._is(TransportState.CONNECTED)
         async with task_group() as tasks:
             tasks.create_task(self._read(bus), name="bus-read")
             tasks.create_task(self._write(bus), name="bus-write")
@@ -131,7 +173,6 @@ class Presence:
             self._welcomed.set()
 
     async def _redialled(self) -> None:
-        self._redial.clear()
         await self._redial.wait()
         raise _Redial("asked to join again")
 
@@ -165,16 +206,34 @@ class Presence:
             after = records[-1].message.id
 
     async def backstop(self) -> None:
-        """Say over HTTP that we live and look for messages, every 20 s: for a bus that is silent or gone."""
+        """Say over HTTP that we live and look for messages, at the start and every 20 s: the bus may be silent or gone.
+
+        One call says status, readiness and that we live. A token that is refused ends this until there is another.
+        """
         await self._joined.wait()
         while True:
-            await asyncio.sleep(POLL_S)
+            fresh = self._fresh
             try:
-                status = self._work.status(time.time())
-                await self._relay.put_status(self._agent_id, self._instance_id, status)
-                await self.fetch_backlog()
+                await self._say_and_look()
             except ClaimLost:
                 self._on_superseded(f"another runner took over agent {self._agent_id}")
                 return
+            except RelayUnauthorized as error:
+                log.error("the relay does not take the token: %s", error)
+                self._is(TransportState.UNAUTHORIZED, str(error))
+                await fresh.wait()
+                continue
             except (RelayUnavailable, RelayRefused, ProtocolError) as error:
-                log.info("the relay cannot be asked: %s", error)
+                log.warning("the relay cannot be asked: %s", error)
+                if not self.connected:
+                    self._is(TransportState.RECONNECTING, str(error))
+            await asyncio.sleep(POLL_S)
+
+    async def _say_and_look(self) -> None:
+        status = self._work.status(time.time())
+        await self._relay.put_status(self._agent_id, self._instance_id, status)
+        self._work.timeline.confirmed(status.timeline)
+        await self.fetch_backlog()
+        transport = self._work.transport
+        if not self.connected and transport is not None and transport.state is TransportState.RECONNECTING:
+            self._is(TransportState.HTTP_ONLY, transport.detail)

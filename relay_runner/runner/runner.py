@@ -21,12 +21,10 @@ from relay_runner.relay.base import Relay
 from relay_runner.runner import record
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.commands import Commands
-from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.farewell import Farewell
 from relay_runner.runner.flights import Flights
-from relay_runner.runner.holding import Holding
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.info import InfoFile
@@ -38,9 +36,9 @@ from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.orders import Orders
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
-from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.services import Shutdown, live
 from relay_runner.runner.supervisor import Order, Supervisor
+from relay_runner.runner.timeline import Timeline
 from relay_runner.runner.work import Work
 from relay_runner.terminal.base import Terminals
 
@@ -62,6 +60,7 @@ class Runner:
         paths: Paths,
         grant: TokenGrant | None = None,
         reissue: Callable[[], Awaitable[TokenGrant]] | None = None,
+        on_token: Callable[[TokenGrant], None] = lambda grant: None,
         on_open: Callable[[RunnerInfo], None] = lambda info: None,
         on_ready: Callable[[RunnerInfo], None] = lambda info: None,
         environ: Mapping[str, str] | None = None,
@@ -74,15 +73,16 @@ class Runner:
         private_dir(paths.agents)
         private_dir(self._paths.root)
         private_dir(self._paths.run)
-        self._identity = Identity(options, grant)
+        self._identity = Identity(options)
         instance_id = self._identity.instance_id
-        self._reissue = reissue
+        self._tell_token = on_token
         self._tell_open = on_open
         self._tell_ready = on_ready
         self._joined = asyncio.Event()
         self._failed: asyncio.Queue[RelayRunnerError] = asyncio.Queue()
-        self._work = Work()
+        self._work = Work(Timeline(instance_id))
         self._work.lifecycle = "starting"
+        self._credentials = self._credentials_of(grant, reissue) if grant is not None else None
         self._journal = Journal(self._paths.journal)
         self._control = ControlServer(relay, self._paths.control, status=lambda: encode(self._work.status(time.time())))
         self._claims = Claims(relay, options.agent_id, instance_id)
@@ -97,6 +97,7 @@ class Runner:
             on_frame=self._frame,
             on_backlog=lambda records: self._inbox.offer_all(records),
             on_superseded=self._superseded,
+            heal=self._credentials.heal if self._credentials is not None else None,
         )
         self._flights = Flights(
             journal=self._journal,
@@ -106,14 +107,6 @@ class Runner:
             capabilities=provider.capabilities,
             publish=self._presence.publish,
         )
-        at_relay: dict[str, Any] = {
-            "relay": relay,
-            "journal": self._journal,
-            "claims": self._claims,
-            "receipts": self._receipts,
-        }
-        holding = Holding(**at_relay, work=self._work, publish=self._presence.publish, least_s=options.least_hold_s)
-        refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=options.agent_id)
         self._inbox = Inbox(
             relay=relay,
             journal=self._journal,
@@ -123,9 +116,6 @@ class Runner:
             capabilities=provider.capabilities,
             agent_id=options.agent_id,
             joined=self._joined,
-            holding=holding,
-            refusing=refusing,
-            continuing=Continuing(**at_relay, flights=self._flights, holding=holding, refusing=refusing),
         )
         self._launcher = Launcher(
             options,
@@ -204,8 +194,9 @@ class Runner:
             "failures": self._fail(),
             "tidying": self._tidy(),
         }
-        if self._identity.grant is not None:
-            services["credentials"] = Credentials(self._relay, self._identity.grant, self._renewed, self._reissue).run()
+        if self._credentials is not None:
+            self._relay.heal_with(self._credentials.heal)
+            services["credentials"] = self._credentials.run()
         return services
 
     async def _supervise(self) -> None:
@@ -260,9 +251,19 @@ class Runner:
     def _superseded(self, reason: str) -> None:
         self._supervisor.order(Order.STOP, reason, code=1)
 
+    def _credentials_of(self, grant: TokenGrant, reissue: Callable[[], Awaitable[TokenGrant]] | None) -> Credentials:
+        return Credentials(
+            self._relay,
+            grant,
+            agent_id=self._options.agent_id,
+            work=self._work,
+            on_renewed=self._renewed,
+            reissue=reissue,
+        )
+
     def _renewed(self, grant: TokenGrant) -> None:
-        self._identity.grant = grant
-        self._presence.redial()
+        self._presence.new_token()
+        self._tell_token(grant)
 
     def _session(self, session_id: str) -> None:
         self._launcher.session_is(session_id)

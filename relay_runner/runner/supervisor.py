@@ -85,6 +85,7 @@ class Supervisor:
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
         self._resume = True
         self._deaf = False
+        self._terminal: Terminal | None = None
         self.process: Process | None = None
 
     def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
@@ -101,6 +102,14 @@ class Supervisor:
 
     async def run(self) -> RunnerExit:
         """Run provider processes until there is a reason to end; return it."""
+        try:
+            return await self._run()
+        finally:
+            # What a person looks at outlives one process of the agent, and ends with the last.
+            if self._terminal is not None and not self._terminal.alive():
+                await self._bounded(self._terminal.close(), "close")
+
+    async def _run(self) -> RunnerExit:
         launched: Launched | None = await self._launcher.adopt() or await self._launcher.launch()
         while True:
             ended = await self._live(launched) if launched is not None else self._again("it could not be started", 0.0)
@@ -123,7 +132,7 @@ class Supervisor:
 
     async def _live(self, launched: Launched) -> float | RunnerExit:
         """Watch one process to its end; return the delay before the next one, or why there is none."""
-        self._deaf = launched.deaf
+        self._terminal, self._deaf = launched.terminal, launched.deaf
         self._work.degraded = DEAF if launched.deaf else None
         self._on_open(launched)
         async with self._provider.connect(
@@ -195,7 +204,7 @@ class Supervisor:
         await self._bounded(self._inbox.detach(), "settle")
         self._work.provider(None)
         self._publish()
-        await self._bounded(launched.terminal.close(), "close")
+        await self._bounded(launched.terminal.close(keep_viewer=True), "close")
         self._launcher.forget(launched)
 
     async def _bounded(self, work: object, what: str) -> None:

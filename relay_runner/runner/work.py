@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
+from relay_runner.protocol.agents import AgentState, Auth, Status, Transport, TransportState, WorkItem, WorkKind
 from relay_runner.providers.base import ProcessState
+from relay_runner.runner.timeline import Timeline
 
 _BUSY = frozenset({ProcessState.STARTING, ProcessState.BUSY, ProcessState.WAITING})
 
@@ -19,7 +20,10 @@ _BUSY = frozenset({ProcessState.STARTING, ProcessState.BUSY, ProcessState.WAITIN
 class Work:
     """Keep the pieces of work and what is known of the provider."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: Timeline | None = None) -> None:
+        self.timeline = timeline or Timeline()
+        self.transport: Transport | None = None
+        self.auth: Auth | None = None
         self._items: dict[tuple[WorkKind, str], WorkItem] = {}
         self._state: ProcessState | None = None
         self._detail: str | None = None
@@ -27,8 +31,6 @@ class Work:
         self.session_id: str | None = None
         self.lifecycle: str | None = None
         self.degraded: str | None = None
-        self.limit: str | None = None
-        """Until when the model's side takes no work, in the words of `Hold.text`."""
         self.error: str | None = None
 
     @property
@@ -75,6 +77,14 @@ class Work:
         if state in (None, ProcessState.IDLE):
             self.clear(WorkKind.TURN, WorkKind.SUBAGENT)
 
+    def reaches(self, state: TransportState, now: float, detail: str | None = None) -> bool:
+        """Note how the relay is reached; say whether that changed."""
+        before = self.transport
+        changed = before is None or before.state is not state
+        since = now if before is None or changed else before.since
+        self.transport = Transport(state=state, since=since, detail=detail)
+        return changed
+
     def status(self, now: float) -> Status:
         """Return what to publish."""
         items = self.items
@@ -83,8 +93,7 @@ class Work:
         elif self._state is None:
             state = AgentState.OFFLINE
         else:
-            busy = bool(items) or self._state in _BUSY or self.limit is not None
-            state = AgentState.BUSY if busy else AgentState.IDLE
+            state = AgentState.BUSY if items or self._state in _BUSY else AgentState.IDLE
         if state is not self._since[0] or not self._since[1]:
             self._since = (state, now)
         return Status(
@@ -98,7 +107,10 @@ class Work:
             provider_session_id=self.session_id,
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
-            detail=self.error or self.limit or self.degraded,
+            detail=self.error or self.degraded,
+            transport=self.transport,
+            auth=self.auth,
+            timeline=self.timeline.waiting,
             at=now,
         )
 
@@ -107,8 +119,6 @@ class Work:
         if self._state is ProcessState.WAITING or (not reasons and self._state in _BUSY):
             # First what somebody may have to do something about.
             reasons.insert(0, self._provider_state() or "busy")
-        if self.limit is not None:
-            reasons.insert(0, self.limit)
         return tuple(dict.fromkeys(reasons))
 
     def _provider_state(self) -> str | None:

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     if options.detach and os.fork() > 0:
         os._exit(0)  # the child is nobody's child: no client that starts a relay keeps a zombie of it
-    from relay_runner.config import Paths
+    from relay_runner import config
     from relay_runner.errors import RelayRunnerError
     from relay_runner.protocol.calls import RelayFile
     from relay_runner.server.serve import serve
@@ -30,11 +30,19 @@ def main(argv: list[str] | None = None) -> int:
             os.close(options.ready_fd)
 
     try:
-        paths = Paths(state=options.home, config=options.home)
+        paths = config.Paths(state=options.home, config=config.paths().config)
+        settings = config.load(paths, None)
         logging.basicConfig(
             level=logging.INFO, format=LOG_FORMAT, handlers=[log_handler(options.detach, paths.relay_log)]
         )
-        serve(paths, options.host, options.port, started_by=options.started_by, ready=ready)
+        serve(
+            paths,
+            options.host,
+            options.port,
+            started_by=options.started_by,
+            max_attachment_bytes=settings.max_attachment_bytes,
+            ready=ready,
+        )
     except RelayRunnerError as error:
         sys.stderr.write(f"relay-runner: {error}\n")
         return 1

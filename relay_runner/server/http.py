@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -42,6 +42,8 @@ class Call:
     scope: Scope
     body: Any = None
     """The decoded body, of the type that the route takes."""
+    receive: Receive | None = None
+    """Where the body comes from, for a route that reads it as it arrives."""
 
     @property
     def query(self) -> dict[str, str]:
@@ -82,6 +84,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """An answer that is a file; its first bytes are read before the answer begins."""
+
+    chunks: AsyncIterator[bytes]
+    headers: Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One line of the route table: it routes, and it is documented by `openapi`."""
 
@@ -97,6 +107,8 @@ class Route:
     grace_s: float = 0.0
     """How long after its end a token is still good for this call."""
     optional_body: bool = False
+    raw: bool = False
+    """It reads the body itself, as it arrives; it is no JSON."""
     parameters: Mapping[str, str] | None = None
     """Query parameters, with what they mean."""
 
@@ -130,12 +142,15 @@ class Endpoint:
         if route.takes is not None:
             data = await read_body(scope, receive)
             body = route.takes() if route.optional_body and not data.strip() else decode(data, route.takes)
-        return await route.call(Call(self._core, caller, scope, body))
+        return await route.call(Call(self._core, caller, scope, body, receive))
 
     async def _reply(self, answer: Any, receive: Receive, send: Send) -> None:
         if isinstance(answer, Stream):
             self._core.metrics.requests[200] += 1
             await stream(self._core, answer, receive, send)
+        elif isinstance(answer, File):
+            self._core.metrics.requests[200] += 1
+            await send_file(answer, send)
         elif isinstance(answer, Text):
             await self._send(send, 200, answer.content, answer.content_type)
         elif answer is None:
@@ -157,6 +172,14 @@ async def send_answer(send: Send, status: int, body: bytes, content_type: str = 
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_file(answer: File, send: Send) -> None:
+    """Send a file as it is read."""
+    await send({"type": "http.response.start", "status": 200, "headers": list(answer.headers)})
+    async for chunk in answer.chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -203,6 +226,18 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
     if size > MAX_REQUEST_BYTES:
         raise RelayRefused(f"the request is larger than {MAX_REQUEST_BYTES} bytes", status=413, code="body-too-large")
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def body_chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the request's body as it arrives."""
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise RelayRefused("the call was broken off")
+        if event.get("body"):
+            yield event["body"]
+        if not event.get("more_body", False):
+            return
 
 
 async def stream(core: Core, answer: Stream, receive: Receive, send: Send) -> None:

@@ -10,8 +10,9 @@ import msgspec
 
 from relay_runner import __version__
 from relay_runner.protocol.calls import ProblemBody
-from relay_runner.server.http import Route, Stream, Text
+from relay_runner.server.http import File, Route, Stream, Text
 
+KINDS: dict[Any, str] = {Stream: "text/event-stream", Text: "text/plain", File: "application/octet-stream"}
 REF = "#/components/schemas/{name}"
 
 
@@ -33,7 +34,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _is_json(type_: Any) -> bool:
-    return type_ is not None and type_ not in (Stream, Text)
+    return type_ is not None and type_ not in (File, Stream, Text)
 
 
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -41,10 +42,13 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.takes is not None:
         content = {"application/json": {"schema": schemas[repr(route.takes)]}}
         operation["requestBody"] = {"required": not route.optional_body, "content": content}
+    if route.raw:
+        schema = {"type": "string", "format": "binary"}
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": schema}}}
     if route.gives is None:
         answer: dict[str, Any] = {"204": {"description": "done"}}
-    elif route.gives in (Stream, Text):
-        kind = "text/event-stream" if route.gives is Stream else "text/plain"
+    elif route.gives in KINDS:
+        kind = KINDS[route.gives]
         answer = {"200": {"description": route.summary, "content": {kind: {"schema": {"type": "string"}}}}}
     else:
         content = {"application/json": {"schema": schemas[repr(route.gives)]}}

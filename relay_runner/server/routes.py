@@ -26,6 +26,7 @@ from relay_runner.protocol.messages import (
 )
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import PROTOCOL_VERSION
+from relay_runner.server.attachment_routes import ATTACHMENT_ROUTES
 from relay_runner.server.http import Call, Route, Stream, Text, query_of
 from relay_runner.server.metrics import CONTENT_TYPE
 from relay_runner.server.permission_routes import PERMISSION_ROUTES
@@ -261,6 +262,7 @@ ROUTES: tuple[Route, ...] = (
         MessageRecord,
         optional_body=True,
     ),
+    *ATTACHMENT_ROUTES,
     _api("GET", "/agents", _agents, "List the agents", None, list[Agent]),
     _api("GET", "/agents/{id}", _agent, "Show an agent", None, Agent),
     _api("DELETE", "/agents/{id}", _remove_agent, "Retire an agent"),

@@ -24,6 +24,7 @@ from relay_runner import __version__
 from relay_runner.config import Paths, private_dir, write_private
 from relay_runner.errors import ConfigError, ProtocolError
 from relay_runner.protocol.addresses import person_principal
+from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 from relay_runner.protocol.calls import RelayFile
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest
 from relay_runner.protocol.wire import PROTOCOL_VERSION, decode, encode
@@ -51,6 +52,7 @@ def serve(
     port: int | None = None,
     *,
     started_by: str = "person",
+    max_attachment_bytes: int = MAX_ATTACHMENT_BYTES,
     ready: Callable[[RelayFile], None] | None = None,
 ) -> None:
     """Run the relay of `paths` in this process until SIGTERM or SIGINT.
@@ -64,7 +66,7 @@ def serve(
             log.warning("the relay listens on %s: whoever reaches it there and has a token may use it", host)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
-            asyncio.run(_Life(paths, host, listener, started_by, ready).run())
+            asyncio.run(_Life(paths, host, listener, started_by, max_attachment_bytes, ready).run())
         finally:
             sys.setswitchinterval(0.005)
 
@@ -78,6 +80,7 @@ class _Life:
         host: str,
         listener: socket.socket,
         started_by: str,
+        max_attachment_bytes: int,
         ready: Callable[[RelayFile], None] | None,
     ) -> None:
         self._paths = paths
@@ -85,10 +88,13 @@ class _Life:
         self._url = _url(host, listener.getsockname()[1])
         self._local_only = is_loopback(host)
         self._started_by = started_by
+        self._max_attachment_bytes = max_attachment_bytes
         self._ready = ready
 
     async def run(self) -> None:
-        self._core = Core(SqliteStore(self._paths.relay_db))
+        store = SqliteStore(self._paths.relay_db)
+        store.files.limit = self._max_attachment_bytes
+        self._core = Core(store)
         self._server = Server(server_config(build(self._core, local_only=self._local_only)))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

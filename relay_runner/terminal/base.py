@@ -28,6 +28,7 @@ class Key(StrEnum):
     UP = "Up"
     DOWN = "Down"
     TAB = "Tab"
+    BACKSPACE = "BSpace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,12 @@ class Terminal(Protocol):
         """End the program's whole process group: TERM, after `grace_s` KILL; return how it ended."""
         ...
 
-    async def close(self) -> None:
-        """Take the terminal itself away (the tmux session and its server); the program is dead already."""
+    async def close(self, *, keep_viewer: bool = False) -> None:
+        """Take the terminal itself away (the tmux session and its server); the program is dead already.
+
+        `keep_viewer` leaves a viewer that somebody looks at, where the next process of the same agent will be found by
+        it. Closing again without it takes that away, too.
+        """
         ...
 
     def detach(self) -> None:

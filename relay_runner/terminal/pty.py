@@ -39,6 +39,7 @@ _KEYS = {
     Key.UP: b"\x1b[A",
     Key.DOWN: b"\x1b[B",
     Key.TAB: b"\t",
+    Key.BACKSPACE: b"\x7f",
 }
 
 
@@ -152,7 +153,7 @@ class PtyTerminal:
         await processes.end(leftovers | self._belongings(), min(grace_s, SWEEP_GRACE_S))
         return self._exit
 
-    async def close(self) -> None:
+    async def close(self, *, keep_viewer: bool = False) -> None:
         """Take the pty away, and whatever the dead program left running in its session."""
         if self._exit is None and not self.alive():
             self._exit = await shim.exit_status(self._run_dir)

@@ -32,7 +32,10 @@ from relay_runner.terminal.screen import FIELDS, parse_capture
 
 KIND = "tmux"
 VIEWER = "-viewer"
-"""What the name of the session ends in that a viewer runs in, beside the provider's own."""
+"""What the name of the session ends in that a viewer runs in, on a server of its own: it outlives the program's."""
+VIEWER_SUFFIX = ".v"
+"""What the viewer's socket ends in instead of `.sock`: there are 107 bytes."""
+SETTINGS = "tmux.conf"
 TYPE_LIMIT = 1000
 DEATH_PATIENCE_S = 3.0
 RESTORE_S = 1.0
@@ -95,7 +98,7 @@ class TmuxTerminals:
     async def _new_session(
         self, server: TmuxServer, spec: TerminalSpec, command: tuple[str, ...]
     ) -> tuple[str, ProcessIdentity | None]:
-        settings = spec.run_dir / "tmux.conf"
+        settings = spec.run_dir / SETTINGS
         shim.write(settings, config(spec.title or spec.name, spec.width, spec.height).encode())
         # `window-size manual` in the settings kills a tmux 3.3a at its first session; set right after, it holds.
         reply = await server.ask(
@@ -128,6 +131,7 @@ class TmuxTerminal:
 
     def __init__(self, server: TmuxServer, saved: SavedTerminal) -> None:
         self._server = server
+        self._viewer = TmuxServer(server.program, server.socket.with_suffix(VIEWER_SUFFIX))
         self._saved = saved
         self._pane = saved.pane or ""
         self._run_dir = Path(saved.run_dir)
@@ -206,18 +210,18 @@ class TmuxTerminal:
 
     def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return the command line that shows the terminal to a person, also to one who sits in another tmux."""
-        tmux = ("env", "-u", "TMUX", self._server.program, "-u", "-S", str(self._server.socket))
         if not viewer:
+            tmux = ("env", "-u", "TMUX", self._server.program, "-u", "-S", str(self._server.socket))
             return (*tmux, "attach-session", "-t", f"={self._saved.session}")
         session = f"{self._saved.session}{VIEWER}"
+        tmux = ("env", "-u", "TMUX", self._server.program, "-u", "-f", str(self._run_dir / SETTINGS))
         options = [
             ("-w", "-t", f"={session}:", "remain-on-exit", "off"),
             ("-t", f"={session}:", "destroy-unattached", "on"),
         ]
         set_options = [word for option in options for word in (";", "set-option", *option)]
-        # A new session for a client kills a tmux 3.3a whose windows are sized by hand; nobody looks at ours meanwhile.
-        sized = ("set-option", "-wg", "window-size", "latest", ";")
-        return (*tmux, *sized, "new-session", "-A", "-s", session, "--", *viewer, *set_options)
+        shown = ("new-session", "-A", "-s", session, "--", *viewer)
+        return (*tmux, "-S", str(self._viewer.socket), *shown, *set_options)
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""
@@ -230,13 +234,15 @@ class TmuxTerminal:
         await processes.end(leftovers | self._belongings(), min(grace_s, SWEEP_GRACE_S))
         return self._exit
 
-    async def close(self) -> None:
+    async def close(self, *, keep_viewer: bool = False) -> None:
         """Take the tmux server away, and whatever the dead program left running in its session."""
         if not shim.other_boot(self._run_dir):
             if self._exit is None and not self.alive():
                 self._exit = await shim.exit_status(self._run_dir)
             await processes.end(self._belongings(), SWEEP_GRACE_S)
         await self._server.kill()
+        if not keep_viewer:
+            await self._viewer.kill()
         shim.clear(self._run_dir)
 
     def detach(self) -> None:

@@ -1,4 +1,4 @@
-"""All figures, or those that are named: `python -m tests.bench [startup] [idle] [delivery] [relay] [--json]`."""
+"""All figures, or those named: `python -m tests.bench [startup] [idle] [delivery] [codex] [crowd] [relay] [--json]`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from tests.bench import delivery, idle, relay, startup
+from tests.bench import codex, crowd, delivery, idle, relay, startup
 
 WHAT: dict[str, Callable[[], Any]] = {
     "startup": startup.measure,
     "idle": idle.measure,
     "delivery": delivery.measure,
+    "codex": codex.measure,
+    "crowd": crowd.measure,
     "relay": lambda: relay.measure(5.0, 32, 50),
 }
 

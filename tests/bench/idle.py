@@ -42,15 +42,15 @@ def _watch(provider: str, place: Home, seconds: float) -> Figures:
     after = (_cpu_s(runner), _cpu_s(program))
     return Figures(
         provider=provider,
-        runner_rss_mib=_memory_mib(runner, "Rss"),
-        runner_pss_mib=_memory_mib(runner, "Pss"),
+        runner_rss_mib=memory_mib(runner, "Rss"),
+        runner_pss_mib=memory_mib(runner, "Pss"),
         runner_cpu_percent=round(100 * (after[0] - before[0]) / seconds, 2),
-        provider_rss_mib=_memory_mib(program, "Rss"),
+        provider_rss_mib=memory_mib(program, "Rss"),
         provider_cpu_percent=round(100 * (after[1] - before[1]) / seconds, 2),
     )
 
 
-def _memory_mib(pid: int, kind: str) -> float:
+def memory_mib(pid: int, kind: str) -> float:
     """Return what the kernel's roll-up says; Pss shares common pages out among their users."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1024, 1)

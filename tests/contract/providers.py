@@ -91,12 +91,16 @@ class Rig:
     """Whether an operator's words arrive byte for byte; else those of another agent do."""
     repairs: bool = True
     """It presses a swallowed Enter again."""
+    recall: str | None = None
+    """Makes it answer the context that it was given."""
     prefix: str | None = ""
     """What stands on the input line before a draft; None where the terminal has no input line."""
     answer: Callable[[Running], Awaitable[None]] | None = None
     """Says yes to the question where that is not done by typing `approve` into the terminal."""
     said: Callable[[], list[str]] | None = None
     """What the model said, where the terminal does not show it."""
+    responses: FakeResponses | None = None
+    """The model itself, where it is a fake Responses API."""
     serving: Callable[[Process], AbstractAsyncContextManager[object]] = field(default=lambda process: nullcontext())
     open_terminals: list[Terminal] = field(default_factory=list)
 
@@ -278,7 +282,7 @@ async def demo_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
         DemoProvider(), TmuxTerminals(sockets), spec,
         say=lambda text: f"echo {text}", slow=lambda seconds, text: f"slow {seconds} {text}", letter=lambda text: text,
         taken=taken, fail="fail on purpose", ask="ask to delete it", exit7="exit 7", subagent="subagent 0.3 found it",
-        prefix="demo> ",
+        recall="recall", prefix="demo> ",
     )  # fmt: skip
     try:
         yield rig
@@ -380,7 +384,7 @@ async def codex_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
             CodexProvider(), TmuxTerminals(sockets), spec,
             say=lambda text: f"SAY:{text}", slow=lambda seconds, text: f"SLOW:{seconds}\nSAY:{text}",
             letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made", repairs=False,
-            prefix=None, answer=lambda it: codex.approve(it.launched.spec), said=lambda: model.said,
+            prefix=None, answer=lambda it: codex.approve(it.launched.spec), said=lambda: model.said, responses=model,
         )  # fmt: skip
         try:
             yield rig

@@ -48,6 +48,10 @@ class World:
     """Return the relay as that principal with those scopes sees it."""
     sweep: Callable[[], Awaitable[Any]]
     """Do now what is due by the clock."""
+    tidy: Callable[[], Awaitable[Any]]
+    """Forget now what is too old."""
+    limit: Callable[[int], None]
+    """Set the most bytes that an attachment may have."""
     kind: str = "memory"
     core: Core | None = None
     url: str = ""
@@ -174,7 +178,13 @@ async def memory_world(_folder: Path) -> AsyncIterator[World]:
     async def sweep() -> None:
         hub.sweep()
 
-    yield World(clock, await be("person:op", (SEND, OPERATOR, ADMIN)), be, sweep)
+    async def tidy() -> None:
+        hub.tidy()
+
+    def limit(size: int) -> None:
+        hub.files.limit = size
+
+    yield World(clock, await be("person:op", (SEND, OPERATOR, ADMIN)), be, sweep, tidy, limit)
 
 
 @asynccontextmanager
@@ -188,8 +198,11 @@ async def http_world(folder: Path) -> AsyncIterator[World]:
             grant = await core.tokens.mint(request)
             return HttpRelay.at(url, grant.token)
 
+        def limit(size: int) -> None:
+            core.store.files.limit = size
+
         async with await be("person:op", (SEND, OPERATOR, ADMIN)) as operator:
-            yield World(clock, operator, be, core.store.sweep, "http", core, url)
+            yield World(clock, operator, be, core.store.sweep, core.store.tidy, limit, "http", core, url)
 
 
 WORLDS = {"memory": memory_world, "http": http_world}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProviderUnsupported
+from relay_runner.errors import ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.envelope import body_text
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
@@ -20,6 +20,7 @@ from relay_runner.providers.base import (
     SubagentStarted,
     Submitted,
     TurnEnded,
+    TurnStarted,
     TurnState,
     Uncertain,
 )
@@ -312,6 +313,64 @@ async def test_a_new_process_goes_on_with_an_old_session(rig: Rig) -> None:
         assert (evidence.seen, evidence.result) == (True, "first life")
         two = await it.deliver(rig.say("second life"))
         assert (await it.ended(two)).result == "second life"
+
+
+def can(rig: Rig, action: str) -> None:
+    if not getattr(rig.provider.capabilities, action):
+        pytest.skip(f"this provider cannot {action}")
+
+
+async def test_context_goes_in_without_a_turn_and_reaches_the_model(rig: Rig) -> None:
+    can(rig, "inject")
+    recall = needs(rig.recall, "recall what it was given")
+    async with running(rig) as it:
+        assert "inject" in it.process.operations
+        await it.process.operate("inject", {"content": "the door is\nblue \x1b[31m", "reason": "recalled"})
+        assert not [event for event in it.events if isinstance(event, TurnStarted | TurnEnded)]
+        one = await it.deliver(recall)
+        assert "the door is\nblue [31m" in ((await it.ended(one)).result or "")
+
+
+async def test_a_compacted_session_goes_on(rig: Rig) -> None:
+    can(rig, "compact")
+    async with running(rig) as it:
+        one = await it.deliver(rig.say("before"))
+        await it.ended(one)
+        session = (await it.event(SessionStarted)).session_id
+        await it.process.operate("compact", {})
+        two = await it.deliver(rig.say("after"))
+        assert (await it.ended(two)).result == "after"
+        assert {event.session_id for event in it.events if isinstance(event, SessionStarted)} == {session}
+
+
+async def test_a_cleared_agent_has_a_new_session_and_knows_nothing(rig: Rig) -> None:
+    can(rig, "clear")
+    async with running(rig) as it:
+        one = await it.deliver(rig.say("before"))
+        await it.ended(one)
+        first = (await it.event(SessionStarted)).session_id
+        if rig.recall is not None:
+            await it.process.operate("inject", {"content": "the door is blue"})
+        await it.process.operate("clear", {})
+        second = (await it.event(SessionStarted, lambda event: event.session_id != first)).session_id
+        assert (await it.process.find(one.nonce)).result == "before", "what was settled before stays provable"
+        if rig.recall is not None:
+            assert "blue" not in ((await it.ended(await it.deliver(rig.recall))).result or "")
+        two = await it.deliver(rig.say("after"))
+        assert (await it.ended(two)).result == "after"
+        await it.terminal.terminate()
+    async with running(rig, resume_session=second) as it:
+        assert it.launched.plan.resumed and (await it.process.find(two.nonce)).seen
+
+
+async def test_a_busy_program_is_not_operated_on(rig: Rig) -> None:
+    can(rig, "compact")
+    async with running(rig) as it:
+        one = await it.deliver(rig.slow(2, "slept"))
+        await it.seen(one)
+        with pytest.raises(ProviderRefused):
+            await it.process.operate("compact", {})
+        assert (await it.ended(one)).result == "slept"
 
 
 async def test_it_ends_by_itself_when_asked(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay_runner.errors import (
     ClaimLost,
@@ -17,7 +18,15 @@ from relay_runner.errors import (
     RelayUnauthorized,
     RelayUnavailable,
 )
-from relay_runner.protocol.agents import AgentState, Status
+from relay_runner.protocol.agents import (
+    OFFLINE_AFTER_S,
+    TIMELINE_KEPT,
+    AgentState,
+    Status,
+    TimelineEvent,
+    Transport,
+    TransportState,
+)
 from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand, NewTask, TaskState, TaskUpdate
 from relay_runner.protocol.frames import CommandFrame, Heartbeat, MessageNew, StatusFrame, Superseded
 from relay_runner.protocol.messages import (
@@ -43,6 +52,7 @@ from relay_runner.protocol.tokens import (
     TokenRequest,
 )
 from relay_runner.relay.base import Relay
+from relay_runner.server.store.agents import BUS_GRACE_S
 from tests.contract.relays import WAIT_S, World, hello, seat
 
 pytestmark = pytest.mark.anyio
@@ -581,6 +591,57 @@ async def until(condition: Any) -> None:
 # --- commands, tasks, tokens ------------------------------------------------------------------------------------------
 
 
+def _event(number: int) -> TimelineEvent:
+    return TimelineEvent(id=f"one-{number}", kind=f"kind-{number}", at=float(number), data={"number": number})
+
+
+async def test_a_timeline_is_kept_whole_in_order_and_once(world: World) -> None:
+    idle = Status(agent_status=AgentState.IDLE, ready=True)
+    async with seat(world, "bob", status=replace(idle, timeline=(_event(0),))) as bob:
+        stream = aiter(world.operator.events(after=0))
+        # By the bus, and the same again over HTTP, with one more: as a runner does that does not know what arrived.
+        await bob.bus.send(StatusFrame(status=replace(idle, timeline=(_event(0), _event(1), _event(2)))))
+        await bob.relay.put_status("bob", "one", replace(idle, timeline=(_event(1), _event(2), _event(3))))
+        await bob.relay.put_status("bob", "one", idle)
+        heard: list[tuple[str, int]] = []
+        async with asyncio.timeout(WAIT_S):
+            while len(heard) < 4:
+                event = await anext(stream)
+                if event.type == "timeline":
+                    heard.append((event.data["kind"], event.data["number"]))
+                    assert event.data["agentId"] == "bob" and event.data["happenedAt"] == event.data["number"]
+        await stream.aclose()  # type: ignore[attr-defined]
+        assert heard == [(f"kind-{number}", number) for number in range(4)]
+        assert (await world.operator.agent("bob")).status.timeline == tuple(_event(n) for n in range(4))
+        many = tuple(_event(number) for number in range(4, 4 + TIMELINE_KEPT))
+        await bob.relay.put_status("bob", "one", replace(idle, timeline=many))
+        assert (await world.operator.agent("bob")).status.timeline == many
+
+
+async def test_an_agent_whose_bus_is_gone_is_there_while_http_says_so(world: World) -> None:
+    async with seat(world, "bob"):
+        pass
+    async with asyncio.timeout(WAIT_S):
+        async for event in world.operator.events(after=0):
+            if event.data.get("action") == "left":
+                break
+    await world.turn(BUS_GRACE_S + 1)
+    assert (await world.operator.agent("bob")).status.agent_status is AgentState.OFFLINE
+    transport = Transport(state=TransportState.HTTP_ONLY, since=world.clock.now)
+    status = Status(agent_status=AgentState.IDLE, ready=True, transport=transport)
+    bob = await world.agent("bob")
+    async with bob:
+        await bob.put_status("bob", "one", status)
+        await world.turn(OFFLINE_AFTER_S - 1)
+        agent = await world.operator.agent("bob")
+        assert agent.status.agent_status is AgentState.IDLE and agent.status.transport == transport
+        await world.turn(2)
+        agent = await world.operator.agent("bob")
+        assert agent.status.agent_status is AgentState.OFFLINE and agent.status.transport is None
+        await bob.put_status("bob", "one", status)
+        assert (await world.operator.agent("bob")).status.ready
+
+
 async def test_a_command_reaches_its_agent_once(world: World) -> None:
     async with seat(world, "bob") as bob:
         new = NewCommand(type="agent.restart", target="runner-bob", args={"force": True}, idempotency_key="k")
@@ -719,6 +780,31 @@ async def test_a_runner_that_renews_takes_nothing_from_another_with_the_same_tok
         for relay, token in ((old, first), (new, second), (old, shared), (new, first)):
             relay.use_token(token.token)
             assert (await relay.who_am_i()).subject == "agent:bob"
+
+
+async def test_a_token_that_is_refused_is_replaced_once_for_all_calls_at_that_time(world: World) -> None:
+    request = TokenRequest(subject="agent:bob", scopes=("agent:bob", SEND))
+    first = await world.operator.issue_token(request)
+    async with await world.person("nobody") as bob:
+        bob.use_token(first.token)
+        healing = asyncio.Lock()
+        healed: list[str] = []
+
+        async def heal() -> None:
+            async with healing:
+                if not healed:
+                    grant = await world.operator.issue_token(request)
+                    healed.append(grant.jti)
+                    bob.use_token(grant.token)
+
+        bob.heal_with(heal)
+        await world.operator.revoke_token(first.jti)
+        answers = await asyncio.gather(*(bob.messages(MessageQuery()) for _ in range(20)))
+        assert answers == [[]] * 20 and len(healed) == 1
+        await world.operator.revoke_token(healed[0])
+        await fails(RelayUnauthorized, bob.messages(MessageQuery()), "revoked")
+        for call in (bob.renew_token(), bob.who_am_i()):
+            await fails(RelayUnauthorized, call)
 
 
 # --- following --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ Everything is started by the command line, in a real tmux, with a fake model on 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pexpect
 import pytest
 
 from relay_runner.protocol.envelope import defuse, sanitise
-from tests.codex import KEY, codex_environ, codex_home, model  # noqa: F401 - a fixture
+from tests.codex import KEY, Viewer, codex_environ, codex_home, model, viewed  # noqa: F401 - a fixture
 from tests.fake_models.responses import FakeResponses
 from tests.harness import PROGRAM, Home, home, kill, running, until
 
@@ -243,43 +242,6 @@ def test_the_users_own_settings_are_not_touched(place: Home) -> None:
     assert not (config.parent / "packages").exists(), "no daemon was installed behind the agent's back"
 
 
-class Viewer:
-    """A person's terminal: a tmux of its own, in which the attach command runs."""
-
-    def __init__(self, place: Home, agent: str) -> None:
-        self._place = place
-        self._socket = str(place.root / "viewer.sock")
-        words = shlex.join(place.file(agent, "info.json")["attach"])
-        self.tmux(
-            "-f", "/dev/null", "new-session", "-d", "-s", "person", "-x", "140", "-y", "40", "--", f"{words}; cat"
-        )
-
-    def tmux(self, *args: str) -> str:
-        environ = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", "HOME": "/nowhere"}
-        done = subprocess.run(
-            ["tmux", "-S", self._socket, *args], capture_output=True, text=True, timeout=20, env=environ, check=False
-        )
-        return done.stdout
-
-    def shows(self, text: str) -> str:
-        def look() -> str | None:
-            screen = self.tmux("capture-pane", "-p", "-t", "person")
-            return screen if text in screen else None
-
-        try:
-            return until(f"the person sees {text!r}", look, patience_s=20)
-        except AssertionError:
-            raise AssertionError(self.tmux("capture-pane", "-p", "-t", "person")) from None
-
-    def types(self, text: str, *keys: str) -> None:
-        self.tmux("send-keys", "-t", "person", "-l", text)
-        for key in keys:
-            self.tmux("send-keys", "-t", "person", key)
-
-    def close(self) -> None:
-        self.tmux("kill-server")
-
-
 @pytest.fixture
 def person(place: Home, peer: Home) -> Iterator[Viewer]:
     subprocess.run(["git", "init", "-q", str(place.work)], check=True)
@@ -303,7 +265,7 @@ def test_attach_shows_the_real_codex_without_any_dialog_and_quitting_it_leaves_t
     person.types("/quit")
     person.shows("/quit")
     person.types("", "Enter")
-    until("the viewer is gone", lambda: "cx-viewer" not in place.tmux("cx", "list-sessions"))
+    until("the viewer is gone", lambda: not viewed(place))
     assert place.provider_pid("cx") == provider and running(provider)
     assert config.read_text() == before
     assert place.settled(peer.send("cx", "SAY:still here"))["result"] == "still here"
@@ -332,12 +294,12 @@ def test_a_person_starts_it_works_in_it_quits_it_and_comes_back(place: Home, mod
     try:
         terminal.expect("Ask Codex to do anything")
         terminal.send("SAY:written by hand")
-        terminal.expect("written by hand")
+        until("it is typed", lambda: "written by hand" in viewed(place))
         terminal.send("\r")
         until("the model answered", lambda: "written by hand" in model.said)
         until("it is idle", lambda: place.status("cx") == "idle")
         terminal.send("/quit")
-        terminal.expect("/quit")
+        until("it is typed", lambda: "/quit" in viewed(place))
         terminal.send("\r")
         terminal.expect("cx goes on in the background")
         terminal.expect(pexpect.EOF)
@@ -349,7 +311,7 @@ def test_a_person_starts_it_works_in_it_quits_it_and_comes_back(place: Home, mod
         terminal.expect("cx goes on in the background")
         terminal.expect(pexpect.EOF)
         assert terminal.wait() == 0
-        until("no viewer is left", lambda: "cx-viewer" not in place.tmux("cx", "list-sessions"))
+        until("no viewer is left", lambda: not viewed(place))
     finally:
         terminal.close(force=True)
 

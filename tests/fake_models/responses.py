@@ -33,6 +33,7 @@ WAITS = ("SLOW", "HANG", "FAIL", "BREAK", "DROP")
 """Directives that come before the one thing that a model step does."""
 CONTEXT = ("<environment_context>", "<turn_aborted>", "<user_instructions>", "<skill", "# AGENTS.md")
 """How user messages begin that the program itself writes."""
+COMPACTION = "You are performing a CONTEXT CHECKPOINT COMPACTION"
 CALL = "call_fake"
 
 
@@ -113,6 +114,8 @@ class FakeResponses:
         self.said: list[str] = []
         """The texts that were streamed to their end."""
         self.failures: Counter[str] = Counter()
+        self.compaction_s = 0.0
+        """How long it takes to make a summary."""
         self.ids = itertools.count(1)
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -171,6 +174,8 @@ class _Answer(BaseHTTPRequestHandler):
                 return
             request = Request(body)
             self.server_of.requests.append(request)
+            if any(text.startswith(COMPACTION) for text in request.prompts()[-1:]):
+                self.server_of.closing.wait(self.server_of.compaction_s)
             self._play(Script.read(request.items).next())
         except (BrokenPipeError, ConnectionResetError):
             return  # the program interrupted its own request

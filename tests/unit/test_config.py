@@ -165,3 +165,17 @@ def test_the_runtime_folder_is_short_and_one_per_home(tmp_path: Path, monkeypatc
     finally:
         for folder in found:
             folder.rmdir()
+
+
+def test_the_largest_attachment_is_the_person_s_to_say(tmp_path: Path, paths: Paths) -> None:
+    assert config.load(paths, None, {}).max_attachment_bytes == 25 * 1024 * 1024
+    write(paths.config_file, "max_attachment_mib = 0.5")
+    assert config.load(paths, None, {}).max_attachment_bytes == 512 * 1024
+    for bad in ("0", "-1", "5000", '"x"', "nan"):
+        write(paths.config_file, f"max_attachment_mib = {bad}")
+        with pytest.raises(ConfigError, match="max_attachment_mib"):
+            config.load(paths, None, {})
+    write(paths.config_file, "")
+    write(tmp_path / ".relay-runner.toml", "max_attachment_mib = 1")
+    with pytest.raises(ConfigError, match="may not stand"):
+        config.load(paths, tmp_path, {})

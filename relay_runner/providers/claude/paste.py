@@ -81,6 +81,18 @@ class Paste:
             return Submitted(CHANNEL)
         return await self._give_up(ours, entered)
 
+    async def occupied(self) -> Held | None:
+        """Return what keeps a command from the input row: a dialog, or anything that stands there."""
+        row = await self._row()
+        if row is None:
+            return DIALOG
+        return TYPING if row.draft else None
+
+    async def shown(self) -> str | None:
+        """Return the first line of what stands in the input row; None while there is no input row."""
+        row = await self._row()
+        return row.text if row is not None else None
+
     async def take_back(self, nonces: Iterable[str]) -> bool:
         """Clear our own text when an Escape put it back into the input row: an Enter would send it once more."""
         row = await self._row()

@@ -10,14 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from relay_runner.errors import (
-    ProviderError,
-    ProviderExited,
-    ProviderRefused,
-    ProviderUnsupported,
-    TerminalError,
-)
-from relay_runner.protocol.messages import Timing
+from relay_runner.errors import ProviderError, ProviderExited, ProviderRefused, ProviderUnsupported, TerminalError
 from relay_runner.providers.base import (
     NOT_FOUND,
     Answer,
@@ -33,16 +26,17 @@ from relay_runner.providers.base import (
     StateChanged,
     Submission,
     SubmitResult,
-    Submitted,
     TurnState,
 )
 from relay_runner.providers.claude.ending import explain_exit, last_evidence
 from relay_runner.providers.claude.health import Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
-from relay_runner.providers.claude.mentions import defuse_mentions
+from relay_runner.providers.claude.injections import Injections
+from relay_runner.providers.claude.ladder import Ladder
+from relay_runner.providers.claude.operations import NAMES, TYPED, CommandEvidence, Operations
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.records import Records
-from relay_runner.providers.claude.rewake import Given, Rewake
+from relay_runner.providers.claude.rewake import Rewake
 from relay_runner.providers.claude.start import Start, introduction
 from relay_runner.providers.claude.turns import NO_ANSWER, Tracker
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
@@ -51,7 +45,8 @@ FAST_S = 0.05
 SLOW_S = 0.2
 """How often the state file and the transcript are looked at: a few stats, cheap."""
 INTERRUPT_S = 3.0
-REWAKE = "rewake"
+ENTERING_S = 5.0
+"""How long an operation waits for a message that is on its way in."""
 PERMISSION_PROMPT = "permission prompt"
 
 
@@ -71,11 +66,18 @@ class ClaudeProcess:
         self._health = Health(terminal, emit)
         self._changed = asyncio.Event()
         self._tracker = Tracker(adopted=adopted)
-        self._records = Records(home, spec.cwd, plan, terminal.process, self._tracker, adopted=adopted)
+        self._injections = Injections(spec.agent_dir)
+        self._evidence = CommandEvidence()
+        watchers = (self._injections.line, self._evidence.line)
+        self._records = Records(
+            home, spec.cwd, plan, terminal.process, self._tracker, adopted=adopted, watchers=watchers
+        )
         self._rewake = Rewake()
         self._paste = Paste(terminal)
-        self._folders = {spec.cwd}
-        self._submitting = False
+        self._operations = Operations(
+            terminal, self._paste, self._tracker, self._records, self._injections, self._evidence, self.look
+        )
+        self._ladder = Ladder(spec.cwd, self._tracker, self._rewake, self._paste, self)
         self._start = Start(spec, terminal, self._tracker, self._health, self._tell, self._changed, adopted=adopted)
 
     @property
@@ -88,9 +90,9 @@ class ClaudeProcess:
         if not self._adopted:
             self._emit(StateChanged(self.state, "runner"))
         while True:
-            self._look()
+            self.look()
             await self._see_to_silence()
-            resting = self.state is ProcessState.IDLE and not self._submitting
+            resting = self.state is ProcessState.IDLE and not self._ladder.submitting
             await asyncio.sleep(SLOW_S if resting else FAST_S)
 
     async def _see_to_silence(self) -> None:
@@ -119,59 +121,19 @@ class ClaudeProcess:
 
     async def obstacle(self, submission: Submission) -> Held | None:
         """Say what is known to hold a submission; the screen is read just before a paste."""
-        self._look()
-        return self._hold(submission.timing is Timing.STEER)
+        self.look()
+        return self._ladder.hold(submission)
 
     async def submit(self, submission: Submission) -> SubmitResult:
         """Put one message in, at most once; see `Process.submit`."""
-        self._submitting = True
-        try:
-            return await self._climb(submission)
-        finally:
-            self._submitting = False
-
-    async def _climb(self, submission: Submission) -> SubmitResult:
-        """Go up the ladder: the poller, then the paste; an operator's words are pasted."""
-        self._look()
-        if self.state is ProcessState.BUSY and submission.timing is Timing.INTERRUPT:
-            await self.interrupt()
-        steers = submission.timing is Timing.STEER
-        if (held := self._hold(steers)) is not None:
-            return held
-        text = submission.text
-        if not submission.operator:
-            text = defuse_mentions(text, self._folders)
-        if not submission.operator or self.state is ProcessState.BUSY:
-            if await self._rewake.give(submission.nonce, text) is Given.GRANTED:
-                return Submitted(REWAKE)
-            # Nothing entered. Waiting for the poller took time in which a person may have begun something.
-            self._look()
-            if (held := self._hold(steers)) is not None:
-                return held
-        return await self._paste.put(text, lambda: self._entered(submission.nonce))
-
-    def _hold(self, steers: bool) -> Held | None:
-        """Return why nothing can go in now."""
-        match self.state:
-            case ProcessState.IDLE:
-                return None
-            case ProcessState.BUSY if steers:
-                return None
-            case ProcessState.WAITING:
-                return Held("dialog open")
-        return Held(str(self.state), retry_s=0.5)
-
-    def _entered(self, nonce: str) -> bool:
-        """Say whether the program's own records have the message."""
-        self._look()
-        return self._tracker.has(nonce)
+        return await self._ladder.submit(submission)
 
     # --- evidence -----------------------------------------------------------------------------------------------------
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcripts of this process's sessions what became of a nonce."""
         while True:
-            self._look()
+            self.look()
             if (ended := self._tracker.settled(nonce)) is not None:
                 return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason)
             carried, alive = self._tracker.carries(nonce), self._terminal.alive()
@@ -198,15 +160,18 @@ class ClaudeProcess:
                 return self._rewake.taken(call)
         now = time.time()
         if folder := call.payload.get("cwd"):
-            self._folders.add(Path(str(folder)))
+            self._ladder.folders.add(Path(str(folder)))
         self._take(self._records.follow(call.payload, now))
+        self._evidence.hook(call.name, call.payload)
         self._tell(self._tracker.hook(call.name, call.payload, now))
         self._health.whole(Part.HOOKS)
         if call.name == "SessionStart" and call.payload.get("source") != "resume":
             return HookReply(introduction(self._agent_id))
+        if call.name == "UserPromptSubmit" and not call.payload.get("agent_id"):
+            return HookReply(self._injections.give(now))
         return HookReply()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Take in what the program's records say now."""
         if self._take(self._records.look(time.time())):
             self._health.whole(Part.RECORDS)
@@ -229,7 +194,7 @@ class ClaudeProcess:
 
     async def interrupt(self) -> None:
         """Press Escape in a running turn, and see it end; raise `ProviderRefused` when it does not."""
-        self._look()
+        self.look()
         for _ in range(2):
             if self.state is ProcessState.IDLE:
                 return
@@ -246,7 +211,7 @@ class ClaudeProcess:
             if time.monotonic() >= deadline:
                 return False
             await asyncio.sleep(FAST_S)
-            self._look()
+            self.look()
         return True
 
     async def answer(self, permission_id: str, answer: Answer) -> bool:
@@ -257,13 +222,20 @@ class ClaudeProcess:
         """Do nothing: its own dialog asks anyway."""
 
     @property
+    def occupied_by(self) -> str | None:
+        """The operation that has the input row now."""
+        return self._operations.running
+
+    @property
     def operations(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
+        """What `operate` takes."""
+        return NAMES
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Raise: none of the program's own operations is offered yet."""
-        raise ProviderUnsupported(f"claude cannot {action} from outside yet")
+        """Do one of the program's own operations; see `Process.operate`."""
+        if action in TYPED and not await self._until(self._ladder.settled, ENTERING_S):
+            raise ProviderRefused("a message is on its way in", hint="try again")
+        return await self._operations.operate(action, args)
 
     async def quit(self) -> None:
         """Ask the program to end: on SIGTERM it runs its last hooks, writes everything down, and is gone in 100 ms."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ class Records:
         tracker: Tracker,
         *,
         adopted: bool,
+        watchers: Iterable[Callable[[Any], None]] = (),
     ) -> None:
+        """`watchers` are shown every line of the transcript before the tracker is."""
         self._home = home
         self._cwd = cwd
         self._tracker = tracker
@@ -43,6 +45,7 @@ class Records:
             # What stands in a resumed transcript is an older process's; what an adopted one wrote is its own.
             self._lines = JsonLines(self._transcript(plan.session_id), at_end=plan.resumed and not adopted)
         self._recalling = adopted
+        self._watchers = tuple(watchers)
         self._since: float | None = None
 
     def look(self, now: float) -> Iterator[Event]:
@@ -77,6 +80,10 @@ class Records:
         reading = self._state_file.read()
         return reading is None or now - reading.since >= WRITTEN_S
 
+    def begun(self) -> bool:
+        """Say whether anything was said in the present session."""
+        return self._lines is not None and os.path.exists(self._lines.path)  # noqa: PTH110 - as in `_transcript`
+
     def find(self, nonce: str) -> transcript.Turn | None:
         """Return the turn that carried a message, from the transcripts of this process, newest session first."""
         paths = [self._lines.path] if self._lines is not None else []
@@ -88,11 +95,17 @@ class Records:
 
     def _read_lines(self, now: float) -> list[Event]:
         if self._recalling:
-            self._tracker.recall(self._lines.read() if self._lines is not None else ())
+            self._tracker.recall(self._shown(self._lines) if self._lines is not None else ())
             self._recalling = False
         if self._lines is None or not self._lines.grown():
             return []
-        return self._tracker.lines(self._lines.read(), now)
+        return self._tracker.lines(self._shown(self._lines), now)
+
+    def _shown(self, lines: JsonLines) -> Iterator[Any]:
+        for line in lines.read():
+            for watcher in self._watchers:
+                watcher(line)
+            yield line
 
     def _switch(self, session_id: str, path: Path) -> None:
         if session_id not in self._sessions:

@@ -108,7 +108,7 @@ class Ledger:
             if turn is not None and not turn.ended:
                 self._end(turn, Outcome.INTERRUPTED, line, "interrupted")
             return ()
-        if not text or line.get("isMeta"):
+        if not text or line.get("isMeta") or line.get("isCompactSummary"):
             return ()
         if turn is None or turn.ended or self._superseded(turn, line):
             turn = self.current = Turn()

@@ -108,6 +108,11 @@ class Tracker:
         """Whether the program has said anything of itself yet."""
         return self.heard or self._reading is not None
 
+    def idle_since(self) -> float | None:
+        """Return since when the program says that it is idle; None while it does not."""
+        reading = self._reading
+        return reading.since if reading is not None and reading.idle else None
+
     def has(self, nonce: str) -> bool:
         """Say whether the program has the message: the model saw it, or it waits in the program's own queue."""
         return nonce in self._seen or nonce in self.ledger.queued

@@ -35,13 +35,15 @@ from relay_runner.providers.base import (
     Submission,
     SubmitResult,
     Submitted,
+    TurnEnded,
     TurnState,
     Uncertain,
 )
-from relay_runner.providers.codex import history, launch, prompt, rollout, session
+from relay_runner.providers.codex import history, launch, operations, prompt, rollout, session
 from relay_runner.providers.codex.client import Client, Disconnected, Refused, opened
 from relay_runner.providers.codex.home import CodexHome
-from relay_runner.providers.codex.turns import Tracker
+from relay_runner.providers.codex.memo import Memo
+from relay_runner.providers.codex.turns import OpenTurn, Tracker
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 READY_S = 60.0
@@ -72,6 +74,13 @@ class CodexProcess:
         self._thread_id = plan.session_id
         self._failure: ProviderError | None = None
         self._changed = asyncio.Event()
+        self._room = operations.Room(
+            spec,
+            Memo(spec.agent_dir),
+            connected=lambda: None if self._client is None or self._session is None else (self._client, self._session),
+            state=lambda: self.state,
+            enter=self._enter,
+        )
 
     @property
     def state(self) -> ProcessState:
@@ -122,7 +131,7 @@ class CodexProcess:
 
     async def _serve(self, client: Client) -> None:
         """Look after what no notification tells, until the connection is over or the thread was put away."""
-        while not client.closed.is_set() and not self._tracker.unloaded:
+        while not client.closed.is_set() and not (self._tracker.unloaded and self._room.doing is None):
             await self._wait_change(TICK_S if self._tracker.turn is not None else None, client)
             now = time.time()
             if self._tracker.lost_end(now) is not None:
@@ -131,11 +140,24 @@ class CodexProcess:
                 await client.call("turn/interrupt", {"threadId": self._thread(), "turnId": turn.id})
 
     def _notice(self, method: str, params: Mapping[str, Any]) -> None:
-        if params.get("threadId") == self._thread_id and self._thread_id is not None:
+        thread_id = params.get("threadId")
+        if thread_id == self._thread_id and thread_id is not None:
             self._tell(self._tracker.notice(method, params, time.time()))
+        if thread_id in (self._thread_id, None):
+            self._room.heard(method, params)
+
+    def _enter(self, joined: session.Session) -> None:
+        """Go on with another thread of the same connection; the one before is idle."""
+        if joined.thread_id != self._thread_id:
+            self._tracker = Tracker()
+        self._session, self._thread_id = joined, joined.thread_id
+        self._emit(SessionStarted(joined.thread_id, joined.source, joined.model))
+        self._tell(self._tracker.joined(joined.thread, joined.turns, time.time()))
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
+            if isinstance(event, TurnEnded):
+                self._room.ended(event)
             self._emit(event)
         self._changed.set()
 
@@ -183,20 +205,28 @@ class CodexProcess:
         """Put one message in, at most once: the server's answer is the only sign that it took it."""
         if self.state is ProcessState.BUSY and submission.timing is Timing.INTERRUPT:
             await self.interrupt()
-        held = self._hold(submission.timing)
-        client, joined, turn = self._client, self._session, self._tracker.turn
-        if held is not None or client is None or joined is None:
-            return held or Held("no connection", retry_s=0.2)
-        params = {"threadId": joined.thread_id, **prompt.given(submission, context=joined.context)}
+        if (held := self._hold(submission.timing)) is not None:
+            return held
+        async with self._room.submitting():
+            held = self._hold(submission.timing)  # an operation may have begun a turn meanwhile
+            client, joined, turn = self._client, self._session, self._tracker.turn
+            if held is not None or client is None or joined is None:
+                return held or Held("no connection", retry_s=0.2)
+            params = {"threadId": joined.thread_id, **prompt.given(submission, context=joined.context)}
+            return await self._put(client, turn, params, submission.nonce)
+
+    async def _put(self, client: Client, turn: OpenTurn | None, params: dict[str, Any], nonce: str) -> SubmitResult:
         try:
             if turn is not None:
                 await client.call("turn/steer", {**params, "expectedTurnId": turn.id})
                 return Submitted("turn/steer")
-            return self._entered(await client.call("turn/start", params), submission.nonce)
+            answer = await client.call("turn/start", {**params, **self._room.next_turn})
         except Refused as error:
             return self._refused(error, steered=turn is not None)
         except Disconnected as error:
             return Uncertain(str(error))
+        self._room.next_turn.clear()
+        return self._entered(answer, nonce)
 
     def _entered(self, answer: Mapping[str, Any], nonce: str) -> Submitted:
         """Take in the answer to turn/start: the id of a turn that a person began meanwhile means it was steered."""
@@ -224,6 +254,8 @@ class CodexProcess:
         match self.state:
             case _ if self._client is None:
                 return Held("no connection", retry_s=0.2)
+            case _ if self._room.doing is not None:
+                return Held(self._room.doing, retry_s=0.5)
             case ProcessState.IDLE:
                 return None
             case ProcessState.BUSY if timing is Timing.STEER and self._tracker.turn is not None:
@@ -293,12 +325,12 @@ class CodexProcess:
 
     @property
     def operations(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
+        """What this version can do; none before it is ready."""
+        return frozenset() if self._session is None else operations.available(self._session.methods)
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Raise: none of the program's own operations is offered yet."""
-        raise ProviderUnsupported(f"codex cannot {action} from outside yet")
+        """Do one of Codex's own operations; see `Process.operate`."""
+        return await operations.run(self._room, action, args)
 
     async def quit(self) -> None:
         """Ask the app-server to end: it would first see a running turn to its end, so that is interrupted."""

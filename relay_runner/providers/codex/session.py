@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay_runner import __version__
-from relay_runner.errors import ProviderNotReady
+from relay_runner.errors import ProviderNotReady, ProviderRefused
 from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.codex import launch, prompt
 from relay_runner.providers.codex.client import Client, Refused
@@ -20,6 +21,8 @@ LOST = ("no rollout found", "invalid session id")
 ARCHIVED = "is archived"
 OWNED = "already has an active writer"
 INVALID = "Invalid request"
+NO_SUCH_METHOD = "relayRunner/probe"
+METHOD = re.compile(r"`([^`]+)`")
 
 
 @dataclass(slots=True)
@@ -39,6 +42,10 @@ class Session:
     """Whether another agent's words can go in beside the prompt, as untrusted context."""
     upgrades: dict[str, str] = field(default_factory=dict)
     """Which models the program would rather have, by model: it asks a person about them."""
+    methods: frozenset[str] = frozenset()
+    """Everything that the server can be asked; empty where it did not tell."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What every thread of this agent is started, resumed and forked with."""
 
 
 async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopted: bool) -> Session:
@@ -50,20 +57,19 @@ async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopt
     if thread_id is None and adopted:
         loaded = (await client.call("thread/loaded/list", {})).get("data") or [None]
         thread_id = loaded[0]
-    answer, source = await _thread(client, spec, thread_id)
-    thread = answer["thread"]
-    session = Session(
-        str(thread["id"]),
-        thread,
-        await turns(client, str(thread["id"]), 1) if source == "resume" else [],
-        source,
-        model=answer.get("model"),
-        effort=answer.get("reasoningEffort"),
-        version=thread.get("cliVersion"),
-    )
+    config = (await _or_nothing(client, "config/read", {"cwd": str(spec.cwd)})).get("config") or {}
+    settings = launch.thread(spec, config.get("developer_instructions"))
+    session = await _thread(client, spec, settings, thread_id)
     session.context = await _takes_context(client)
     session.upgrades = await _upgrades(client)
+    session.methods = await _methods(client)
     return session
+
+
+async def another(client: Client, spec: LaunchSpec, old: Session, thread_id: str | None) -> Session:
+    """Return a fresh thread, or this one, on the same connection; refused where there is no such thread."""
+    new = await _thread(client, spec, old.settings, thread_id, or_fresh=False)
+    return replace(new, context=old.context, upgrades=old.upgrades, methods=old.methods)
 
 
 async def turns(client: Client, thread_id: str, limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
@@ -80,14 +86,17 @@ async def page(
     return answer.get("data") or [], answer.get("nextCursor")
 
 
-async def _thread(client: Client, spec: LaunchSpec, thread_id: str | None) -> tuple[dict[str, Any], str]:
-    config = (await _or_nothing(client, "config/read", {"cwd": str(spec.cwd)})).get("config") or {}
-    settings = launch.thread(spec, config.get("developer_instructions"))
+async def _thread(
+    client: Client, spec: LaunchSpec, settings: dict[str, Any], thread_id: str | None, *, or_fresh: bool = True
+) -> Session:
+    """Go on with a thread, or start one; a lost one is replaced by a fresh one, where that is wanted."""
     source = "start"
     if thread_id is not None:
         answer = await _resume(client, {**settings, "threadId": thread_id, "excludeTurns": True})
         if answer is not None:
-            return answer, "resume"
+            return _session(answer, "resume", settings, await turns(client, thread_id, 1))
+        if not or_fresh:
+            raise ProviderRefused(f"there is no session {thread_id}", hint="the operation `sessions` lists them")
         log.warning("session %s is lost; a new one is started", thread_id)
         source = "fresh"
     try:
@@ -97,7 +106,21 @@ async def _thread(client: Client, spec: LaunchSpec, thread_id: str | None) -> tu
     # Without a name nobody could attach to it before its first turn, and the first who does has the model invent one.
     name = {"threadId": answer["thread"]["id"], "name": spec.label or spec.agent_id}
     await client.call("thread/name/set", name)
-    return answer, source
+    return _session(answer, source, settings, [])
+
+
+def _session(answer: dict[str, Any], source: str, settings: dict[str, Any], newest: list[dict[str, Any]]) -> Session:
+    thread = answer["thread"]
+    return Session(
+        str(thread["id"]),
+        thread,
+        newest,
+        source,
+        model=answer.get("model"),
+        effort=answer.get("reasoningEffort"),
+        version=thread.get("cliVersion"),
+        settings=settings,
+    )
 
 
 async def _resume(client: Client, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -148,6 +171,16 @@ async def _complaint(client: Client, context: object) -> str:
     except Refused as error:
         return str(error)
     return ""
+
+
+async def _methods(client: Client) -> frozenset[str]:
+    """Return what the server can be asked: it lists that when it is asked something else (0.169.0)."""
+    try:
+        await client.call(NO_SUCH_METHOD, {})
+    except Refused as error:
+        _, listed, names = str(error).partition("expected one of")
+        return frozenset(METHOD.findall(names)) if listed else frozenset()
+    return frozenset()
 
 
 async def _upgrades(client: Client) -> dict[str, str]:

@@ -7,7 +7,10 @@
     fail [REASON]                 ends the turn as failed
     exit [N]                      answers, and ends the program with that exit code
     crash                         dies in the middle of the turn, as kill -9 would do it
+    recall                        answers the context that it was given
     help                          answers this list
+    /context [ID] + lines         takes the lines as context, without a turn
+    /compact [ID], /clear [ID]    compacts the session; begins a new one that knows nothing
 
 A prompt may be a relay message; then its body counts. Prompts that come while one is worked on wait for their turn.
 """
@@ -36,6 +39,7 @@ _ENVELOPE = re.compile(
     r'(?P<body>.*)\n</relay-message nonce="(?P=nonce)">',
     re.DOTALL,
 )
+_COMMAND = re.compile(r"/(?P<action>context|compact|clear)(?: (?P<id>[\w-]+))?(?:\n(?P<text>.*))?", re.DOTALL)
 _NONCE = re.compile(r'<relay-message id="\d+" nonce="([\w-]+)"')
 
 
@@ -65,13 +69,14 @@ class Agent:
         self._waiting: deque[str] = deque()
         self._turn: Turn | None = None
         self._exit_code: int | None = None
+        self._context: list[str] = []
 
     def run(self, descriptor: int, *, resumed: bool = False) -> int:
         """Read from the terminal until the end, and return the exit code."""
         self._greet(resumed)
         step = 0
         while self._exit_code is None:
-            if self._turn is None and self._waiting:
+            while self._turn is None and self._waiting:
                 self._begin(self._waiting.popleft())
             self._draw(step)
             came = select.select([descriptor], [], [], self._pause(time.monotonic()))[0]
@@ -103,6 +108,7 @@ class Agent:
     def _greet(self, resumed: bool) -> None:
         session = self._transcript.session
         broken = self._transcript.unfinished() if resumed else None
+        self._context = self._transcript.context() if resumed else []
         process = os.environ.get("AGENT_RELAY_PROVIDER_SESSION_ID")
         self._transcript.write("session", session=session, process=process, resumed=resumed)
         if broken is not None:
@@ -145,6 +151,9 @@ class Agent:
                 self._exit_code = 0
 
     def _begin(self, prompt: str) -> None:
+        if command := _COMMAND.fullmatch(prompt.strip()):
+            self._operate(command["action"], command["id"], command["text"] or "")
+            return
         envelope = _ENVELOPE.search(prompt)
         body = envelope["body"] if envelope else prompt
         origin = f"message {envelope['id']} from {envelope['sender']}: " if envelope else ""
@@ -180,8 +189,24 @@ class Agent:
                 turn.answer = "bye"
             case "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "recall":
+                turn.answer = "\n".join(self._context) or "nothing"
             case "help":
                 turn.answer = (__doc__ or "").partition("\n\n")[2].rpartition("\n\n")[0]
+
+    def _operate(self, action: str, id: str | None, text: str) -> None:
+        """Do what is no turn: the model is not asked."""
+        match action:
+            case "context":
+                self._context.append(text)
+                self._transcript.write("context", text=text)
+            case "clear":
+                self._context = []
+                self._transcript.renew(str(uuid.uuid4()), process=os.environ.get("AGENT_RELAY_PROVIDER_SESSION_ID"))
+                self._state("idle")
+        self._transcript.write("operated", id=id, action=action, session=self._transcript.session)
+        self._screen.line(f"[{action}]")
+        self._screen.line()
 
     def _answer(self, yes: bool) -> None:
         turn = self._turn

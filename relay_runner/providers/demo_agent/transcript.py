@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Transcript:
-    """One session's JSON Lines file; a resumed session goes on in the same one."""
+    """One session's JSON Lines file; a resumed session goes on in the same one, a new one begins the next file."""
 
     def __init__(self, path: Path, session: str) -> None:
         self.path = path
@@ -28,6 +28,18 @@ class Transcript:
             file.flush()
             if self.path.is_file():
                 os.fsync(descriptor)
+
+    def renew(self, session: str, *, process: str | None) -> None:
+        """Begin a new session: in a file of its own beside this one, which names it in its last line."""
+        self.write("cleared", next=session)
+        self.session = session
+        if self.path.is_file():
+            self.path = self.path.with_name(f"{session}.jsonl")
+        self.write("session", session=session, process=process, resumed=False, cleared=True)
+
+    def context(self) -> list[str]:
+        """Return what the session was given as context."""
+        return [str(event["text"]) for event in self._events() if event.get("type") == "context"]
 
     def unfinished(self) -> dict[str, Any] | None:
         """Return the `turn-started` of a turn that an earlier process of this session did not end."""

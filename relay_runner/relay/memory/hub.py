@@ -11,6 +11,7 @@ from collections.abc import Callable
 from relay_runner.protocol.agents import Agent
 from relay_runner.protocol.frames import Hello
 from relay_runner.relay.memory.board import Board
+from relay_runner.relay.memory.files import Shelf
 from relay_runner.relay.memory.ledger import Ledger
 from relay_runner.relay.memory.mail import Mail
 from relay_runner.relay.memory.members import Frames, Members
@@ -25,6 +26,7 @@ class Hub:
         self.board = Board(clock)
         self.members = Members(self.board)
         self.mail = Mail(self.board, self.members)
+        self.files = Shelf(self.board, self.mail)
         self.ledger = Ledger(self.board, self.members)
         self.questions = Questions(self.board, self.members)
 
@@ -32,6 +34,10 @@ class Hub:
         """Do what is due by the clock."""
         self.mail.sweep()
         self.ledger.sweep()
+
+    def tidy(self) -> None:
+        """Forget what is too old to matter."""
+        self.files.tidy()
 
     def join(self, hello: Hello, frames: Frames) -> tuple[int, ...]:
         """Make this the agent's current instance; return the messages whose deliveries it takes over."""

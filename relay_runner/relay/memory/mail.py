@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from relay_runner.errors import RelayNotFound, RelayUnauthorized
 from relay_runner.protocol import acceptance, deliveries
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Address, Kind, agent_principal
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.frames import MessageNew
 from relay_runner.protocol.messages import (
     MESSAGE_TTL_S,
@@ -41,6 +43,8 @@ class Mail:
         self._board = board
         self._members = members
         self.entries: dict[int, Entry] = {}
+        self.files: Callable[[Caller, str], Attachment]
+        """Returns an attachment that a caller may see; set by who keeps them."""
 
     def accept(self, caller: Caller, new: NewMessage) -> MessageRecord:
         """Take a message and make its deliveries."""
@@ -51,6 +55,7 @@ class Mail:
             return self.record(caller, known)
         parent = None if new.reply_to is None else self.visible(caller, new.reply_to).message
         recipients = self._recipients(caller.subject, new, address)
+        files = tuple(self.files(caller, attachment_id) for attachment_id in new.attachments)
         now = self._board.clock()
         message = Message(
             id=len(self.entries) + 1,
@@ -65,7 +70,7 @@ class Mail:
             reply_to=new.reply_to,
             reply_required=new.reply_required,
             payload=new.payload,
-            attachments=new.attachments,
+            attachments=files,
             hops=acceptance.hops_after(parent),
             operator=caller.is_operator,
         )

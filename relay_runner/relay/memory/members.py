@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay_runner.errors import ClaimLost
 from relay_runner.protocol import acceptance
-from relay_runner.protocol.agents import OFFLINE_AFTER_S, Agent, AgentState, Status
+from relay_runner.protocol.agents import OFFLINE_AFTER_S, TIMELINE_KEPT, Agent, Status, TimelineEvent, unheard
 from relay_runner.protocol.frames import Hello, ServerFrame, Superseded
 from relay_runner.relay.memory.board import Board
 
@@ -28,6 +28,8 @@ class Member:
     frames: Frames | None = None
     instances: set[str] = field(default_factory=set)
     removed: bool = False
+    left_at: float = 0.0
+    timeline: list[TimelineEvent] = field(default_factory=list)
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -81,8 +83,10 @@ class Members:
         member = self.get(agent_id)
         hello, status = member.hello, member.status
         silent = member.last_seen_at + OFFLINE_AFTER_S <= self._board.clock()
-        if (silent or member.frames is None) and status.agent_status is not AgentState.ERROR:
-            status = replace(status, agent_status=AgentState.OFFLINE, ready=False, busy_reasons=(), active_work=())
+        gone = member.frames is None and member.last_seen_at <= member.left_at
+        status = replace(status, timeline=tuple(member.timeline[-TIMELINE_KEPT:]))
+        if silent or gone:
+            status = unheard(status)
         return Agent(
             id=agent_id,
             provider=hello.provider,
@@ -117,18 +121,30 @@ class Members:
         member.removed = False
         member.instances.add(hello.instance_id)
         self._board.emit("agent", id=hello.agent_id, action="joined", instanceId=hello.instance_id)
+        self._keep_timeline(member)
 
     def leave(self, agent_id: str, frames: Frames) -> None:
         """Note that a bus was closed, unless a newer one took its place."""
         member = self.all[agent_id]
         if member.frames is frames:
-            member.frames = None
+            member.frames, member.left_at = None, self._board.clock()
             self._board.emit("agent", id=agent_id, action="left")
 
     def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
         """Note an agent's status."""
-        self.current(agent_id, instance_id).status = status
+        member = self.current(agent_id, instance_id)
+        member.status = status
         self._board.emit("agent", id=agent_id, action="status")
+        self._keep_timeline(member)
+
+    def _keep_timeline(self, member: Member) -> None:
+        """Keep and pass on what a status tells of the timeline and was not told before."""
+        known = {event.id for event in member.timeline}
+        for event in member.status.timeline:
+            if event.id not in known:
+                member.timeline.append(event)
+                own = {"agentId": member.hello.agent_id, "id": event.id, "kind": event.kind, "happenedAt": event.at}
+                self._board.emit("timeline", **{**event.data, **own})
 
     def remove(self, agent_id: str) -> None:
         """Retire an agent."""

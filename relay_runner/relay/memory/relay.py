@@ -17,6 +17,7 @@ from relay_runner.protocol import acceptance, deliveries
 from relay_runner.protocol.access import Caller, token_info
 from relay_runner.protocol.addresses import Kind, agent_principal
 from relay_runner.protocol.agents import Agent, Status
+from relay_runner.protocol.attachments import Attachment, AttachmentLimits, NewAttachment
 from relay_runner.protocol.commands import (
     Command,
     CommandUpdate,
@@ -60,7 +61,9 @@ from relay_runner.protocol.tokens import (
     agent_scope,
 )
 from relay_runner.protocol.wire import PROTOCOL_VERSION
+from relay_runner.relay.base import Data, Download
 from relay_runner.relay.memory.bus import MemoryBus
+from relay_runner.relay.memory.healing import Heal, healing
 from relay_runner.relay.memory.hub import Hub
 from relay_runner.relay.memory.members import Frames
 
@@ -68,6 +71,7 @@ FOREVER_S = 10 * 365 * 24 * 3600.0
 GRACE_S = 600.0
 
 
+@healing("renew_token", "who_am_i")
 class MemoryRelay:
     """Implements `relay.base.Relay`; without a `caller` it is an operator's, with every scope."""
 
@@ -75,6 +79,7 @@ class MemoryRelay:
         self.hub = hub or Hub()
         caller = caller or Caller("person:operator", frozenset({SEND, OPERATOR, ADMIN}), profile_id="relay-operator")
         self._token = self.hub.ledger.grant(caller, FOREVER_S).token
+        self._heal: Heal | None = None
 
     @classmethod
     def of_agent(cls, agent_id: str, hub: Hub) -> MemoryRelay:
@@ -96,6 +101,10 @@ class MemoryRelay:
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
         self._token = token
+
+    def heal_with(self, heal: Heal) -> None:
+        """Await `heal` whenever the token in use is no longer taken, and make the call once more."""
+        self._heal = heal
 
     @asynccontextmanager
     async def connect(self, hello: Hello) -> AsyncIterator[MemoryBus]:
@@ -198,6 +207,7 @@ class MemoryRelay:
             body=reply.body,
             subject=reply.subject,
             reply_to=message_id,
+            attachments=reply.attachments,
             idempotency_key=reply.idempotency_key,
         )
         return await self.send(new)
@@ -216,6 +226,28 @@ class MemoryRelay:
         """Queue a dead or unknown delivery again."""
         self._caller.need_operator()
         return self.hub.mail.redeliver(self._caller, message_id, agent_id)
+
+    # --- attachments --------------------------------------------------------------------------------------------------
+
+    async def attachment_limits(self) -> AttachmentLimits:
+        """Return what the relay takes."""
+        return AttachmentLimits(max_bytes=self.hub.files.limit)
+
+    async def upload(self, new: NewAttachment, data: Data) -> Attachment:
+        """Give the relay a file, for a message that names it."""
+        return await self.hub.files.put(self._caller, new, data)
+
+    @asynccontextmanager
+    async def download(self, attachment_id: str) -> AsyncIterator[Download]:
+        """Fetch a file that is the caller's, or of a message that the caller may read."""
+        attachment = self.hub.files.visible(self._caller, attachment_id)
+        content = self.hub.files.content(attachment_id)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(content), 65536):
+                yield content[start : start + 65536]
+
+        yield Download(attachment, chunks())
 
     # --- agents -------------------------------------------------------------------------------------------------------
 

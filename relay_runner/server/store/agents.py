@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from relay_runner.errors import ClaimLost
 from relay_runner.protocol import acceptance
-from relay_runner.protocol.agents import OFFLINE_AFTER_S, Status
+from relay_runner.protocol.agents import OFFLINE_AFTER_S, TIMELINE_KEPT, Status
 from relay_runner.protocol.frames import Hello
 from relay_runner.server.store import views
 from relay_runner.server.store.rows import status_of, to_json
@@ -41,13 +41,14 @@ def register(tx: Transaction, hello: Hello, bus_id: str) -> str | None:
         "machine": hello.machine,
         "instance_id": hello.instance_id,
         "runner_id": hello.runner_id,
-        "status": to_json(hello.status),
+        "status": to_json(replace(hello.status, timeline=())),
         "meta": to_json(hello.meta),
         "bus_id": bus_id,
         "now": tx.now,
     }
     tx.run("put_agent", values)
     _tell(tx, hello.agent_id, action="joined", bus=bus_id)
+    _keep_timeline(tx, hello.agent_id, hello.status)
     return current if newer else None
 
 
@@ -80,8 +81,9 @@ def heartbeat(tx: Transaction, agent_id: str, instance_id: str, meta: dict[str, 
 def put_status(tx: Transaction, agent_id: str, instance_id: str, status: Status) -> None:
     """Note an agent's status."""
     current_instance(tx, agent_id, instance_id)
-    tx.run("put_status", (to_json(status), tx.now, agent_id))
+    tx.run("put_status", (to_json(replace(status, timeline=())), tx.now, agent_id))
     _tell(tx, agent_id)
+    _keep_timeline(tx, agent_id, status)
 
 
 def put_ready(tx: Transaction, agent_id: str, instance_id: str, ready: bool) -> None:
@@ -105,6 +107,18 @@ def sweep(tx: Transaction) -> None:
     for (agent_id,) in tx.run("agents_silent", times).fetchall():
         tx.run("agent_offline", (agent_id,))
         _tell(tx, agent_id, action="offline")
+
+
+def _keep_timeline(tx: Transaction, agent_id: str, status: Status) -> None:
+    """Keep and pass on what a status tells of the agent's timeline and was not told before."""
+    new = False
+    for event in status.timeline:
+        if tx.run("put_timeline", (agent_id, event.id, event.kind, event.at, to_json(event.data))).rowcount:
+            new = True
+            data = {**event.data, "agentId": agent_id, "id": event.id, "kind": event.kind, "happenedAt": event.at}
+            tx.emit("timeline", data)
+    if new:
+        tx.run("forget_timeline", {"agent_id": agent_id, "kept": TIMELINE_KEPT})
 
 
 def _touch(tx: Transaction, agent_id: str, online: bool) -> None:

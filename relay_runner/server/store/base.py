@@ -7,12 +7,13 @@ server process holds nothing that another one could not rebuild.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.agents import Agent, Status
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import Hello
@@ -73,6 +74,34 @@ class Counts:
     queued: int
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file that arrived whole."""
+
+    id: str
+    size: int
+    sha256: str
+
+
+class Files(Protocol):
+    """Where the bytes of attachments are; what is known of them is in the store."""
+
+    limit: int
+    """The most bytes that one may have."""
+
+    async def receive(self, chunks: AsyncIterator[bytes], name: str = "") -> Received:
+        """Keep a file as it arrives; raise `RelayRefused` for one above the limit. It is whole when this returns."""
+        ...
+
+    def read(self, file_id: str) -> AsyncIterator[bytes]:
+        """Yield a file's bytes; raise `RelayNotFound` where it is gone."""
+        ...
+
+    async def remove(self, file_ids: Collection[str]) -> None:
+        """Delete files."""
+        ...
+
+
 class Store(Protocol):
     """Everything that a relay remembers."""
 
@@ -88,6 +117,11 @@ class Store(Protocol):
     @property
     def signing_key(self) -> bytes:
         """The secret that signs tokens, made once."""
+        ...
+
+    @property
+    def files(self) -> Files:
+        """The bytes of attachments."""
         ...
 
     def follow(self, follower: Follower) -> None:
@@ -136,6 +170,14 @@ class Store(Protocol):
 
     async def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
         """Queue dead and unknown deliveries again."""
+        ...
+
+    async def put_attachment(self, caller: Caller, attachment: Attachment) -> Attachment:
+        """Remember a file that arrived, as the caller's."""
+        ...
+
+    async def attachment(self, caller: Caller, attachment_id: str) -> Attachment:
+        """Return an attachment that the caller may see."""
         ...
 
     async def join(self, hello: Hello, bus_id: str) -> Joined:
@@ -247,7 +289,7 @@ class Store(Protocol):
         ...
 
     async def tidy(self) -> None:
-        """Forget what is too old to matter: events, messages, instances, commands, keys, tokens."""
+        """Forget what is too old to matter: events, messages, attachments, instances, commands, keys, tokens."""
         ...
 
     async def counts(self) -> Counts:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
 from relay_runner.errors import RelayNotFound, RelayRefused
 from relay_runner.protocol import acceptance, deliveries
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Address, Kind, agent_principal
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.messages import MESSAGE_TTL_S, Delivery, Message, MessageRecord, NewMessage, NewReply, State
-from relay_runner.server.store import views
+from relay_runner.server.store import attachments, views
 from relay_runner.server.store.rows import Stored, delivery_values, to_json
 from relay_runner.server.store.writer import Transaction
 
@@ -24,7 +24,9 @@ def accept(tx: Transaction, caller: Caller, new: NewMessage, address: Address) -
             return views.record(tx, caller, int(known[0]))
     parent = None if new.reply_to is None else views.visible_message(tx, caller, new.reply_to)
     recipients = _recipients(tx, caller.subject, new, address)
-    message = _insert(tx, caller, new, address, acceptance.hops_after(parent))
+    files = tuple(attachments.visible(tx, caller, attachment_id) for attachment_id in new.attachments)
+    message = _insert(tx, caller, new, address, acceptance.hops_after(parent), files)
+    attachments.use(tx, message.id, files)
     made = tuple(_add_delivery(tx, message, recipient) for recipient in recipients)
     if new.idempotency_key is not None:
         tx.run("put_key", (caller.subject, "message", new.idempotency_key, str(message.id), tx.now))
@@ -41,6 +43,7 @@ def reply(tx: Transaction, caller: Caller, message_id: int, answer: NewReply) ->
         body=answer.body,
         subject=answer.subject,
         reply_to=message_id,
+        attachments=answer.attachments,
         idempotency_key=answer.idempotency_key,
     )
     return accept(tx, caller, new, acceptance.check_new(new))
@@ -99,10 +102,6 @@ def save(tx: Transaction, stored: Stored, delivery: Delivery, message: Message |
         data["outcome"] = delivery.outcome.value
     if delivery.reason is not None:
         data["reason"] = delivery.reason
-    if delivery.held is not None:
-        data["held"] = delivery.held
-    if delivery.usage is not None:
-        data["usage"] = msgspec.to_builtins(delivery.usage)
     tx.emit("delivery", data, message=message or _to_push(tx, stored.delivery, delivery), delivery=delivery)
     return delivery
 
@@ -128,7 +127,9 @@ def _recipients(tx: Transaction, sender: str, new: NewMessage, address: Address)
     return [None] if new.claimable else list(found)
 
 
-def _insert(tx: Transaction, caller: Caller, new: NewMessage, address: Address, hops: int) -> Message:
+def _insert(
+    tx: Transaction, caller: Caller, new: NewMessage, address: Address, hops: int, files: tuple[Attachment, ...]
+) -> Message:
     message = Message(
         id=0,
         sender=caller.subject,
@@ -140,7 +141,7 @@ def _insert(tx: Transaction, caller: Caller, new: NewMessage, address: Address, 
         reply_to=new.reply_to,
         reply_required=new.reply_required,
         payload=new.payload,
-        attachments=new.attachments,
+        attachments=files,
         hops=hops,
         operator=caller.is_operator,
         created_at=tx.now,

@@ -31,20 +31,37 @@ SELECT id FROM keys WHERE sender = ? AND kind = ? AND key = ? AND created_at > ?
 INSERT INTO keys (sender, kind, key, id, created_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (sender, kind, key) DO UPDATE SET id = excluded.id, created_at = excluded.created_at
 
+-- name: insert_attachment
+INSERT INTO attachments (id, name, content_type, size, sha256, owner, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+-- name: attachment
+SELECT id, name, content_type, size, sha256, owner, created_at FROM attachments WHERE id = ?
+-- name: attachment_messages
+SELECT message_id FROM attachment_uses WHERE attachment_id = ? ORDER BY message_id
+-- name: insert_attachment_use
+INSERT INTO attachment_uses (message_id, attachment_id) VALUES (?, ?)
+-- name: attachments_unused
+SELECT id FROM attachments a
+WHERE created_at < ? AND NOT EXISTS (SELECT 1 FROM attachment_uses u WHERE u.attachment_id = a.id)
+ORDER BY created_at LIMIT ?
+-- name: forget_attachments
+DELETE FROM attachments WHERE id IN (SELECT value FROM json_each(?))
+-- name: forget_attachment_uses
+DELETE FROM attachment_uses WHERE message_id IN (SELECT value FROM json_each(?))
+
 -- name: insert_delivery
 INSERT INTO deliveries (message_id, recipient, state, attempt, failures, updated_at, claimable, expires_at)
 VALUES (?, ?, 'queued', 1, 0, ?, ?, ?)
 -- name: deliveries
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
 FROM deliveries WHERE message_id = ? ORDER BY id
 -- name: deliveries_held
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
 FROM deliveries WHERE recipient = ? AND state IN ('claimed', 'submitting', 'submitted', 'seen') ORDER BY message_id
 -- name: deliveries_due
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
 FROM deliveries WHERE id IN (
     SELECT id FROM deliveries WHERE claim_expires_at IS NOT NULL AND claim_expires_at <= :now
     UNION SELECT id FROM deliveries WHERE not_before IS NOT NULL AND not_before <= :now
@@ -58,8 +75,7 @@ SELECT min(at) FROM (
 )
 -- name: update_delivery
 UPDATE deliveries SET recipient = ?, state = ?, attempt = ?, failures = ?, instance_id = ?, claim_expires_at = ?,
-    nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?,
-    usage = ?
+    nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?
 WHERE id = ?
 
 -- name: list_received
@@ -101,11 +117,15 @@ SELECT removed_at IS NULL FROM agents WHERE id = ?
 SELECT instance_id, last_seen_at, online FROM agents WHERE id = ? AND removed_at IS NULL
 -- name: agent
 SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
-    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued')
+    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued'),
+    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', json(t.data))) FROM (
+        SELECT id, kind, at, data FROM timeline WHERE agent_id = agents.id ORDER BY seq) t)
 FROM agents WHERE id = ? AND removed_at IS NULL
 -- name: agents
 SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
-    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued')
+    last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued'),
+    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', json(t.data))) FROM (
+        SELECT id, kind, at, data FROM timeline WHERE agent_id = agents.id ORDER BY seq) t)
 FROM agents WHERE removed_at IS NULL ORDER BY id
 -- name: agent_addresses
 SELECT id, label, tags, capabilities, broad FROM agents WHERE removed_at IS NULL
@@ -128,6 +148,12 @@ SELECT 1 FROM instances WHERE agent_id = ? AND instance_id = ?
 INSERT INTO instances (agent_id, instance_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 -- name: put_status
 UPDATE agents SET status = ?, last_seen_at = ?, online = 1 WHERE id = ?
+-- name: put_timeline
+INSERT INTO timeline (agent_id, id, kind, at, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+-- name: forget_timeline
+DELETE FROM timeline WHERE agent_id = :agent_id AND seq <= (
+    SELECT seq FROM timeline WHERE agent_id = :agent_id ORDER BY seq DESC LIMIT 1 OFFSET :kept
+)
 -- name: touch_agent
 UPDATE agents SET last_seen_at = ?, online = 1 WHERE id = ?
 -- name: put_agent_meta

@@ -9,16 +9,18 @@ import msgspec
 from msgspec.structs import replace
 
 from relay_runner.protocol import deliveries
-from relay_runner.protocol.agents import Agent, AgentState, Status
+from relay_runner.protocol.agents import Agent, Status, TimelineEvent, unheard
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandState, Task, TaskState
 from relay_runner.protocol.messages import Delivery, Message, Outcome, State, Timing
-from relay_runner.protocol.usage import Usage
 
 Row = tuple[Any, ...]
 
-_usage = msgspec.json.Decoder(Usage)
 _status = msgspec.json.Decoder(Status)
+_timeline = msgspec.json.Decoder(tuple[TimelineEvent, ...])
 _strings = msgspec.json.Decoder(tuple[str, ...])
+# A store of before attachments may hold a sender's words here, which meant nothing.
+_attachments = msgspec.json.Decoder(tuple[Attachment | str, ...])
 _object = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
@@ -56,12 +58,18 @@ def message_of(row: Row) -> Message:
         reply_to=row[7],
         reply_required=bool(row[8]),
         payload=_object.decode(row[9]),
-        attachments=_strings.decode(row[10]),
+        attachments=_attachments_of(row[10]),
         hops=row[11],
         operator=bool(row[12]),
         created_at=row[13],
         expires_at=row[14],
     )
+
+
+def _attachments_of(text: str) -> tuple[Attachment, ...]:
+    if text == "[]":
+        return ()
+    return tuple(one for one in _attachments.decode(text) if isinstance(one, Attachment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +107,8 @@ def stored_of(row: Row) -> Stored:
         not_before=row[14],
         read_at=row[15],
         updated_at=row[16],
-        usage=None if row[17] is None else _usage.decode(row[17]),
     )
-    return Stored(row[0], delivery, bool(row[18]), row[19])
+    return Stored(row[0], delivery, bool(row[17]), row[18])
 
 
 def delivery_values(delivery: Delivery) -> Row:
@@ -122,15 +129,14 @@ def delivery_values(delivery: Delivery) -> Row:
         delivery.not_before,
         delivery.read_at,
         delivery.updated_at,
-        None if delivery.usage is None else to_json(delivery.usage),
     )
 
 
 def agent_of(row: Row) -> Agent:
     """Return a row of `agents`; one that is not heard of is offline, whatever it said last."""
-    status = _status.decode(row[9])
-    if not row[11] and status.agent_status is not AgentState.ERROR:
-        status = replace(status, agent_status=AgentState.OFFLINE, ready=False, busy_reasons=(), active_work=())
+    status = replace(_status.decode(row[9]), timeline=_timeline.decode(row[16]))
+    if not row[11]:
+        status = unheard(status)
     return Agent(
         id=row[0],
         provider=row[1],

@@ -44,14 +44,32 @@ CREATE TABLE IF NOT EXISTS deliveries (
     read_at REAL,
     updated_at REAL NOT NULL,
     claimable INTEGER NOT NULL,
-    expires_at REAL NOT NULL,
-    usage TEXT
+    expires_at REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS deliveries_by_message ON deliveries (message_id);
 CREATE INDEX IF NOT EXISTS deliveries_by_recipient ON deliveries (recipient, state, message_id);
 CREATE INDEX IF NOT EXISTS deliveries_by_lease ON deliveries (claim_expires_at) WHERE claim_expires_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_by_delay ON deliveries (not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_by_end ON deliveries (expires_at) WHERE state = 'queued';
+
+-- The bytes stand beside the store, in a file named by the id.
+CREATE TABLE IF NOT EXISTS attachments (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attachments_by_age ON attachments (created_at);
+
+CREATE TABLE IF NOT EXISTS attachment_uses (
+    attachment_id TEXT NOT NULL REFERENCES attachments (id),
+    message_id INTEGER NOT NULL REFERENCES messages (id),
+    PRIMARY KEY (attachment_id, message_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attachment_uses_by_message ON attachment_uses (message_id);
 
 CREATE TABLE IF NOT EXISTS reactions (
     message_id INTEGER NOT NULL REFERENCES messages (id),
@@ -151,6 +169,17 @@ CREATE TABLE IF NOT EXISTS tokens (
     revoked_at REAL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tokens_by_parent ON tokens (parent) WHERE parent IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS timeline (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at REAL NOT NULL,
+    data TEXT NOT NULL,
+    UNIQUE (agent_id, id)
+);
+CREATE INDEX IF NOT EXISTS timeline_by_agent ON timeline (agent_id, seq);
 
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -14,6 +14,7 @@ from relay_runner.errors import StoreError
 from relay_runner.protocol.acceptance import check_new
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.agents import OFFLINE_AFTER_S, Agent, Status
+from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import Hello
@@ -37,8 +38,9 @@ from relay_runner.protocol.permissions import (
     PermissionUpdate,
 )
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo
-from relay_runner.server.store import agents, handling, messages, orders, permissions, tidy, views
+from relay_runner.server.store import agents, attachments, handling, messages, orders, permissions, tidy, views
 from relay_runner.server.store.base import Counts, Follower, Joined
+from relay_runner.server.store.files import LocalFiles
 from relay_runner.server.store.reader import Reader
 from relay_runner.server.store.sql import queries, schema
 from relay_runner.server.store.writer import Transaction, Writer, connect
@@ -52,6 +54,7 @@ class SqliteStore:
         self._writer = Writer(path, clock)
         self._reader = Reader(path, clock)
         self._clock = clock
+        self.files = LocalFiles(path.with_name(f"{path.stem}-attachments"))
         self._relay_id = ""
         self._signing_key = b""
 
@@ -73,8 +76,6 @@ class SqliteStore:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.executescript(schema())
-        if "usage" not in {column[1] for column in connection.execute("PRAGMA table_info(deliveries)")}:
-            connection.execute("ALTER TABLE deliveries ADD COLUMN usage TEXT")  # a store from before it was kept
         self._relay_id = _keep(connection, "relay_id", secrets.token_hex(8).encode()).decode()
         self._signing_key = _keep(connection, "signing_key", secrets.token_bytes(32))
         # No bus outlives the process that held it; who was online gets the time of a silence to come back.
@@ -190,6 +191,22 @@ class SqliteStore:
         """Note that an agent lives, with fresh meta where given."""
         await self._writer.ask(lambda tx: agents.heartbeat(tx, agent_id, instance_id, meta))
 
+    # --- attachments --------------------------------------------------------------------------------------------------
+
+    async def put_attachment(self, caller: Caller, attachment: Attachment) -> Attachment:
+        """Remember a file that arrived, as the caller's."""
+        return await self._writer.ask(lambda tx: attachments.put(tx, caller.subject, attachment))
+
+    async def attachment(self, caller: Caller, attachment_id: str) -> Attachment:
+        """Return an attachment that the caller may see."""
+        return await self._reader.ask(lambda tx: attachments.visible(tx, caller, attachment_id))
+
+    async def _tidy_attachments(self) -> None:
+        while gone := await self._writer.ask(attachments.tidy):
+            await self.files.remove(gone)
+        if settled := await self.files.settled():
+            await self.files.remove(await self._reader.ask(lambda tx: attachments.strays(tx, settled)))
+
     # --- commands -----------------------------------------------------------------------------------------------------
 
     async def command(self, caller: Caller, new: NewCommand) -> Command:
@@ -280,6 +297,7 @@ class SqliteStore:
         """Forget what is too old to matter."""
         while await self._writer.ask(tidy.tidy):  # what others ask meanwhile goes in between
             continue
+        await self._tidy_attachments()
 
     async def counts(self) -> Counts:
         """Return how much there is."""

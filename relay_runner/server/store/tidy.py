@@ -53,6 +53,6 @@ def _messages(tx: Transaction) -> int:
     }
     found = [row[0] for row in tx.run("messages_over", parameters)]
     ids = (to_json(found),)
-    for statement in ("forget_deliveries", "forget_reactions", "forget_messages"):
+    for statement in ("forget_deliveries", "forget_reactions", "forget_attachment_uses", "forget_messages"):
         tx.run(statement, ids)
     return len(found)

@@ -1,4 +1,4 @@
-"""A runner's credentials and its first prompt."""
+"""A runner's first prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from relay_runner.cli import foreground
 from relay_runner.cli.choices import Request
 from relay_runner.cli.compose import RelayAccess
-from relay_runner.errors import RelayUnauthorized, RelayUnavailable
+from relay_runner.errors import RelayUnavailable
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import MessageQuery
 from relay_runner.relay.endpoint import fixed
@@ -38,36 +38,6 @@ def failing(world: World, monkeypatch: pytest.MonkeyPatch, method: str, *errors:
 
     monkeypatch.setattr(world.person, method, call)
     monkeypatch.setattr(foreground, "RETRY_S", 0.0)
-
-
-async def test_an_agent_gets_a_token_of_its_own(world: World, request_for_bob: Request) -> None:
-    _, grant = await foreground._credentials(request_for_bob, world.paths, lambda text: None)
-    assert grant is not None
-    assert (grant.subject, grant.scopes, grant.profile_id) == ("agent:bob", ("agent:bob", "send"), "provider-agent")
-
-
-async def test_a_relay_that_is_not_there_is_asked_again_and_told_once(
-    world: World, request_for_bob: Request, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failing(world, monkeypatch, "issue_token", RelayUnavailable("gone"), RelayUnavailable("gone"))
-    told: list[str] = []
-    _, grant = await foreground._credentials(request_for_bob, world.paths, told.append)
-    assert grant is not None and told == ["gone; trying until it answers"]
-
-
-async def test_a_token_that_may_not_make_others_is_the_agent_s_own(
-    world: World, request_for_bob: Request, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failing(world, monkeypatch, "issue_token", RelayUnauthorized("needs operator", status=403))
-    told: list[str] = []
-    assert (await foreground._credentials(request_for_bob, world.paths, told.append))[1] is None
-    assert "configured one" in told[0]
-
-
-async def test_a_wrong_token_is_fatal(world: World, request_for_bob: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(world, monkeypatch, "issue_token", RelayUnauthorized("wrong token"))
-    with pytest.raises(RelayUnauthorized):
-        await foreground._credentials(request_for_bob, world.paths, lambda text: None)
 
 
 def ready(session_id: str | None) -> asyncio.Future[RunnerInfo]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -45,7 +46,12 @@ def paths(world: World) -> config.Paths:
 
 @pytest.mark.parametrize(
     ("verb", "type", "done"),
-    [("restart", "agent.restart", "restarted"), ("interrupt", "agent.interrupt", "interrupted")],
+    [
+        ("restart", "agent.restart", "restarted"),
+        ("interrupt", "agent.interrupt", "interrupted"),
+        ("compact", "agent.compact", "compacted"),
+        ("clear", "agent.clearContext", "cleared"),
+    ],
 )
 def test_an_order_is_given_and_its_end_told(
     world: World, monkeypatch: pytest.MonkeyPatch, verb: str, type: str, done: str
@@ -54,6 +60,23 @@ def test_an_order_is_given_and_its_end_told(
     assert world.run(verb, "bob")[0] == f"bob: {done}\n"
     assert (given[0].type, given[0].target) == (type, "bob")
     assert world.json(verb, "bob")["result"]["action"] == verb
+
+
+def test_context_is_given_with_its_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = obey(world, monkeypatch, CommandState.SUCCEEDED)
+    assert world.run("inject", "bob", "the door is blue", "--reason", "recalled")[0] == "bob: given the context\n"
+    assert (given[0].type, given[0].args) == (
+        "agent.injectContext",
+        {"content": "the door is blue", "reason": "recalled"},
+    )
+    world.run("inject", "bob", "\u2003", code=2)
+
+
+def test_context_can_come_by_stdin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = obey(world, monkeypatch, CommandState.SUCCEEDED)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines\n")))
+    world.run("inject", "bob", "-")
+    assert given[0].args == {"content": "two\nlines\n"}
 
 
 def test_a_failed_order_says_why(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

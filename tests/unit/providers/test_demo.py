@@ -1,4 +1,4 @@
-"""The demo provider: plans, and the pty."""
+"""The demo provider: plans, starts, and the pty."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 
 from relay_runner.errors import ProviderExited, ProviderUnsupported
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import Held, ProcessState, StateChanged
+from relay_runner.providers.base import Held, ProcessState
 from relay_runner.providers.demo import DemoProvider, transcript
-from relay_runner.terminal.base import Key
 from relay_runner.terminal.pty import PtyTerminals
 from tests.contract.providers import connected, demo_rig, launch, launch_spec, running
 from tests.terminals import shown, sockets, until
@@ -87,12 +86,3 @@ async def test_a_program_that_does_not_start_says_why(tmp_path: Path, sockets: P
         with pytest.raises(ProviderExited, match="exit code 2"):
             async with connected(rig, launched) as it:
                 assert it is None
-
-
-async def test_what_a_person_types_is_a_turn_too(tmp_path: Path, sockets: Path) -> None:
-    async with demo_rig(tmp_path, sockets) as rig, running(rig) as it:
-        await it.terminal.type("slow 1 by hand")
-        await it.terminal.press(Key.ENTER)
-        await it.event(StateChanged, lambda event: event.state is ProcessState.BUSY)
-        await shown(it.terminal, "by hand")
-        await until(lambda: it.process.state is ProcessState.IDLE)

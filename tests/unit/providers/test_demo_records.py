@@ -19,6 +19,7 @@ ENDED = {"type": "turn-ended", "turn": "t", "nonces": ["n1"], "outcome": "comple
 HELPER = {"type": "subagent-started", "id": "a", "role": "demo"}
 HELPED = {"type": "subagent-ended", "id": "a"}
 BUSY = {"type": "state", "state": "busy", "detail": None}
+CLEARED = {"type": "cleared", "next": "s2"}
 IDLE = {"type": "state", "state": "idle", "detail": None}
 
 
@@ -32,6 +33,13 @@ def test_a_nonce_is_found_with_its_turn(tmp_path: Path) -> None:
     assert find(file, "n1") == Evidence(True, "transcript", TurnState.ENDED, Outcome.COMPLETED, "x")
 
 
+def test_a_nonce_of_an_earlier_session_is_found_too(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text(json.dumps(PROMPT) + "\n" + json.dumps(ENDED) + "\n")
+    (tmp_path / "two.jsonl").write_text(json.dumps(SESSION) + "\n")
+    assert find(tmp_path / "two.jsonl", "n1").outcome is Outcome.COMPLETED
+    assert not find(tmp_path / "two.jsonl", "n2").seen
+
+
 @pytest.mark.parametrize(
     ("records", "left"),
     [
@@ -39,6 +47,7 @@ def test_a_nonce_is_found_with_its_turn(tmp_path: Path) -> None:
         ([SESSION, IDLE, PROMPT, STARTED, BUSY, HELPER], [SESSION, PROMPT, STARTED, HELPER, BUSY]),
         ([SESSION, PROMPT, STARTED, HELPER, HELPED, BUSY], [SESSION, PROMPT, STARTED, BUSY]),
         ([SESSION, PROMPT, STARTED, BUSY, SESSION, IDLE], [SESSION, IDLE]),
+        ([SESSION, IDLE, CLEARED], [SESSION, CLEARED]),
     ],
 )
 def test_the_past_is_condensed_to_what_still_holds(records: list[dict], left: list[dict]) -> None:

@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from relay_runner.protocol.agents import Status
+from relay_runner.protocol.agents import Auth, Status
 from relay_runner.protocol.control import ControlEndpoint
-from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.options import RunnerOptions
 
@@ -10,12 +9,8 @@ CONTROL = ControlEndpoint(url="http://127.0.0.1:21000", port=21000, secret="s3cr
 
 
 def _identity(**options: object) -> Identity:
-    grant = TokenGrant(
-        token="t0ken", jti="j1", profile_id="provider-agent", subject="agent:bob", scopes=(), issued_at=1.0,
-        expires_at=2.0,
-    )  # fmt: skip
     made = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work"), **options)  # type: ignore[arg-type]
-    return Identity(made, grant)
+    return Identity(made)
 
 
 def test_every_life_has_ids_of_its_own() -> None:
@@ -32,10 +27,15 @@ def test_the_meta_says_who_it_is_and_holds_no_secret() -> None:
     identity = _identity(model="m1", spawn_request_id="s1", workspace={"mode": "worktree"})
     identity.info(CONTROL, None, "sess")
     identity.learn({"model": "learnt", "effort": None})
-    meta = identity.hello(Status()).meta
+    auth = Auth(profile_id="provider-agent", jti="j1", subject="agent:bob", expires_at=2.0)
+    meta = identity.hello(Status(auth=auth)).meta
     assert meta["model"] == "learnt" and meta["spawnRequestId"] == "s1" and meta["workspace"] == {"mode": "worktree"}
     assert meta["auth"] == {"profileId": "provider-agent", "jti": "j1", "expiresAt": 2.0}
-    assert "effort" not in meta and "t0ken" not in str(meta) and "s3cret" not in str(meta)
+    assert "effort" not in meta and "s3cret" not in str(meta) and "rootTokenFallback" not in meta
+    fallback = Auth(
+        profile_id="relay-operator", jti="j2", subject="person:root", expires_at=2.0, root_token_fallback=True
+    )
+    assert identity.hello(Status(auth=fallback)).meta["rootTokenFallback"] is True
 
 
 def test_the_info_file_is_complete_before_there_is_a_terminal() -> None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 def _info(folder: Path, copy: Path | None = None, *, viewer: bool = False) -> InfoFile:
     control = ControlServer(MemoryRelay(), folder / "control.json", status=lambda: b"{}")
-    identity = Identity(RunnerOptions(agent_id="bob", provider="scripted", cwd=folder), None)
+    identity = Identity(RunnerOptions(agent_id="bob", provider="scripted", cwd=folder))
     provider = ScriptedProvider(Capabilities(viewer=viewer))
     return InfoFile(folder / "info.json", copy, identity=identity, control=control, provider=provider)
 

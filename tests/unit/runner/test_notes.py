@@ -24,7 +24,7 @@ from relay_runner.runner.work import Work
 class Desk:
     def __init__(self) -> None:
         self.work = Work()
-        self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work")), None)
+        self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work")))
         self.sessions: list[str] = []
         self.idle = 0
         self.notes = Notes(self.work, self.identity, on_session=self.sessions.append, on_idle=self._idle)

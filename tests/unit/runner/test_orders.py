@@ -99,7 +99,7 @@ async def test_what_nobody_can_do_is_refused_with_what_is_there(office: Office, 
     with pytest.raises(ProviderUnsupported) as refused:
         await office.obey(type)
     assert f"no command '{type}'" in str(refused.value)
-    there = "injectContext, interrupt, kill, permissionDecision, reconnect, restart, review, shutdown"
+    there = "injectContext, interrupt, kill, operations, permissionDecision, reconnect, restart, review, shutdown"
     assert refused.value.hint == f"it has {there}"
     assert office.process.operated == []
 
@@ -153,3 +153,19 @@ async def test_between_two_processes_the_provider_cannot_be_asked(office: Office
     office.crew.process = None
     with pytest.raises(ProviderUnsupported, match="no provider runs"):
         await office.obey(type)
+
+
+async def test_raw_items_are_injected_as_they_are(office: Office) -> None:
+    office.process.operates["inject"] = lambda args: {}
+    assert (await office.obey("agent.inject", items=[{"type": "message"}]))["count"] == 1
+    assert office.process.operated == [("inject", {"items": [{"type": "message"}]})]
+
+
+async def test_what_the_provider_can_do_is_told_by_its_names_or_in_its_own_words(office: Office) -> None:
+    office.process.operates["review"] = lambda args: {}
+    office.process.operates["compact"] = lambda args: {}
+    listed = (await office.obey("agent.operations"))["providerResult"]["operations"]
+    assert {"name": "compact"} in listed and listed == sorted(listed, key=lambda one: one["name"])
+    office.process.operates["operations"] = lambda args: {"operations": [{"name": "review", "summary": "s"}]}
+    told = await office.obey("agent.operations")
+    assert told["providerResult"] == {"operations": [{"name": "review", "summary": "s"}]}

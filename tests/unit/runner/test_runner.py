@@ -130,7 +130,7 @@ async def test_a_life_from_start_to_stop(stage: Stage) -> None:
             assert stat.S_IMODE((stage.paths.agent("bob").root / name).stat().st_mode) == 0o600
         life.runner.stop("enough")
         assert await life.over() == RunnerExit(0, "enough")
-    assert stage.terminal.steps == ["terminate 5", "close"]
+    assert stage.terminal.steps == ["terminate 5", "close, but for viewers", "close"]
     assert not stage.file("info.json") and not stage.file("process.json")
     assert (await stage.operator.agent("bob")).status.agent_status is AgentState.OFFLINE
 
@@ -171,7 +171,7 @@ async def test_a_program_that_crashes_comes_back_with_its_session(stage: Stage) 
         assert (
             stage.provider.specs[1].control.provider_session_id != stage.provider.specs[0].control.provider_session_id
         )
-        assert stage.terminals.opened[0].steps == ["close"]
+        assert stage.terminals.opened[0].steps == ["close, but for viewers"]
 
 
 async def test_a_program_that_crashes_again_and_again_is_given_up_with_exit_1(stage: Stage) -> None:
@@ -318,7 +318,7 @@ async def test_a_second_stop_skips_the_grace(stage: Stage) -> None:
     async with stage.running() as life:
         life.runner.stop("again", now=True)
         await life.over()
-    assert stage.terminal.steps == ["terminate 0", "close"]
+    assert stage.terminal.steps == ["terminate 0", "close, but for viewers", "close"]
 
 
 async def test_a_superseded_runner_ends_with_exit_1(stage: Stage) -> None:

@@ -27,7 +27,7 @@ async def test_a_stop_while_it_waits_for_the_next_start_is_heard(stage: Stage, m
     monkeypatch.setattr("relay_runner.runner.policy.MAX_DELAY_S", 3600.0)
     async with stage.running() as life:
         stage.terminal.ends(-9)
-        await until(lambda: stage.terminals.opened[0].steps == ["close"])
+        await until(lambda: stage.terminals.opened[0].steps == ["close, but for viewers"])
         life.runner.stop("never mind")
         assert await life.over() == RunnerExit(0, "never mind")
     assert len(stage.terminals.opened) == 1

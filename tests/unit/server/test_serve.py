@@ -149,3 +149,11 @@ def test_a_relay_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert read_relay_file(tmp_path / "relay.json") is None
     (tmp_path / "relay.json").write_text("{")
     assert read_relay_file(tmp_path / "relay.json") is None
+
+
+async def test_the_settings_say_how_large_an_attachment_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_RUNNER_HOME", str(tmp_path))
+    (tmp_path / "config.toml").write_text("max_attachment_mib = 2")
+    with running(tmp_path) as (_, file):
+        async with relay_of(file) as relay:
+            assert (await relay.attachment_limits()).max_bytes == 2 * 1024 * 1024

@@ -221,14 +221,11 @@ async def test_a_viewer_is_shared_by_who_looks_and_gone_with_the_last(tmux: Tmux
     terminal = await tmux.open(spec(tmp_path, "cat"))
     viewer = ("sh", "-c", "echo shown by the viewer; exec cat")
 
-    def sessions() -> int:
-        return len(witness(terminal).cmd("list-sessions").stdout)
-
     first, second = attach(terminal, viewer=viewer), attach(terminal, viewer=viewer)
     try:
         for person in (first, second):
             await asyncio.to_thread(person.expect, "shown by the viewer")
-        assert sessions() == 2, "one viewer for both"
+        assert len(viewers(terminal)) == 1, "one viewer for both"
         first.close(force=True)
         second.sendline("typed")
         await asyncio.to_thread(second.expect, "typed")
@@ -236,10 +233,34 @@ async def test_a_viewer_is_shared_by_who_looks_and_gone_with_the_last(tmux: Tmux
     finally:
         first.close(force=True)
         second.close(force=True)
-    await until(lambda: sessions() == 1)
+    await until(lambda: not viewers(terminal))
     assert terminal.alive()
     assert ask(terminal, "#{window_width}x#{window_height}") == "200x50"
     await finish(terminal)
+
+
+async def test_a_viewer_outlives_one_program_and_not_the_last(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    viewer = ("sh", "-c", "echo shown by the viewer; exec cat")
+    terminal = await tmux.open(spec(tmp_path, "cat"))
+    person = attach(terminal, viewer=viewer)
+    try:
+        await asyncio.to_thread(person.expect, "shown by the viewer")
+        (seen,) = viewers(terminal)
+        await terminal.terminate(grace_s=0)
+        await terminal.close(keep_viewer=True)
+        another = await tmux.open(spec(tmp_path, "cat"))
+        assert viewers(another) == [seen]
+        await finish(another)
+        assert not viewers(another)
+        await asyncio.to_thread(person.expect, pexpect.EOF)
+    finally:
+        person.close(force=True)
+
+
+def viewers(terminal: Terminal) -> list[str]:
+    """Return the pids of what people see the program by."""
+    server = libtmux.Server(socket_path=Path(terminal.saved.socket or "").with_suffix(".v"))
+    return server.cmd("list-panes", "-a", "-F", "#{pane_pid}").stdout
 
 
 def attach(

@@ -39,6 +39,8 @@ class Box:
         self.keeps_draft = False
         """Whether Ctrl-S does nothing."""
         self.dialog: tuple[str, ...] | None = None
+        self.typed_before = self.typed_meanwhile = ""
+        """What a person types in the very moment of a paste, before and after it."""
         self.folds = False
         """Whether what stands in the box is shown as one line that counts its newlines."""
         self.broken: Exception | None = None
@@ -55,7 +57,7 @@ class Box:
 
     async def paste(self, text: str, *, then: Key | None = None) -> None:
         """Put text into the box."""
-        self.text += text
+        self.text += self.typed_before + text + self.typed_meanwhile
         if then is not None:
             await self.press(then)
 
@@ -72,6 +74,8 @@ class Box:
                 self.stashed, self.text = self.text, ""
             elif key is Key.CTRL_C:
                 self.text = ""
+            elif key is Key.BACKSPACE:
+                self.text = self.text[:-1]
 
     async def capture(self) -> Screen:
         """Show the dialog, or the box."""

@@ -17,6 +17,7 @@ from relay_runner.providers.base import (
     Submitted,
     TurnState,
 )
+from relay_runner.providers.claude import process as module
 from relay_runner.terminal.base import Key
 from tests.terminals import until
 from tests.unit.providers.claude.room import SESSION, Room, message, room, watched  # noqa: F401
@@ -155,6 +156,37 @@ async def test_a_turn_of_a_dead_program_was_cut_off(room: Room) -> None:
     assert "in the middle of the turn" in str(evidence.reason)
 
 
-async def test_operations_are_refused(room: Room) -> None:
-    with pytest.raises(ProviderUnsupported, match="compact"):
-        await room.process.operate("compact", {})
+async def test_an_operation_waits_for_a_message_on_its_way_in(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENTERING_S", 0.05)
+    await room.idle()
+    async with asyncio.TaskGroup() as group:
+        poll = group.create_task(room.hook("rewake", pid=os.getpid()))
+        submitting = group.create_task(room.process.submit(message()))
+        await poll
+        with pytest.raises(ProviderRefused, match="on its way in"):
+            await room.process.operate("clear", {})
+        await room.hook("rewake-taken", nonce="n1")
+        await submitting
+    with pytest.raises(ProviderRefused, match="on its way in"):
+        await room.process.operate("clear", {})
+    assert room.box.text == ""
+
+
+async def test_an_unknown_operation_is_unsupported(room: Room) -> None:
+    assert room.process.operations == {"compact", "clear", "inject"}
+    with pytest.raises(ProviderUnsupported, match="cannot fork"):
+        await room.process.operate("fork", {})
+
+
+async def test_injected_words_go_in_with_the_next_prompt(room: Room) -> None:
+    await room.idle()
+    assert (await room.process.operate("inject", {"content": "the build is red"}))["count"] == 1
+    answer = await room.hook("UserPromptSubmit", prompt="go on", prompt_id="p1")
+    assert "the build is red" in answer["hookSpecificOutput"]["additionalContext"]
+    assert await room.hook("UserPromptSubmit", prompt="and on", prompt_id="p2") is None
+
+
+async def test_a_subagents_prompt_takes_no_injected_words(room: Room) -> None:
+    await room.idle()
+    await room.process.operate("inject", {"content": "for the main session"})
+    assert await room.hook("UserPromptSubmit", prompt="x", prompt_id="p1", agent_id="a1") is None

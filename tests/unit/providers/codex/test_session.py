@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProviderNotReady
+from relay_runner.errors import ProviderNotReady, ProviderRefused
 from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.codex import session
 from relay_runner.providers.codex.client import opened
@@ -113,3 +113,27 @@ async def test_a_version_that_lacks_what_is_not_needed(tmp_path: Path, server: F
     for method in ("skills/extraRoots/set", "account/read", "config/read", "model/list"):
         del server.answers[method]
     assert (await joined(tmp_path, spec)).upgrades == {}
+
+
+async def test_the_methods_are_those_that_the_server_lists(
+    tmp_path: Path, server: FakeServer, spec: LaunchSpec
+) -> None:
+    assert (await joined(tmp_path, spec)).methods == frozenset()  # this server does not tell them
+    server.answers[session.NO_SUCH_METHOD] = lambda params: (
+        "Invalid request: unknown variant `relayRunner/probe`, expected one of `initialize`, `thread/start`"
+    )
+    assert (await joined(tmp_path, spec)).methods == {"initialize", "thread/start"}
+
+
+async def test_another_thread_keeps_what_was_found_out_and_one_that_is_lost_is_refused(
+    tmp_path: Path, server: FakeServer, spec: LaunchSpec
+) -> None:
+    async with opened(tmp_path / "s", lambda method, params: None) as client:
+        old = await session.join(client, spec, None, adopted=False)
+        old.methods = frozenset({"initialize"})
+        new = await session.another(client, spec, old, None)
+        assert (new.source, new.context, new.upgrades, new.methods) == ("start", True, old.upgrades, old.methods)
+        assert server.called("thread/start")[0] == server.called("thread/start")[1] == old.settings
+        server.answers["thread/resume"] = lambda params: LOST
+        with pytest.raises(ProviderRefused, match="there is no session"):
+            await session.another(client, spec, old, "01a1fb2e-0000-7000-8000-00000000cafe")

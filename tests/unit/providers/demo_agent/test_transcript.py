@@ -45,3 +45,14 @@ def test_it_may_be_thrown_away(tmp_path: Path) -> None:
     transcript = Transcript(Path(os.devnull), "s")
     transcript.write("state", state="idle")
     assert transcript.unfinished() is None
+
+
+def test_a_new_session_has_a_file_of_its_own_that_the_old_one_names(tmp_path: Path) -> None:
+    transcript = Transcript(tmp_path / "one.jsonl", "one")
+    transcript.write("context", text="blue")
+    assert transcript.context() == ["blue"]
+    transcript.renew("two", process="p")
+    assert read(tmp_path / "one.jsonl")[-1]["next"] == "two"
+    (record,) = read(tmp_path / "two.jsonl")
+    assert (record["session"], record["process"], record["cleared"]) == ("two", "p", True)
+    assert transcript.context() == []

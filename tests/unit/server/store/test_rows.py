@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
 from relay_runner.protocol.messages import Delivery, Outcome, State
-from relay_runner.protocol.usage import Usage
 from relay_runner.server.store.rows import agent_of, delivery_values, message_of, stored_of, to_json
 
 FULL = Delivery(
@@ -23,11 +22,13 @@ FULL = Delivery(
     result="r",
     reason="why",
     held="h",
-    usage=Usage(input_tokens=7, cost_usd=0.5),
     not_before=2.5,
     read_at=3.5,
     updated_at=4.5,
 )
+
+FILES = '["of old", {"id": "i", "name": "n", "size": 1, "sha256": "s"}]'
+"""A store of before attachments has the sender's own words in that column, which meant nothing."""
 
 
 def test_a_delivery_comes_back_as_it_was() -> None:
@@ -46,9 +47,9 @@ def test_a_stored_delivery_lapses_by_its_own_end() -> None:
 
 def test_a_message_keeps_every_character() -> None:
     body = "a\x00b\x1b[31m\r\n\u202e\U0001f600"
-    row = (1, "person:op", "agent:bob", body, None, "steer", 1, 2, 0, '{"a":[1]}', '["f"]', 3, 1, 5.0, 6.0)
+    row = (1, "person:op", "agent:bob", body, None, "steer", 1, 2, 0, '{"a":[1]}', FILES, 3, 1, 5.0, 6.0)
     message = message_of(row)
-    assert message.body == body and message.payload == {"a": [1]} and message.attachments == ("f",)
+    assert message.body == body and message.payload == {"a": [1]} and [one.id for one in message.attachments] == ["i"]
     assert (message.claimable, message.reply_required, message.operator, message.timing) == (True, False, True, "steer")
 
 
@@ -60,7 +61,7 @@ def test_an_agent_that_is_not_heard_is_offline_unless_it_failed() -> None:
         (AgentState.ERROR, 0, AgentState.ERROR),
     ):
         status = to_json(Status(agent_status=said, ready=True, active_work=(work,)))
-        row = ("bob", "demo", None, "[]", "[]", 1, None, "i", "r", status, "{}", online, None, 1.0, 1.0, 0)
+        row = ("bob", "demo", None, "[]", "[]", 1, None, "i", "r", status, "{}", online, None, 1.0, 1.0, 0, "[]")
         agent = agent_of(row)
         assert agent.status.agent_status is shown and not agent.connected
-        assert agent.status.ready == (shown is not AgentState.OFFLINE)
+        assert agent.status.ready == bool(online) == bool(agent.status.active_work)

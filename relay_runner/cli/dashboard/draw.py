@@ -1,0 +1,136 @@
+"""How the live view looks: what it knows in, lines of the screen's size out.
+
+Three parts: what is asked, the agents, the newest messages. What was said by others passes `output.line`: it can
+neither move the cursor nor be taken for markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from relay_runner.cli import output
+from relay_runner.cli.dashboard.view import Item, View
+from relay_runner.protocol.agents import Agent
+from relay_runner.protocol.messages import MessageRecord, State
+from relay_runner.protocol.permissions import Permission
+
+CHOSEN = "reverse"
+FRAME = 4
+"""The first and the last line, and the headings of agents and messages."""
+DETAIL_LINES = 6
+KEYS = "↑ ↓ choose   enter attach   y approve   s approve for the session   n deny   q leave"
+Row = tuple[Item | None, Sequence[Text]]
+
+
+def screen(view: View, *, width: int, height: int, now: float) -> Group:
+    """Return the whole screen."""
+    asked = min(len(view.permissions), max(1, height // 4))
+    detail = _detail(view, width)[: max(0, (height - FRAME - asked) // 3)]
+    left = height - FRAME - (1 + asked + len(detail) if asked else 0)
+    agents = max(1, min(len(view.agents), left * 2 // 3))
+    parts: list[Text | Table] = [_title(view, now)]
+    if asked:
+        rows = [_asked(one, now) for one in view.permissions]
+        parts += [_heading(f"asked ({len(view.permissions)})"), _table(rows, view.chosen, asked, width), *detail]
+    parts += [_heading(f"agents ({len(view.agents)})"), _agents(view, agents, width, now)]
+    parts += [_heading("messages"), _messages(view.records, max(1, left - agents), width, now)]
+    return Group(*parts, _foot(view))
+
+
+def _title(view: View, now: float) -> Text:
+    busy = sum(agent.status.agent_status == "busy" for agent in view.agents)
+    said = [f"{len(view.agents)} agents", f"{busy} busy"]
+    if view.permissions:
+        said.append(f"{len(view.permissions)} wait for an answer")
+    line = Text("relay-runner", style="bold", no_wrap=True, overflow="ellipsis")
+    line.append("   " + ", ".join(said) + "   " + output.clock(now).split(" ")[1], style="not bold")
+    if view.trouble:
+        line.append("   " + output.line(view.trouble), style="not bold red")
+    return line
+
+
+def _heading(text: str) -> Text:
+    return Text(text.upper(), style="bold dim")
+
+
+def _foot(view: View) -> Text:
+    if view.reason is not None:
+        return Text(f"why not? {view.reason}▏  (enter denies, escape goes back)", style="bold", no_wrap=True)
+    return Text(output.line(view.note) or KEYS, style="bold" if view.note else "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _asked(one: Permission, now: float) -> Row:
+    left = f"{output.lasted(one.expires_at - now)} left" if one.expires_at else ""
+    title = output.line(one.title) + (f"  [{output.line(one.note)}]" if one.note else "")
+    cells = (one.id[:8], one.agent_id, one.kind, output.age(one.created_at, now), left, title)
+    return ("permission", one.id), [Text(output.line(cell), style="yellow") for cell in cells]
+
+
+def _detail(view: View, width: int) -> list[Text]:
+    """Return the first lines of what the chosen permission is about."""
+    asked = view.permission()
+    if asked is None:
+        return []
+    given = output.clean(asked.detail or "").splitlines()
+    lines = [line for line in given if line.strip()][:DETAIL_LINES]
+    return [Text("    " + line[: width - 4], style="cyan", no_wrap=True) for line in lines]
+
+
+def _agents(view: View, height: int, width: int, now: float) -> Table | Text:
+    if not view.agents:
+        return Text("none: `relay-runner start` starts one", style="dim")
+    return _table([_agent(agent, now) for agent in view.agents], view.chosen, height, width)
+
+
+def _agent(agent: Agent, now: float) -> Row:
+    status = agent.status
+    state = str(status.agent_status)
+    why = status.detail or ", ".join(status.busy_reasons)
+    queued = f"{agent.queued} queued" if agent.queued else ""
+    cells = [agent.id, agent.provider or "-", state, output.age(status.since, now), queued, _context(agent), why]
+    row = [Text(output.line(cell)) for cell in cells]
+    row[2].stylize(output.STYLES.get(state, ""))
+    return ("agent", agent.id), row
+
+
+def _context(agent: Agent) -> str:
+    """Return how full the model's context is."""
+    context = agent.meta.get("context")
+    share = context.get("utilisation") if isinstance(context, dict) else None
+    return f"{share:.0%}" if isinstance(share, int | float) else ""
+
+
+def _messages(records: Sequence[MessageRecord], height: int, width: int, now: float) -> Table | Text:
+    if not records:
+        return Text("none yet", style="dim")
+    return _table([_message(record, now) for record in records[:height]], None, height, width)
+
+
+def _message(record: MessageRecord, now: float) -> Row:
+    message = record.message
+    states = [str(one.outcome if one.state is State.DONE and one.outcome else one.state) for one in record.deliveries]
+    said = ", ".join(f"{states.count(state)} {state}" if len(states) > 1 else state for state in dict.fromkeys(states))
+    held = next((one.held for one in record.deliveries if one.held), None)
+    to = "you" if not record.deliveries else message.to
+    text = message.subject or message.body.strip().partition("\n")[0]
+    cells = [str(message.id), message.sender, "→", to, output.age(message.created_at, now), held or said, text]
+    row = [Text(output.line(cell)) for cell in cells]
+    row[5].stylize(output.STYLES.get(states[0] if states else "", "yellow" if held else ""))
+    return None, row
+
+
+def _table(rows: Sequence[Row], chosen: Item | None, height: int, width: int) -> Table:
+    """Return as many rows as there is room for, among them the chosen one; the last column takes what is left."""
+    at = next((number for number, (item, _) in enumerate(rows) if item is not None and item == chosen), 0)
+    first = max(0, min(at - height // 2, len(rows) - height))
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    for column in range(len(rows[0][1])):
+        last = column == len(rows[0][1]) - 1
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if last else None, max_width=None if last else 28)
+    for item, cells in rows[first : first + height]:
+        table.add_row(*cells, style=CHOSEN if item is not None and item == chosen else "")
+    return table

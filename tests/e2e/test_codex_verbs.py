@@ -1,0 +1,88 @@
+"""The verbs of Codex's operations, by the command line, on the real Codex: what a person types, and what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.codex import codex_environ, codex_home, model  # noqa: F401 - a fixture
+from tests.fake_models.responses import FakeResponses
+from tests.harness import Home, home
+
+pytestmark = [pytest.mark.codex, pytest.mark.slow]
+
+
+@pytest.fixture
+def place(tmp_path: Path, model: FakeResponses) -> Iterator[Home]:
+    with home(tmp_path, codex_environ(codex_home(tmp_path / "user", model))) as made:
+        made.start("cx", "codex")
+        yield made
+
+
+def ask(place: Home, *words: str, check: int = 0) -> dict[str, Any]:
+    return dict(json.loads(place.run(*words, "--json", check=check).stdout))
+
+
+def session_of(place: Home) -> str:
+    """The session as the relay knows it."""
+    (row,) = (row for row in place.json("ps") if row["agentId"] == "cx")
+    return str(row["sessionId"])
+
+
+def test_a_person_operates_codex_by_name(place: Home, model: FakeResponses) -> None:
+    assert place.run("send", "cx", "SAY:first", "--wait").stdout.strip() == "first"
+    assert place.run("send", "cx", "SAY:second", "--wait").stdout.strip() == "second"
+
+    assert place.run("review", "cx", "SAY:looks fine").stdout.strip() == "looks fine"
+    assert "gpt-5.5 *" in place.run("models", "cx").stdout
+    assert "totalTokens" in place.run("usage", "cx").stdout
+    assert "limits" in place.run("limits", "cx", check=0).stderr
+
+    forked = ask(place, "fork", "cx")["result"]
+    assert forked["action"] == "agent.fork" and forked["agentId"] == "cx"
+    assert set(forked["ids"]) >= {"command", "runner"}
+    assert forked["providerResult"]["switched"] is False
+
+    # The review is a turn too.
+    assert place.run("revert", "cx", "2").stdout == "cx: 2 turns taken back; files are as they were\n"
+    assert place.run("compact", "cx").stdout == "cx: compacted\n"
+    place.run("inject", "cx", "The moon is closed.", "--reason", "news")
+    place.run("send", "cx", "SAY:third", "--wait")
+    assert "The moon is closed." in model.requests[-1].instructions()
+    assert not any("SAY:second" in prompt for prompt in model.requests[-1].prompts())
+
+    before = session_of(place)
+    place.run("clear", "cx")
+    after = session_of(place)
+    assert after != before
+    # A restart goes on with the session that the agent is in now.
+    place.run("send", "cx", "SAY:in the new one", "--wait")
+    place.run("restart", "cx")
+    assert place.run("send", "cx", "SAY:again", "--wait").stdout.strip() == "again"
+    assert any("SAY:in the new one" in prompt for prompt in model.requests[-1].prompts())
+    assert session_of(place) == after
+
+
+def test_the_generic_verb_lists_and_does_everything(place: Home) -> None:
+    listed = place.run("operate", "cx").stdout
+    for name in ("compact", "review", "fork", "revert", "settings", "outputSchema", "goalSet", "terminals", "mcp"):
+        assert name in listed
+    assert ask(place, "operate", "cx", "shell", "command=echo hello")["result"]["providerResult"]["output"] == "hello\n"
+    place.run("operate", "cx", "goal-set", "objective=ship it", "status=paused")
+    assert "ship it" in place.run("operate", "cx", "goal").stdout
+    refused = ask(place, "operate", "cx", "dance", check=1)
+    assert refused["state"] == "failed" and "'agent.dance'" in refused["reason"]
+    assert "must be one of" in place.run("operate", "cx", "settings", "approvalMode=any", check=1).stderr
+
+
+def test_what_cannot_be_done_now_says_so_and_its_time_is_its_own(place: Home) -> None:
+    id = place.send("cx", "SLOW:3\nSAY:whole")
+    place.reaches(id, "seen")
+    assert "busy" in place.run("compact", "cx", check=1).stderr
+    assert place.settled(id)["result"] == "whole"
+    late = ask(place, "operate", "cx", "shell", "command=sleep 5", "--timeout", "1", check=1)
+    assert late["reason"] == "not done within 1 s"

@@ -1,0 +1,129 @@
+"""Kill the real Codex, its runner, both, or what a person looks at, at any moment: no loss, no message twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.codex import Viewer, codex_environ, codex_home, model  # noqa: F401 - a fixture
+from tests.fake_models.responses import FakeResponses
+from tests.harness import Home, home, kill, running, until
+
+pytestmark = [pytest.mark.codex, pytest.mark.slow]
+
+BODY = "SLOW:2\nSAY:worked"
+
+
+@pytest.fixture
+def place(tmp_path: Path, model: FakeResponses) -> Iterator[Home]:
+    with home(tmp_path, codex_environ(codex_home(tmp_path / "user", model))) as made:
+        made.start("cx", "codex")
+        made.settled(made.send("cx", "SAY:warm"))
+        yield made
+
+
+def mark(id: int) -> str:
+    return f'<relay-message id="{id}" '
+
+
+def in_a_turn(place: Home) -> int:
+    """Return a message whose turn runs."""
+    id = place.send("cx", BODY)
+    place.reaches(id, "seen")
+    return id
+
+
+def handed_over(place: Home) -> int:
+    """Return a message that is on its way into an app-server which cannot answer."""
+    os.kill(place.provider_pid("cx"), signal.SIGSTOP)
+    id = place.send("cx", BODY)
+    place.reaches(id, "submitting", "submitted")
+    return id
+
+
+def idle(place: Home) -> int:
+    """Return a message that is sent to an idle agent in the next moment."""
+    until("it is idle", lambda: place.status("cx") == "idle")
+    return 0
+
+
+MOMENTS = {"idle": idle, "in a turn": in_a_turn, "between submit and answer": handed_over}
+
+
+def check(place: Home, model: FakeResponses, id: int, session: str) -> None:
+    """Nothing is lost, nothing went in twice, and the same conversation goes on."""
+    delivery = place.settled(id)
+    times = model.times_in_conversation(mark(id))
+    said = (delivery["state"], delivery["outcome"])
+    assert times <= 1, "it went in twice"
+    assert said in (("done", "completed"), ("done", "interrupted"), ("unknown", None))
+    assert times == 1 or said != ("done", "completed"), "done means that the model had it"
+    assert place.settled(place.send("cx", "SAY:still here"))["result"] == "still here"
+    assert place.file("cx", "info.json")["sessionId"] == session
+    assert "warm" in str(model.requests[-1].items), "the conversation is the same"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_app_server(place: Home, model: FakeResponses, moment: str) -> None:
+    session, before = place.file("cx", "info.json")["sessionId"], place.provider_pid("cx")
+    id = MOMENTS[moment](place)
+    kill(before)
+    id = id or place.send("cx", BODY)
+    check(place, model, id, session)
+    assert place.provider_pid("cx") != before
+    if moment == "between submit and answer":
+        assert place.delivery(id)["result"] == "worked", "what provably never entered goes in again"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_app_server_and_its_runner(place: Home, model: FakeResponses, moment: str) -> None:
+    session = place.file("cx", "info.json")["sessionId"]
+    runner, server = place.runner_pid("cx"), place.provider_pid("cx")
+    id = MOMENTS[moment](place)
+    kill(runner)
+    kill(server)
+    id = id or place.send("cx", BODY)
+    place.start("cx", "codex")
+    check(place, model, id, session)
+
+
+@pytest.fixture
+def person(place: Home) -> Iterator[Viewer]:
+    viewer = Viewer(place, "cx")
+    try:
+        viewer.shows("Ask Codex to do anything")
+        place.settled(place.send("cx", "SAY:shown at first"))
+        viewer.shows("shown at first")  # a Codex that is still starting gives up when its server goes
+        yield viewer
+    finally:
+        viewer.close()
+
+
+def test_a_killed_viewer_leaves_the_agent_and_its_turn(place: Home, model: FakeResponses, person: Viewer) -> None:
+    id = in_a_turn(place)
+    kill(person.pid())
+    assert place.settled(id)["result"] == "worked"
+    assert model.times_in_conversation(mark(id)) == 1
+
+
+def test_a_viewer_comes_back_by_itself_after_the_app_server_was_killed(place: Home, person: Viewer) -> None:
+    before = place.provider_pid("cx")
+    kill(before)
+    until("it noticed", lambda: place.status("cx") != "idle" or not place.file("cx", "process.json"))
+    until("another one is ready", lambda: place.agent("cx").get("ready") and place.status("cx") == "idle")
+    assert place.provider_pid("cx") != before
+    assert place.settled(place.send("cx", "SAY:shown again"))["result"] == "shown again"
+    person.shows("shown again")
+
+
+def test_a_viewer_survives_its_runner(place: Home, person: Viewer) -> None:
+    server = place.provider_pid("cx")
+    kill(place.runner_pid("cx"))
+    place.start("cx", "codex")
+    assert place.provider_pid("cx") == server and running(server)
+    assert place.settled(place.send("cx", "SAY:shown on"))["result"] == "shown on"
+    person.shows("shown on")

@@ -1,0 +1,113 @@
+"""The live view's screen: everything important is on it, whatever its size, and nothing in it moves a cursor."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from relay_runner.cli.dashboard.draw import KEYS, screen
+from relay_runner.cli.dashboard.view import View
+from relay_runner.protocol.agents import Agent, AgentState, Status
+from relay_runner.protocol.messages import Delivery, Message, MessageRecord, Outcome, State
+from tests.unit.cli.dashboard.test_view import permission
+
+NOW = 1000.0
+
+
+def drawn(view: View, width: int = 110, height: int = 30) -> list[str]:
+    """Return the lines of the screen."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=height, highlight=False, markup=False, emoji=False)
+    console.print(screen(view, width=width, height=height, now=NOW))
+    return file.getvalue().rstrip("\n").split("\n")
+
+
+def agent(id: str, state: AgentState = AgentState.IDLE, **fields: Any) -> Agent:
+    status = Status(agent_status=state, since=NOW - 65, **fields.pop("status", {}))
+    return Agent(id=id, provider="demo", status=status, **fields)
+
+
+def record(id: int, body: str, *deliveries: Delivery) -> MessageRecord:
+    message = Message(id=id, sender="person:ann", to="label:all", body=body, created_at=NOW - 5, expires_at=NOW + 5)
+    return MessageRecord(message=message, deliveries=deliveries)
+
+
+def line(lines: list[str], *words: str) -> str:
+    """Return the one line with all these words."""
+    (found,) = [line for line in lines if all(word in line for word in words)]
+    return found
+
+
+def test_agents_with_what_they_do() -> None:
+    busy = {"busy_reasons": ("message: message 7 from person:ann",)}
+    view = View(agents=[agent("alice"), agent("bob", AgentState.BUSY, status=busy, queued=3)])
+    lines = drawn(view)
+    assert "2 agents, 1 busy" in lines[0]
+    assert line(lines, "alice", "demo", "idle", "1m")
+    assert line(lines, "bob", "busy", "3 queued", "message 7 from person:ann")
+    assert KEYS in lines[-1]
+
+
+def test_how_full_the_context_is() -> None:
+    assert line(drawn(View(agents=[agent("alice", meta={"context": {"utilisation": 0.417}})])), "alice", "42%")
+
+
+def test_permissions_stand_first_with_their_detail() -> None:
+    asked = permission("0123456789abcdef", detail="--- a/x\n\n+++ b/x\n+new", expires_at=NOW + 130, note="by hand")
+    view = View(agents=[agent("bob")], permissions=[asked], chosen=("permission", asked.id))
+    lines = drawn(view)
+    row = line(lines, "01234567", "bob", "command", "2m left", "rm -r build", "[by hand]")
+    assert lines.index(row) < lines.index(line(lines, "AGENTS"))
+    assert any("+new" in line for line in lines)
+    assert "1 wait for an answer" in lines[0]
+
+
+def test_messages_with_what_became_of_them() -> None:
+    done = Delivery(message_id=1, recipient="agent:a", state=State.DONE, outcome=Outcome.COMPLETED)
+    dead = Delivery(message_id=1, recipient="agent:b", state=State.DEAD)
+    held = Delivery(message_id=2, recipient="agent:a", held="person typing")
+    lines = drawn(View(records=[record(2, "second\nline", held), record(1, "first", done, dead)]))
+    assert line(lines, "person:ann", "→", "label:all", "5s", "1 completed, 1 dead", "first")
+    assert "line" not in line(lines, "person typing", "second")
+
+
+def test_what_is_typed_as_a_reason() -> None:
+    assert "why not? too wide" in drawn(View(reason="too wide"))[-1]
+
+
+def test_trouble_and_notes() -> None:
+    assert "does not answer" in drawn(View(trouble="the relay does not answer"))[0]
+    assert "choose an agent" in drawn(View(note="choose an agent first"))[-1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 14), (200, 50), (100, 10)])
+def test_it_never_grows_over_the_screen_and_shows_the_choice(width: int, height: int) -> None:
+    view = View(
+        agents=[agent(f"agent-{number}", status={"detail": "d" * 300}) for number in range(100)],
+        permissions=[permission(f"{number:08}", detail="x\n" * 40) for number in range(20)],
+        records=[record(number, "b" * 500) for number in range(100)],
+        chosen=("permission", "00000017"),
+    )
+    lines = drawn(view, width, height)
+    assert len(lines) <= height and all(len(line) <= width for line in lines)
+    assert line(lines, "00000017")
+
+
+def test_the_chosen_agent_is_on_the_screen() -> None:
+    view = View(agents=[agent(f"agent-{number:03}") for number in range(100)], chosen=("agent", "agent-093"))
+    assert line(drawn(view), "agent-093")
+
+
+def test_nothing_of_others_moves_the_cursor() -> None:
+    evil = "\x1b[2J[bold]x[/]\x07\u202e"
+    view = View(
+        agents=[agent("alice", status={"detail": evil})],
+        permissions=[permission("p" * 8, title=evil, detail=evil)],
+        records=[record(1, evil, Delivery(message_id=1, recipient="agent:a", held=evil))],
+        chosen=("permission", "p" * 8),
+    )
+    text = "\n".join(drawn(view))
+    assert "\x1b" not in text and "\x07" not in text and "[bold]x[/]" in text
