@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relay_runner.errors import ProviderUnsupported
+from relay_runner.protocol.permissions import Decision
 from relay_runner.providers.base import (
     NOT_FOUND,
     Answer,
@@ -20,6 +20,8 @@ from relay_runner.providers.base import (
     HookReply,
     LaunchPlan,
     LaunchSpec,
+    PermissionAsked,
+    PermissionClosed,
     ProcessState,
     SessionStarted,
     StateChanged,
@@ -63,6 +65,10 @@ class ScriptedProcess:
         self.operates: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
         """What it can do, by name."""
         self.operated: list[tuple[str, Mapping[str, Any]]] = []
+        self.asked: dict[str, None] = {}
+        self.answers: list[tuple[str, Answer]] = []
+        self.answer_error: Exception | None = None
+        self.left: list[str] = []
         self._state = ProcessState.IDLE
 
     @property
@@ -108,12 +114,30 @@ class ScriptedProcess:
         self.interrupts += 1
         self.becomes(ProcessState.IDLE)
 
+    def asks(self, id: str = "p1", **more: Any) -> None:
+        """Ask a permission."""
+        self.asked[id] = None
+        self._state = ProcessState.WAITING
+        self.emit(PermissionAsked(id, "command", "mkdir x", "script", **more))
+
+    def closes(self, id: str, *, answered: bool = True, decision: Decision | None = None) -> None:
+        """Tell that a question is over."""
+        self.asked.pop(id, None)
+        self.emit(PermissionClosed(id, "script", answered, decision))
+
     async def answer(self, permission_id: str, answer: Answer) -> bool:
-        """Refuse: it asks nothing."""
-        raise ProviderUnsupported("the scripted program asks nothing")
+        """Take the answer, unless the test wants an error; False for what is not asked."""
+        self.answers.append((permission_id, answer))
+        if self.answer_error is not None:
+            raise self.answer_error
+        if permission_id not in self.asked:
+            return False
+        self.closes(permission_id, decision=answer.decision)
+        return True
 
     async def leave(self, permission_id: str) -> None:
-        """Do nothing: it asks nothing."""
+        """Write it down."""
+        self.left.append(permission_id)
 
     @property
     def operations(self) -> frozenset[str]:

@@ -129,7 +129,7 @@ def update_permission(permission: Permission, update: PermissionUpdate, now: flo
     if update.decisions is not None:
         changed = replace(changed, decisions=update.decisions)
     if update.resolution is not None:
-        changed = _close(changed, update.resolution, update.decision)
+        changed = _close(changed, update)
     if changed == permission:
         return permission
     return replace(changed, instance_id=update.instance_id, updated_at=now)
@@ -199,15 +199,16 @@ def _check_new(new: NewPermission) -> None:
         raise RelayRefused(f"the metadata is larger than {MAX_METADATA_BYTES} bytes", status=422)
 
 
-def _close(permission: Permission, resolution: Resolution, decision: Decision | None) -> Permission:
-    closed = replace(permission, state=PermissionState.CLOSED, resolution=resolution)
-    match resolution:
-        case Resolution.APPLIED:
-            return closed
-        case Resolution.TERMINAL if permission.decision is not None and decision is not permission.decision:
-            late = f"{permission.decision} by {permission.decided_by} came too late"
-            return replace(closed, decision=decision, decided_by=None, note=late)
-    return replace(closed, decision=permission.decision or decision)
+def _close(permission: Permission, update: PermissionUpdate) -> Permission:
+    closed = replace(permission, state=PermissionState.CLOSED, resolution=update.resolution)
+    if permission.decision is None:
+        return replace(closed, decision=update.decision, decided_by=update.by)
+    if update.resolution is Resolution.WITHDRAWN or update.decision is permission.decision:
+        return closed
+    if update.resolution is Resolution.APPLIED and update.decision is None:
+        return closed
+    late = f"{permission.decision} by {permission.decided_by} came too late"
+    return replace(closed, decision=update.decision, decided_by=update.by, note=late)
 
 
 def _answers(questions: Sequence[Question], new: NewDecision) -> dict[str, Any]:

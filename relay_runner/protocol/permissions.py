@@ -156,7 +156,9 @@ class PermissionUpdate(Wire, frozen=True, kw_only=True):
     instance_id: str
     resolution: Resolution | None = None
     decision: Decision | None = None
-    """What was answered, where that is known and did not come over the relay."""
+    """What was answered, where that is known."""
+    by: str | None = None
+    """Who answered, where it did not come as a decision over the relay."""
     note: str | None = None
     decisions: tuple[Decision, ...] | None = None
     """What may be answered from now on; none when it was left to the terminal."""

@@ -209,6 +209,11 @@ class Journal:
         rows = self._query("SELECT value FROM facts WHERE name = ?", name)
         return str(rows[0][0]) if rows else None
 
+    def facts(self, prefix: str) -> dict[str, str]:
+        """Return the remembered values whose names begin with `prefix`, by what follows it."""
+        rows = self._query("SELECT name, value FROM facts WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        return {str(name)[len(prefix) :]: str(value) for name, value in rows}
+
     def remember(self, name: str, value: str | None) -> None:
         """Remember a value, or forget it."""
         if value is None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
@@ -39,6 +41,8 @@ class RunnerOptions:
     tmux_session: str | None = None
     info_file: Path | None = None
     shutdown_timeout_s: float = 5.0
+    permission_deadline_s: float = PERMISSION_DEADLINE_S
+    """How long an answer from elsewhere to a permission is waited for."""
     rig: str | None = None
     policy_name: str | None = None
     spawn_request_id: str | None = None

@@ -18,15 +18,15 @@ from relay_runner.providers.base import Process
 from relay_runner.runner.supervisor import Order, Supervisor
 
 Result = Mapping[str, Any]
-Decide = Callable[[str, NewDecision], Awaitable[Result]]
-"""Answers an open permission by its id; raises where there is none, or where it is answered already."""
+Decide = Callable[[str, NewDecision, str], Awaitable[Result]]
+"""Answers an open permission by its id, for a principal; raises where there is none, or where it was answered."""
 
 PREFIX = "agent."
 OPERATIONS = {"clearContext": "clear", "injectContext": "inject"}
 """Commands that the provider knows under another name."""
 
 
-async def nobody_decides(permission_id: str, decision: NewDecision) -> Result:
+async def nobody_decides(permission_id: str, decision: NewDecision, by: str) -> Result:
     """Refuse: this runner passes no permissions on."""
     raise ProviderUnsupported("this agent's permissions cannot be answered from elsewhere")
 
@@ -89,7 +89,7 @@ class Orders:
         if not isinstance(permission_id, str):
             raise ConfigError("a decision needs the permissionId that it is about")
         given = {name: value for name, value in command.args.items() if name != "permissionId"}
-        return await self._decide(permission_id, convert(given, NewDecision))
+        return await self._decide(permission_id, convert(given, NewDecision), command.sender)
 
     # --- the provider's -----------------------------------------------------------------------------------------------
 

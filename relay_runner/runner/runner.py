@@ -13,7 +13,7 @@ from typing import Any
 from relay_runner.config import Paths, private_dir
 from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.control import RunnerInfo
-from relay_runner.protocol.frames import CommandFrame, Hello, MessageNew, ServerFrame
+from relay_runner.protocol.frames import CommandFrame, Hello, MessageNew, PermissionDecision, ServerFrame
 from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import Event, Provider
@@ -23,7 +23,7 @@ from relay_runner.runner.claims import Claims
 from relay_runner.runner.commands import Commands
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
-from relay_runner.runner.farewell import Farewell
+from relay_runner.runner.farewell import FLUSH_S, Farewell
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
@@ -34,6 +34,7 @@ from relay_runner.runner.lock import AgentLock
 from relay_runner.runner.notes import Notes
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.orders import Orders
+from relay_runner.runner.permissions import Permissions
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.services import Shutdown, live
@@ -138,6 +139,18 @@ class Runner:
             publish=self._presence.publish,
             on_open=self._opened,
             on_ready=self._ready,
+            on_gone=lambda: self._permissions.gone(),
+        )
+        self._permissions = Permissions(
+            relay,
+            self._journal,
+            self._identity,
+            self._work,
+            deadline_s=options.permission_deadline_s,
+            headless=options.headless,
+            joined=self._joined,
+            process=lambda: self._supervisor.process,
+            publish=self._presence.publish,
         )
         self._info = InfoFile(
             self._paths.info, options.info_file, identity=self._identity, control=self._control, provider=provider
@@ -145,7 +158,7 @@ class Runner:
         self._notes = Notes(
             self._work, self._identity, on_session=self._session, on_idle=self._supervisor.provider_idle
         )
-        self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin)
+        self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin, decide=self._permissions.decide)
         self._commands = Commands(
             relay, self._journal, self._identity, self._work, self._presence.publish, self._orders.obey
         )
@@ -191,6 +204,7 @@ class Runner:
             "receipts": self._receipts.run(),
             "claims": self._claims.run(),
             "commands": self._obey(),
+            "permissions": self._permissions.run(),
             "failures": self._fail(),
             "tidying": self._tidy(),
         }
@@ -213,6 +227,7 @@ class Runner:
     async def _part(self, end: RunnerExit) -> None:
         self._presence.publish()
         if self._joined.is_set():
+            await self._permissions.flushed(FLUSH_S)
             await self._farewell.say(end, retire=self._orders.retiring)
 
     async def _obey(self) -> None:
@@ -234,6 +249,7 @@ class Runner:
     def _emit(self, event: Event) -> None:
         try:
             self._notes.take(event)
+            self._permissions.event(event)
             self._inbox.event(event)
         except RelayRunnerError as error:
             self._failed.put_nowait(error)
@@ -245,6 +261,8 @@ class Runner:
                 self._inbox.offer(message, delivery)
             case CommandFrame(command=command):
                 self._commands.offer(command)
+            case PermissionDecision():
+                self._permissions.frame(frame)
             case _:
                 log.debug("nothing to do for the frame %s", type(frame).__name__)
 
@@ -272,6 +290,7 @@ class Runner:
 
     def _opened(self, launched: Launched) -> None:
         self._info.launched = launched
+        self._permissions.open(adopted=launched.adopted)
         info = self._info.write(self._supervisor.process)
         if not self._provider.capabilities.viewer:  # else there is nothing to look at before it is ready
             self._tell_open(info)
@@ -281,6 +300,7 @@ class Runner:
         if self._provider.capabilities.viewer:
             self._tell_open(info)
         self._tell_ready(info)
+        self._permissions.ready()
 
     def _hello(self) -> Hello:
         return self._identity.hello(self._work.status(time.time()))

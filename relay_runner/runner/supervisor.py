@@ -70,6 +70,7 @@ class Supervisor:
         publish: Callable[[], None],
         on_open: Callable[[Launched], None],
         on_ready: Callable[[], None],
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self._options = options
         self._provider = provider
@@ -81,6 +82,7 @@ class Supervisor:
         self._publish = publish
         self._on_open = on_open
         self._on_ready = on_ready
+        self._on_gone = on_gone
         self._policy = RestartPolicy()
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
         self._resume = True
@@ -202,6 +204,7 @@ class Supervisor:
     async def _gone(self, launched: Launched) -> None:
         """The process is dead: settle, forget, clean up."""
         await self._bounded(self._inbox.detach(), "settle")
+        self._on_gone()
         self._work.provider(None)
         self._publish()
         await self._bounded(launched.terminal.close(keep_viewer=True), "close")

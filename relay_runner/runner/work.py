@@ -32,6 +32,8 @@ class Work:
         self.lifecycle: str | None = None
         self.degraded: str | None = None
         self.error: str | None = None
+        self.asks: tuple[str, ...] = ()
+        """What the program waits for a person to permit, each a line."""
 
     @property
     def items(self) -> tuple[WorkItem, ...]:
@@ -93,7 +95,7 @@ class Work:
         elif self._state is None:
             state = AgentState.OFFLINE
         else:
-            state = AgentState.BUSY if items or self._state in _BUSY else AgentState.IDLE
+            state = AgentState.BUSY if items or self.asks or self._state in _BUSY else AgentState.IDLE
         if state is not self._since[0] or not self._since[1]:
             self._since = (state, now)
         return Status(
@@ -116,7 +118,9 @@ class Work:
 
     def _reasons(self, items: tuple[WorkItem, ...]) -> tuple[str, ...]:
         reasons = [f"{item.kind}: {item.label}" if item.label else str(item.kind) for item in items]
-        if self._state is ProcessState.WAITING or (not reasons and self._state in _BUSY):
+        if self.asks and self._state is not None:
+            reasons[:0] = self.asks
+        elif self._state is ProcessState.WAITING or (not reasons and self._state in _BUSY):
             # First what somebody may have to do something about.
             reasons.insert(0, self._provider_state() or "busy")
         return tuple(dict.fromkeys(reasons))

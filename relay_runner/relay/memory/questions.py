@@ -41,6 +41,10 @@ class Questions:
         ]
         return found[-max(1, query.limit) :]
 
+    def ids(self, *, open: bool = False) -> list[str]:
+        """Return the ids of all permissions, or of those that are not closed."""
+        return [permission.id for permission in self.asked(PermissionQuery(open=open))]
+
     def get(self, caller: Caller, permission_id: str) -> Permission:
         """Return a permission to its agent's runner or to an operator."""
         found = self._find(permission_id, tell_near=caller.operates)

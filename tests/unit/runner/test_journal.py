@@ -114,3 +114,12 @@ def test_a_file_that_is_no_journal_says_what_to_do(path: Path) -> None:
     path.write_bytes(b"this is not a database, it is something else" * 100)
     with pytest.raises(StoreError, match="cannot open the journal"), Journal(path):
         pass
+
+
+def test_facts_are_found_by_the_beginning_of_their_names(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.db") as journal:
+        for name in ("permission:a", "permission:b%", "permissions:c", "session"):
+            journal.remember(name, name.upper())
+        assert journal.facts("permission:") == {"a": "PERMISSION:A", "b%": "PERMISSION:B%"}
+        journal.remember("permission:a", None)
+        assert list(journal.facts("permission:")) == ["b%"]

@@ -35,7 +35,7 @@ class Office:
     def __init__(self) -> None:
         self.crew = Crew()
         self.rejoined = 0
-        self.decided: list[tuple[str, NewDecision]] = []
+        self.decided: list[tuple[str, NewDecision, str]] = []
         supervisor = cast(Supervisor, self.crew)
         self.orders = Orders(supervisor, rejoin=self._rejoin, decide=self._decide)
 
@@ -47,8 +47,8 @@ class Office:
     async def _rejoin(self) -> None:
         self.rejoined += 1
 
-    async def _decide(self, permission_id: str, decision: NewDecision) -> Mapping[str, Any]:
-        self.decided.append((permission_id, decision))
+    async def _decide(self, permission_id: str, decision: NewDecision, by: str) -> Mapping[str, Any]:
+        self.decided.append((permission_id, decision, by))
         return {"decision": decision.decision}
 
     async def obey(self, type: str, **args: Any) -> Mapping[str, Any]:
@@ -129,7 +129,7 @@ async def test_a_provider_that_takes_no_context_says_so(office: Office) -> None:
 async def test_a_decision_reaches_the_permissions(office: Office) -> None:
     said = await office.obey("agent.permissionDecision", permissionId="p1", decision="deny", reason="no")
     assert said == {"decision": "deny"}
-    assert office.decided == [("p1", NewDecision(decision=Decision.DENY, reason="no"))]
+    assert office.decided == [("p1", NewDecision(decision=Decision.DENY, reason="no"), "person:ann")]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from relay_runner.errors import ConfigError, ProviderExited, ProviderNotReady
 from relay_runner.protocol.agents import AgentState
 from relay_runner.protocol.commands import Command, CommandState, NewCommand
 from relay_runner.protocol.messages import NewMessage, Outcome, State
+from relay_runner.protocol.permissions import Decision, NewDecision, Resolution
 from relay_runner.providers.base import (
     Capabilities,
     ProcessState,
@@ -330,3 +331,32 @@ async def test_a_superseded_runner_ends_with_exit_1(stage: Stage) -> None:
             async with Desk(journal, stage.operator, instance_id="newer").running(None):
                 end = await life.over()
     assert end.code == 1 and "took over" in end.reason
+
+
+async def test_a_permission_is_asked_answered_and_shown(stage: Stage) -> None:
+    async with stage.running():
+        stage.process.asks("p1")
+        await until(lambda: "p1" in stage.operator.hub.questions.ids())
+        agent = await stage.operator.agent("bob")
+        assert agent.status.busy_reasons[0] == "asks for permission p1: mkdir x"
+        await stage.operator.decide("p1", NewDecision(decision=Decision.APPROVE))
+        await until(lambda: stage.operator.hub.questions.ids(open=True) == [])
+        assert [answer.decision for _, answer in stage.process.answers] == [Decision.APPROVE]
+
+
+async def test_a_runner_that_ends_says_that_its_questions_are_over(stage: Stage) -> None:
+    async with stage.running() as life:
+        stage.process.asks("p1")
+        await until(lambda: stage.operator.hub.questions.ids() == ["p1"])
+        life.runner.stop("enough")
+        await life.over()
+        assert (await stage.operator.permission("p1")).resolution is Resolution.WITHDRAWN
+
+
+async def test_a_runner_that_hands_over_leaves_its_questions_open(stage: Stage) -> None:
+    async with stage.running() as life:
+        stage.process.asks("p1")
+        await until(lambda: stage.operator.hub.questions.ids() == ["p1"])
+        life.runner.hand_over("the next one takes it")
+        await life.over()
+        assert stage.operator.hub.questions.ids(open=True) == ["p1"]

@@ -95,3 +95,17 @@ def test_busy_is_exactly_when_there_is_work_or_the_provider_says_so(operations: 
     assert (status.agent_status is AgentState.BUSY) == busy
     assert bool(status.busy_reasons) == busy
     assert status.active_subagents == sum(item.kind is WorkKind.SUBAGENT for item in work.items)
+
+
+def test_what_waits_for_a_person_is_said_first() -> None:
+    work = _idle()
+    work.provider(ProcessState.WAITING, "permission prompt")
+    work.start(WorkKind.TURN, "t", now=1.0, source="hook")
+    work.asks = ("asks for permission p1: mkdir x",)
+    status = work.status(1.0)
+    assert status.busy_reasons == ("asks for permission p1: mkdir x", "provider-turn")
+    assert status.provider_state == "waiting: permission prompt"
+    work.provider(ProcessState.IDLE)
+    assert work.status(1.0).agent_status is AgentState.BUSY
+    work.provider(None)
+    assert work.status(1.0).busy_reasons == () and work.status(1.0).agent_status is AgentState.OFFLINE
