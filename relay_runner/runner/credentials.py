@@ -144,7 +144,7 @@ class Credentials:
             log.info("the token was renewed, and is good until %s", time.ctime(grant.expires_at))
         now = self._clock()
         self._refused = False
-        self._retry_at = now + SOONEST_S
+        self._retry_at = now + min(SOONEST_S, (grant.expires_at - grant.issued_at) / 2)
         self._generation += 1
         self._take(grant, now)
         self._relay.use_token(grant.token)
