@@ -45,6 +45,12 @@ class Redelivery(Wire, frozen=True, kw_only=True):
     agent_id: str | None = None
 
 
+class Dropping(Wire, frozen=True, kw_only=True):
+    """What is posted to `/messages/{id}/drop`; without an agent it means every queued or unknown delivery."""
+
+    agent_id: str | None = None
+
+
 class Renewal(Wire, frozen=True, kw_only=True):
     """The answer to a renewed claim."""
 

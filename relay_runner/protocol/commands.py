@@ -68,6 +68,7 @@ class NewTask(Wire, frozen=True, kw_only=True):
     subject: str
     description: str = ""
     metadata: dict[str, Any] = {}
+    idempotency_key: str | None = None
 
 
 class Task(Wire, frozen=True, kw_only=True):
@@ -84,8 +85,19 @@ class Task(Wire, frozen=True, kw_only=True):
     updated_at: float = 0.0
 
 
+class TaskQuery(Wire, frozen=True, kw_only=True):
+    """Which tasks to list, newest first; all conditions hold together."""
+
+    states: tuple[TaskState, ...] = ()
+    agent_id: str | None = None
+    created_by: str | None = None
+    before: int | None = None
+    """Only ids below this one: the next page."""
+    limit: int = 100
+
+
 class TaskUpdate(Wire, frozen=True, kw_only=True):
-    """What a runner posts to `PATCH /tasks/{id}`; metadata is merged."""
+    """What is sent to `PATCH /tasks/{id}`; metadata is merged."""
 
     state: TaskState
     agent_id: str | None = None

@@ -35,6 +35,10 @@ MAX_LEASE_S = 24 * 3600.0
 MAX_DELAY_S = 24 * 3600.0
 IN_FLIGHT = IN_PROVIDER | {State.CLAIMED}
 """The states in which exactly one instance holds the delivery, under a lease."""
+DROPPABLE = frozenset({State.QUEUED, State.UNKNOWN})
+"""What a person may give up: nobody works on it."""
+DROPPED = "dropped by "
+"""How the reason of a delivery that somebody gave up begins."""
 
 
 def lapse(delivery: Delivery, now: float, *, expires_at: float, claimable: bool, retired: bool = False) -> Delivery:
@@ -187,6 +191,17 @@ def redeliver(delivery: Delivery, now: float, *, claimable: bool) -> Delivery:
             code="illegal-move",
         )
     return replace(requeue(delivery, now, reason="redelivered", claimable=claimable), failures=0)
+
+
+def drop(delivery: Delivery, now: float, *, by: str) -> Delivery:
+    """Return a delivery that nobody works on as dead: a person gave it up."""
+    if delivery.state not in DROPPABLE:
+        raise RelayRefused(
+            f"message {delivery.message_id} is {delivery.state}: only what is queued or unknown can be dropped",
+            status=409,
+            code="illegal-move",
+        )
+    return _settle(delivery, State.DEAD, now, reason=f"{DROPPED}{by}")
 
 
 def inherit(delivery: Delivery, instance_id: str, now: float, *, lease_s: float = LEASE_S) -> Delivery:

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.attachments import Attachment, AttachmentLimits, NewAttachment
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskQuery, TaskUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import ClientFrame, Hello, ServerFrame, Welcome
 from relay_runner.protocol.messages import (
@@ -155,6 +155,10 @@ class Relay(Protocol):
         """Fetch a file that is the caller's, or of a message that the caller may read."""
         ...
 
+    async def drop(self, message_id: int, agent_id: str | None = None) -> MessageRecord:
+        """Give a queued or unknown delivery up: it is dead. Needs the operator scope."""
+        ...
+
     async def agents(self) -> list[Agent]:
         """Return every agent that the relay knows, by id."""
         ...
@@ -222,8 +226,12 @@ class Relay(Protocol):
         """Return one task."""
         ...
 
+    async def tasks(self, query: TaskQuery) -> list[Task]:
+        """Return the tasks that `query` asks for and that concern the caller, newest first."""
+        ...
+
     async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
-        """Move a task on; its metadata is merged."""
+        """Move a task on; its metadata is merged. A task that a message carries moves along with it by itself."""
         ...
 
     async def issue_token(self, request: TokenRequest) -> TokenGrant:

@@ -19,8 +19,7 @@ from relay_runner.protocol.attachments import (
     NewAttachment,
     safe_name,
 )
-from relay_runner.protocol.calls import API, Beat, Redelivery, Renewal, StatusUpdate
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.calls import API, Beat, Dropping, Redelivery, Renewal, StatusUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.messages import (
@@ -35,17 +34,10 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.permissions import (
-    NewDecision,
-    NewPermission,
-    Permission,
-    PermissionQuery,
-    PermissionUpdate,
-)
-from relay_runner.protocol.tokens import TokenGrant, TokenInfo, TokenRequest
 from relay_runner.protocol.wire import decode
 from relay_runner.relay.base import Bus, Data, Download
 from relay_runner.relay.bus import connect
+from relay_runner.relay.desk import HttpDesk
 from relay_runner.relay.endpoint import EndpointSource, fixed
 from relay_runner.relay.wire import Raw, Wire, events
 
@@ -53,7 +45,7 @@ POLL_S = 1.0
 """How often a message is asked for where its changes cannot be streamed (through an agent's control server)."""
 
 
-class HttpRelay:
+class HttpRelay(HttpDesk):
     """Implements `relay.base.Relay`; `source` says where the relay is whenever that has to be asked."""
 
     def __init__(self, source: EndpointSource) -> None:
@@ -147,6 +139,11 @@ class HttpRelay:
         body = Redelivery(agent_id=agent_id)
         return await self._wire.call("POST", f"{_message(message_id)}/redeliver", MessageRecord, body)
 
+    async def drop(self, message_id: int, agent_id: str | None = None) -> MessageRecord:
+        """Give a queued or unknown delivery up: it is dead. Needs the operator scope."""
+        body = Dropping(agent_id=agent_id)
+        return await self._wire.call("POST", f"{_message(message_id)}/drop", MessageRecord, body)
+
     # --- attachments --------------------------------------------------------------------------------------------------
 
     async def attachment_limits(self) -> AttachmentLimits:
@@ -192,80 +189,6 @@ class HttpRelay:
         """Say over HTTP that the runner lives. Raise `ClaimLost` when superseded."""
         await self._wire.tell("POST", f"{_agent(agent_id)}/heartbeat", Beat(instance_id=instance_id))
 
-    # --- commands, tasks, tokens --------------------------------------------------------------------------------------
-
-    async def command(self, new: NewCommand) -> Command:
-        """Give an order about an agent."""
-        return await self._wire.call("POST", f"{API}/commands", Command, new, once=new.idempotency_key is None)
-
-    async def get_command(self, command_id: str) -> Command:
-        """Return an order and what became of it."""
-        return await self._wire.call("GET", _command(command_id), Command)
-
-    async def update_command(self, command_id: str, update: CommandUpdate) -> Command:
-        """Report on an order."""
-        return await self._wire.call("PATCH", _command(command_id), Command, update)
-
-    async def pending_commands(self, agent_id: str) -> list[Command]:
-        """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
-        return await self._wire.call(
-            "GET", f"{API}/commands", list[Command], query={"agentId": agent_id, "pending": "true"}
-        )
-
-    async def open_permission(self, new: NewPermission) -> Permission:
-        """Ask a permission on behalf of an agent; the same id again is the same question."""
-        return await self._wire.call("POST", f"{API}/permissions", Permission, new)
-
-    async def permissions(self, query: PermissionQuery) -> list[Permission]:
-        """Return the permissions that `query` asks for, oldest first."""
-        given = {"agentId": query.agent_id, "open": "true" if query.open else None, "limit": str(query.limit)}
-        parameters = {name: value for name, value in given.items() if value is not None}
-        return await self._wire.call("GET", f"{API}/permissions", list[Permission], query=parameters)
-
-    async def permission(self, permission_id: str) -> Permission:
-        """Return one permission."""
-        return await self._wire.call("GET", _permission(permission_id), Permission)
-
-    async def decide(self, permission_id: str, new: NewDecision) -> Permission:
-        """Answer a permission; a late answer is refused with the one that stands."""
-        return await self._wire.call("POST", f"{_permission(permission_id)}/decision", Permission, new)
-
-    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
-        """Report how a permission ended, or what people must know of it."""
-        return await self._wire.call("PATCH", _permission(permission_id), Permission, update)
-
-    async def create_task(self, new: NewTask) -> Task:
-        """Open a task."""
-        return await self._wire.call("POST", f"{API}/tasks", Task, new, once=True)
-
-    async def get_task(self, task_id: int) -> Task:
-        """Return one task."""
-        return await self._wire.call("GET", f"{API}/tasks/{task_id}", Task)
-
-    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
-        """Move a task on; its metadata is merged."""
-        return await self._wire.call("PATCH", f"{API}/tasks/{task_id}", Task, update)
-
-    async def issue_token(self, request: TokenRequest) -> TokenGrant:
-        """Make a token for a principal."""
-        return await self._wire.call("POST", f"{API}/tokens", TokenGrant, request)
-
-    async def renew_token(self) -> TokenGrant:
-        """Return a successor of the token in use; the old one stays good until it expires."""
-        return await self._wire.call("POST", f"{API}/tokens/renew", TokenGrant, heal=False)
-
-    async def who_am_i(self) -> TokenInfo:
-        """Return whose the token in use is, what it may do, and until when."""
-        return await self._wire.call("GET", f"{API}/tokens/self", TokenInfo, heal=False)
-
-    async def list_tokens(self) -> list[TokenInfo]:
-        """Return what is known of the tokens that the relay made, the newest first."""
-        return await self._wire.call("GET", f"{API}/tokens", list[TokenInfo])
-
-    async def revoke_token(self, jti: str) -> None:
-        """Make a token worthless from now on."""
-        await self._wire.tell("DELETE", f"{API}/tokens/{quote(jti, safe='')}")
-
     # --- the relay itself ---------------------------------------------------------------------------------------------
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
@@ -287,14 +210,6 @@ def _message(message_id: int) -> str:
 
 def _agent(agent_id: str) -> str:
     return f"{API}/agents/{quote(agent_id, safe='')}"
-
-
-def _command(command_id: str) -> str:
-    return f"{API}/commands/{quote(command_id, safe='')}"
-
-
-def _permission(permission_id: str) -> str:
-    return f"{API}/permissions/{quote(permission_id, safe='')}"
 
 
 def _parameters(query: MessageQuery) -> dict[str, str]:

@@ -10,8 +10,8 @@ from relay_runner.errors import RelayRefused
 from relay_runner.protocol.acceptance import check_emoji
 from relay_runner.protocol.access import token_info
 from relay_runner.protocol.agents import Agent
-from relay_runner.protocol.calls import API, Beat, Health, ReadyUpdate, Redelivery, Renewal, StatusUpdate
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.calls import API, Beat, Dropping, Health, ReadyUpdate, Redelivery, Renewal, StatusUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand
 from relay_runner.protocol.messages import (
     ClaimRequest,
     ClaimResult,
@@ -31,6 +31,7 @@ from relay_runner.server.http import Call, Route, Stream, Text, query_of
 from relay_runner.server.metrics import CONTENT_TYPE
 from relay_runner.server.permission_routes import PERMISSION_ROUTES
 from relay_runner.server.streams import event_stream, record_stream
+from relay_runner.server.task_routes import TASK_ROUTES
 from relay_runner.server.tokens import GRACE_S
 
 EVENT_STREAM = "text/event-stream"
@@ -104,6 +105,11 @@ async def _react(call: Call) -> None:
     await call.core.store.react(call.caller, call.number("id"), check_emoji(call.body.emoji))
 
 
+async def _drop(call: Call) -> MessageRecord:
+    call.caller.need_operator()
+    return await call.core.store.drop(call.caller, call.number("id"), call.body.agent_id)
+
+
 async def _redeliver(call: Call) -> MessageRecord:
     call.caller.need_operator()
     return await call.core.store.redeliver(call.caller, call.number("id"), call.body.agent_id)
@@ -142,7 +148,7 @@ async def _heartbeat(call: Call) -> None:
     await call.core.store.heartbeat(call.text("id"), call.body.instance_id)
 
 
-# --- commands, tasks, tokens ------------------------------------------------------------------------------------------
+# --- commands, tokens -------------------------------------------------------------------------------------------------
 
 
 async def _command(call: Call) -> Command:
@@ -163,20 +169,6 @@ async def _get_command(call: Call) -> Command:
 
 async def _update_command(call: Call) -> Command:
     return await call.core.store.update_command(call.caller, call.text("id"), call.body)
-
-
-async def _create_task(call: Call) -> Task:
-    call.caller.need_send()
-    return await call.core.store.create_task(call.caller, call.body)
-
-
-async def _get_task(call: Call) -> Task:
-    return await call.core.store.get_task(call.number("id"))
-
-
-async def _update_task(call: Call) -> Task:
-    call.caller.need_send()
-    return await call.core.store.update_task(call.number("id"), call.body)
 
 
 async def _issue_token(call: Call) -> TokenGrant:
@@ -262,6 +254,15 @@ ROUTES: tuple[Route, ...] = (
         MessageRecord,
         optional_body=True,
     ),
+    _api(
+        "POST",
+        "/messages/{id}/drop",
+        _drop,
+        "Give queued or unknown deliveries up: they are dead",
+        Dropping,
+        MessageRecord,
+        optional_body=True,
+    ),
     *ATTACHMENT_ROUTES,
     _api("GET", "/agents", _agents, "List the agents", None, list[Agent]),
     _api("GET", "/agents/{id}", _agent, "Show an agent", None, Agent),
@@ -282,9 +283,7 @@ ROUTES: tuple[Route, ...] = (
     _api("GET", "/commands/{id}", _get_command, "Show an order", None, Command),
     _api("PATCH", "/commands/{id}", _update_command, "Report on an order", CommandUpdate, Command),
     *PERMISSION_ROUTES,
-    _api("POST", "/tasks", _create_task, "Open a task", NewTask, Task, 201),
-    _api("GET", "/tasks/{id}", _get_task, "Show a task", None, Task),
-    _api("PATCH", "/tasks/{id}", _update_task, "Move a task on", TaskUpdate, Task),
+    *TASK_ROUTES,
     _api("POST", "/tokens", _issue_token, "Make a token", TokenRequest, TokenGrant, 201),
     _api("POST", "/tokens/renew", _renew_token, "Renew the token in use", None, TokenGrant, 201, grace_s=GRACE_S),
     _api("GET", "/tokens/self", _who_am_i, "Show what the token in use is", None, TokenInfo),

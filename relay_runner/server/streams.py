@@ -61,7 +61,7 @@ async def record_stream(core: Core, caller: Caller, message_id: int) -> AsyncIte
 
 def visible(caller: Caller, event: Event) -> bool:
     """Say whether an event is the caller's to see; a message's are for its sender and its recipients."""
-    if caller.operates or event.type in ("agent", "task"):
+    if caller.operates or event.type == "agent":
         return True
     if event.type == "token":
         return False

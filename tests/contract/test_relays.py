@@ -27,7 +27,7 @@ from relay_runner.protocol.agents import (
     Transport,
     TransportState,
 )
-from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand, NewTask, TaskState, TaskUpdate
+from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand
 from relay_runner.protocol.frames import CommandFrame, Heartbeat, MessageNew, StatusFrame, Superseded
 from relay_runner.protocol.messages import (
     MAX_ATTEMPTS,
@@ -85,9 +85,7 @@ async def state_of(world: World, message_id: int) -> State:
 
 async def test_a_message_is_queued_pushed_and_listed(world: World) -> None:
     async with seat(world, "bob") as bob:
-        sent = await post(
-            world.operator, "bob", "hello", subject="greeting", payload={"taskId": 7}, reply_required=True
-        )
+        sent = await post(world.operator, "bob", "hello", subject="greeting", payload={"a": 7}, reply_required=True)
         assert sent.message.sender == "person:op" and sent.message.to == "agent:bob"
         assert [(d.recipient, d.state, d.attempt) for d in sent.deliveries] == [("agent:bob", State.QUEUED, 1)]
         frame = await bob.next(MessageNew)
@@ -588,7 +586,7 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-# --- commands, tasks, tokens ------------------------------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 def _event(number: int) -> TimelineEvent:
@@ -676,16 +674,25 @@ async def test_commands_need_an_operator_a_target_and_time(world: World) -> None
         assert await bob.relay.pending_commands("bob") == []
 
 
-async def test_tasks_keep_a_record(world: World) -> None:
+async def test_what_nobody_works_on_can_be_given_up(world: World) -> None:
     async with seat(world, "bob") as bob:
-        task = await world.operator.create_task(NewTask(subject="paint", metadata={"a": 1}))
-        assert task.state is TaskState.OPEN and task.created_by == "person:op"
-        update = TaskUpdate(state=TaskState.IN_PROGRESS, agent_id="bob", metadata={"b": 2})
-        await bob.relay.update_task(task.id, update)
-        await bob.relay.update_task(task.id, TaskUpdate(state=TaskState.DONE))
-        found = await world.operator.get_task(task.id)
-        assert (found.state, found.agent_id, found.metadata) == (TaskState.DONE, "bob", {"a": 1, "b": 2})
-        await fails(RelayNotFound, bob.relay.get_task(99), "99")
+        queued, unknown, seen = [(await post(world.operator, "bob")).message.id for _ in range(3)]
+        for one in (unknown, seen):
+            await bob.relay.receipt(one, bob.receipt(State.SUBMITTING))
+        await bob.relay.receipt(unknown, bob.receipt(State.UNKNOWN))
+        await bob.relay.receipt(seen, bob.receipt(State.SEEN))
+        for one in (queued, unknown):
+            (dropped,) = (await world.operator.drop(one)).deliveries
+            assert (dropped.state, dropped.reason) == (State.DEAD, "dropped by person:op")
+        await fails(RelayRefused, world.operator.drop(seen), "is seen")
+        await fails(RelayRefused, world.operator.drop(queued), "is dead")
+        await fails(RelayUnauthorized, bob.relay.drop(queued), "operator")
+        await fails(RelayNotFound, world.operator.drop(99))
+        await fails(RelayNotFound, world.operator.drop(queued, "eve"), "eve")
+        await fails(RelayRefused, bob.relay.receipt(queued, bob.receipt(State.SUBMITTING)), "dead")
+        await fails(RelayRefused, bob.relay.receipt(unknown, bob.receipt(State.DONE)), "dead")
+        await world.operator.redeliver(unknown)
+        assert await state_of(world, unknown) is State.QUEUED
 
 
 async def test_tokens_are_made_renewed_and_revoked(world: World) -> None:

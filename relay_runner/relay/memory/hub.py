@@ -16,6 +16,7 @@ from relay_runner.relay.memory.ledger import Ledger
 from relay_runner.relay.memory.mail import Mail
 from relay_runner.relay.memory.members import Frames, Members
 from relay_runner.relay.memory.questions import Questions
+from relay_runner.relay.memory.tasks import Tasks
 
 
 class Hub:
@@ -25,7 +26,8 @@ class Hub:
         self.clock = clock
         self.board = Board(clock)
         self.members = Members(self.board)
-        self.mail = Mail(self.board, self.members)
+        self.tasks = Tasks(self.board)
+        self.mail = Mail(self.board, self.members, self.tasks)
         self.files = Shelf(self.board, self.mail)
         self.ledger = Ledger(self.board, self.members)
         self.questions = Questions(self.board, self.members)

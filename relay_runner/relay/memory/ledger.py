@@ -1,4 +1,4 @@
-"""The commands, tasks and tokens of a relay in memory."""
+"""The commands and tokens of a relay in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from relay_runner.errors import RelayNotFound, RelayUnauthorized
 from relay_runner.protocol.access import Caller, token_info
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand
 from relay_runner.protocol.frames import CommandFrame
 from relay_runner.protocol.orders import SETTLED, check_command, lapse_command, move_command
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo
@@ -18,13 +18,12 @@ from relay_runner.relay.memory.members import Members
 
 
 class Ledger:
-    """What is ordered and planned, and who holds which token."""
+    """What is ordered, and who holds which token."""
 
     def __init__(self, board: Board, members: Members) -> None:
         self._board = board
         self._members = members
         self._commands: dict[str, tuple[Command, str]] = {}
-        self._tasks: dict[int, Task] = {}
         self._tokens: dict[str, Caller] = {}
         self._infos: dict[str, TokenInfo] = {}
 
@@ -88,40 +87,6 @@ class Ledger:
         self._commands[command.id] = (command, agent_id)
         self._board.emit("command", id=command.id, agentId=agent_id, state=command.state.value)
         return command
-
-    # --- tasks --------------------------------------------------------------------------------------------------------
-
-    def create_task(self, caller: Caller, new: NewTask) -> Task:
-        """Open a task."""
-        now = self._board.clock()
-        task = Task(
-            id=len(self._tasks) + 1,
-            subject=new.subject,
-            created_by=caller.subject,
-            created_at=now,
-            description=new.description,
-            metadata=new.metadata,
-            updated_at=now,
-        )
-        return self._put_task(task)
-
-    def get_task(self, task_id: int) -> Task:
-        """Return a task."""
-        if task_id not in self._tasks:
-            raise RelayNotFound(f"there is no task {task_id}")
-        return self._tasks[task_id]
-
-    def update_task(self, task_id: int, update: TaskUpdate) -> Task:
-        """Move a task on; its metadata is merged."""
-        task = self.get_task(task_id)
-        metadata = {**task.metadata, **update.metadata}
-        agent_id, now = update.agent_id or task.agent_id, self._board.clock()
-        return self._put_task(replace(task, state=update.state, agent_id=agent_id, metadata=metadata, updated_at=now))
-
-    def _put_task(self, task: Task) -> Task:
-        self._tasks[task.id] = task
-        self._board.emit("task", id=task.id, state=task.state.value)
-        return task
 
     # --- tokens -------------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,10 @@ from relay_runner.protocol.messages import (
     Reaction,
     State,
 )
+from relay_runner.protocol.tasks import carried
 from relay_runner.relay.memory.board import Board
 from relay_runner.relay.memory.members import Members
+from relay_runner.relay.memory.tasks import Tasks
 
 
 @dataclass(slots=True)
@@ -39,9 +41,11 @@ class Entry:
 class Mail:
     """Every message that was accepted, by id."""
 
-    def __init__(self, board: Board, members: Members) -> None:
+    def __init__(self, board: Board, members: Members, tasks: Tasks) -> None:
         self._board = board
         self._members = members
+        self._tasks = tasks
+        tasks.brought_to = self._brought_to
         self.entries: dict[int, Entry] = {}
         self.files: Callable[[Caller, str], Attachment]
         """Returns an attachment that a caller may see; set by who keeps them."""
@@ -54,6 +58,7 @@ class Mail:
         if isinstance(known, int):
             return self.record(caller, known)
         parent = None if new.reply_to is None else self.visible(caller, new.reply_to).message
+        self._tasks.check_carried(caller, new.payload)
         recipients = self._recipients(caller.subject, new, address)
         files = tuple(self.files(caller, attachment_id) for attachment_id in new.attachments)
         now = self._board.clock()
@@ -89,6 +94,10 @@ class Mail:
         retired = address.kind is Kind.AGENT and address.value in self._members.all
         found = acceptance.fan_out(address, sender=sender, agents=live, retired=retired)
         return [None] if new.claimable else list(found)
+
+    def _brought_to(self, task_id: int) -> set[str]:
+        carriers = [entry for entry in self.entries.values() if carried(entry.message.payload) == task_id]
+        return {one.recipient for entry in carriers for one in entry.deliveries if one.recipient is not None}
 
     def entry(self, message_id: int) -> Entry:
         """Return a message; raise `RelayNotFound` where there is none."""
@@ -150,12 +159,7 @@ class Mail:
 
     def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
         """Queue dead and unknown deliveries again."""
-        entry = self.entry(message_id)
-        self.sweep()
-        wanted = None if agent_id is None else agent_principal(agent_id)
-        found = [index for index, d in enumerate(entry.deliveries) if wanted in (None, d.recipient)]
-        if not found:
-            raise RelayNotFound(f"message {message_id} was not sent to {wanted}")
+        entry, found = self._sent_to(message_id, agent_id)
         ended = [index for index in found if entry.deliveries[index].state in (State.DEAD, State.UNKNOWN)]
         now = self._board.clock()
         for index in ended or found[:1]:
@@ -164,6 +168,24 @@ class Mail:
                 entry.message = replace(entry.message, expires_at=now + MESSAGE_TTL_S)
             self.put(entry, index, again)
         return self.record(caller, message_id)
+
+    def drop(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
+        """End queued and unknown deliveries as dead."""
+        entry, found = self._sent_to(message_id, agent_id)
+        droppable = [index for index in found if entry.deliveries[index].state in deliveries.DROPPABLE]
+        for index in droppable or found[:1]:
+            dropped = deliveries.drop(entry.deliveries[index], self._board.clock(), by=caller.subject)
+            self.put(entry, index, dropped)
+        return self.record(caller, message_id)
+
+    def _sent_to(self, message_id: int, agent_id: str | None) -> tuple[Entry, list[int]]:
+        entry = self.entry(message_id)
+        self.sweep()
+        wanted = None if agent_id is None else agent_principal(agent_id)
+        found = [index for index, d in enumerate(entry.deliveries) if wanted in (None, d.recipient)]
+        if not found:
+            raise RelayNotFound(f"message {message_id} was not sent to {wanted}")
+        return entry, found
 
     def find(self, message_id: int, agent_id: str) -> tuple[Entry, int]:
         """Return which delivery of a message is this agent's to handle."""
@@ -187,6 +209,7 @@ class Mail:
             taken_up = delivery.attempt != before.attempt or before.not_before is not None
             push = delivery.state is State.QUEUED and delivery.not_before is None and taken_up
             self._told(entry, index, push=push)
+            self._tasks.follow(entry.message.payload, before, delivery)
         return delivery
 
     def _told(self, entry: Entry, index: int, *, push: bool) -> None:

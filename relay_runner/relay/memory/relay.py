@@ -14,18 +14,10 @@ from typing import Self
 from relay_runner import __version__
 from relay_runner.errors import RelayNotFound, RelayRefused
 from relay_runner.protocol import acceptance, deliveries
-from relay_runner.protocol.access import Caller, token_info
+from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Kind, agent_principal
 from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.attachments import Attachment, AttachmentLimits, NewAttachment
-from relay_runner.protocol.commands import (
-    Command,
-    CommandUpdate,
-    NewCommand,
-    NewTask,
-    Task,
-    TaskUpdate,
-)
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import (
     Hello,
@@ -43,36 +35,26 @@ from relay_runner.protocol.messages import (
     Receipt,
     Release,
 )
-from relay_runner.protocol.permissions import (
-    NewDecision,
-    NewPermission,
-    Permission,
-    PermissionQuery,
-    PermissionUpdate,
-)
 from relay_runner.protocol.tokens import (
     ADMIN,
     AGENT_PROFILE,
     OPERATOR,
     SEND,
-    TokenGrant,
-    TokenInfo,
-    TokenRequest,
     agent_scope,
 )
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.relay.base import Data, Download
 from relay_runner.relay.memory.bus import MemoryBus
+from relay_runner.relay.memory.desk import MemoryDesk
 from relay_runner.relay.memory.healing import Heal, healing
 from relay_runner.relay.memory.hub import Hub
 from relay_runner.relay.memory.members import Frames
 
 FOREVER_S = 10 * 365 * 24 * 3600.0
-GRACE_S = 600.0
 
 
-@healing("renew_token", "who_am_i")
-class MemoryRelay:
+@healing()
+class MemoryRelay(MemoryDesk):
     """Implements `relay.base.Relay`; without a `caller` it is an operator's, with every scope."""
 
     def __init__(self, hub: Hub | None = None, caller: Caller | None = None) -> None:
@@ -93,10 +75,6 @@ class MemoryRelay:
 
     async def __aexit__(self, *exc: object) -> None:
         return None
-
-    @property
-    def _caller(self) -> Caller:
-        return self.hub.ledger.holder(self._token)
 
     def use_token(self, token: str) -> None:
         """Use `token` for every later call and connection."""
@@ -182,10 +160,6 @@ class MemoryRelay:
             entry, index, deliveries.apply_receipt(entry.deliveries[index], receipt, now, claimable=claimable)
         )
 
-    def _speak_for(self, agent_id: str, instance_id: str) -> None:
-        self._caller.need_agent(agent_id)
-        self.hub.members.current(agent_id, instance_id)
-
     async def read(self, message_id: int) -> None:
         """Mark the caller's delivery of the message as read."""
         caller = self._caller
@@ -226,6 +200,11 @@ class MemoryRelay:
         """Queue a dead or unknown delivery again."""
         self._caller.need_operator()
         return self.hub.mail.redeliver(self._caller, message_id, agent_id)
+
+    async def drop(self, message_id: int, agent_id: str | None = None) -> MessageRecord:
+        """Give a queued or unknown delivery up."""
+        self._caller.need_operator()
+        return self.hub.mail.drop(self._caller, message_id, agent_id)
 
     # --- attachments --------------------------------------------------------------------------------------------------
 
@@ -274,89 +253,6 @@ class MemoryRelay:
     async def heartbeat(self, agent_id: str, instance_id: str) -> None:
         """Say that the runner lives."""
         self._speak_for(agent_id, instance_id)
-
-    # --- commands, tasks, tokens --------------------------------------------------------------------------------------
-
-    async def command(self, new: NewCommand) -> Command:
-        """Give an order about an agent."""
-        self._caller.need_operator()
-        return self.hub.ledger.command(self._caller, new)
-
-    async def get_command(self, command_id: str) -> Command:
-        """Return an order and what became of it."""
-        self.hub.sweep()
-        return self.hub.ledger.get_command(self._caller, command_id)
-
-    async def update_command(self, command_id: str, update: CommandUpdate) -> Command:
-        """Report on an order."""
-        return self.hub.ledger.update_command(self._caller, command_id, update)
-
-    async def pending_commands(self, agent_id: str) -> list[Command]:
-        """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
-        self.hub.sweep()
-        return self.hub.ledger.pending(agent_id)
-
-    async def open_permission(self, new: NewPermission) -> Permission:
-        """Ask a permission on behalf of an agent; the same id again is the same question."""
-        self._speak_for(new.agent_id, new.instance_id)
-        return self.hub.questions.open(new)
-
-    async def permissions(self, query: PermissionQuery) -> list[Permission]:
-        """Return the permissions that `query` asks for, oldest first."""
-        self._caller.need_permissions_of(query.agent_id)
-        return self.hub.questions.asked(query)
-
-    async def permission(self, permission_id: str) -> Permission:
-        """Return one permission."""
-        return self.hub.questions.get(self._caller, permission_id)
-
-    async def decide(self, permission_id: str, new: NewDecision) -> Permission:
-        """Answer a permission; a late answer is refused with the one that stands."""
-        self._caller.need_decider()
-        return self.hub.questions.decide(self._caller, permission_id, new)
-
-    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
-        """Report how a permission ended, or what people must know of it."""
-        self._speak_for(update.agent_id, update.instance_id)
-        return self.hub.questions.update(permission_id, update)
-
-    async def create_task(self, new: NewTask) -> Task:
-        """Open a task."""
-        return self.hub.ledger.create_task(self._caller, new)
-
-    async def get_task(self, task_id: int) -> Task:
-        """Return one task."""
-        return self.hub.ledger.get_task(task_id)
-
-    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
-        """Move a task on; its metadata is merged."""
-        return self.hub.ledger.update_task(task_id, update)
-
-    async def issue_token(self, request: TokenRequest) -> TokenGrant:
-        """Make a token for a principal."""
-        self._caller.need_grant(request)
-        caller = Caller(request.subject, frozenset(request.scopes), profile_id=request.profile_id)
-        return self.hub.ledger.grant(caller, request.ttl_s)
-
-    async def renew_token(self) -> TokenGrant:
-        """Return a successor of the token in use."""
-        caller = self.hub.ledger.holder(self._token, grace_s=GRACE_S)
-        caller.need_renewable()
-        return self.hub.ledger.grant(caller, caller.expires_at - caller.issued_at, parent=caller.jti)
-
-    async def who_am_i(self) -> TokenInfo:
-        """Return whose the token in use is."""
-        return token_info(self._caller)
-
-    async def list_tokens(self) -> list[TokenInfo]:
-        """Return what is known of the tokens that the relay made."""
-        self._caller.need_operator()
-        return self.hub.ledger.tokens()
-
-    async def revoke_token(self, jti: str) -> None:
-        """Make a token worthless from now on."""
-        self._caller.need_operator()
-        self.hub.ledger.revoke(jti)
 
     # --- the relay itself ---------------------------------------------------------------------------------------------
 

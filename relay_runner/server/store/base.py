@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.attachments import Attachment
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskQuery, TaskUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.messages import (
@@ -168,6 +168,10 @@ class Store(Protocol):
         """Add a reaction."""
         ...
 
+    async def drop(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
+        """End queued and unknown deliveries as dead."""
+        ...
+
     async def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
         """Queue dead and unknown deliveries again."""
         ...
@@ -252,12 +256,16 @@ class Store(Protocol):
         """Open a task."""
         ...
 
-    async def get_task(self, task_id: int) -> Task:
-        """Return a task."""
+    async def get_task(self, caller: Caller, task_id: int) -> Task:
+        """Return a task that concerns the caller."""
         ...
 
-    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
-        """Move a task on."""
+    async def tasks(self, caller: Caller, query: TaskQuery) -> list[Task]:
+        """Return the tasks asked for that concern the caller, newest first."""
+        ...
+
+    async def update_task(self, caller: Caller, task_id: int, update: TaskUpdate) -> Task:
+        """Move a task on: its creator, an operator, or an agent that a message brought it to."""
         ...
 
     async def put_token(self, grant: TokenGrant, parent: str | None = None) -> None:

@@ -10,7 +10,7 @@ from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import Address, Kind, agent_principal
 from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.messages import MESSAGE_TTL_S, Delivery, Message, MessageRecord, NewMessage, NewReply, State
-from relay_runner.server.store import attachments, views
+from relay_runner.server.store import attachments, tasks, views
 from relay_runner.server.store.rows import Stored, delivery_values, to_json
 from relay_runner.server.store.writer import Transaction
 
@@ -23,6 +23,7 @@ def accept(tx: Transaction, caller: Caller, new: NewMessage, address: Address) -
         if known is not None:
             return views.record(tx, caller, int(known[0]))
     parent = None if new.reply_to is None else views.visible_message(tx, caller, new.reply_to)
+    tasks.check_carried(tx, caller, new.payload)
     recipients = _recipients(tx, caller.subject, new, address)
     files = tuple(attachments.visible(tx, caller, attachment_id) for attachment_id in new.attachments)
     message = _insert(tx, caller, new, address, acceptance.hops_after(parent), files)
@@ -70,10 +71,7 @@ def read(tx: Transaction, caller: Caller, message_id: int) -> None:
 def redeliver(tx: Transaction, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
     """Queue one agent's dead or unknown delivery again, or all of them."""
     message = views.message(tx, message_id)
-    wanted = None if agent_id is None else agent_principal(agent_id)
-    found = [s for s in views.stored_deliveries(tx, message_id) if wanted in (None, s.delivery.recipient)]
-    if not found:
-        raise RelayNotFound(f"message {message_id} was not sent to {wanted}")
+    found = _sent_to(tx, message_id, agent_id)
     ended = [stored for stored in found if stored.delivery.state in (State.DEAD, State.UNKNOWN)]
     if message.expires_at <= tx.now:
         message = replace(message, expires_at=tx.now + MESSAGE_TTL_S)
@@ -83,6 +81,24 @@ def redeliver(tx: Transaction, caller: Caller, message_id: int, agent_id: str | 
     for stored in ended or found[:1]:
         save(tx, stored, deliveries.redeliver(stored.delivery, tx.now, claimable=stored.claimable), message)
     return views.record(tx, caller, message_id)
+
+
+def drop(tx: Transaction, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
+    """End one agent's queued or unknown delivery as dead, or all of them."""
+    views.message(tx, message_id)
+    found = [(stored, stored.lapsed(tx.now)) for stored in _sent_to(tx, message_id, agent_id)]
+    droppable = [pair for pair in found if pair[1].state in deliveries.DROPPABLE]
+    for stored, now_is in droppable or found[:1]:
+        save(tx, stored, deliveries.drop(now_is, tx.now, by=caller.subject))
+    return views.record(tx, caller, message_id)
+
+
+def _sent_to(tx: Transaction, message_id: int, agent_id: str | None) -> list[Stored]:
+    wanted = None if agent_id is None else agent_principal(agent_id)
+    found = [s for s in views.stored_deliveries(tx, message_id) if wanted in (None, s.delivery.recipient)]
+    if not found:
+        raise RelayNotFound(f"message {message_id} was not sent to {wanted}")
+    return found
 
 
 def save(tx: Transaction, stored: Stored, delivery: Delivery, message: Message | None = None) -> Delivery:
@@ -103,6 +119,8 @@ def save(tx: Transaction, stored: Stored, delivery: Delivery, message: Message |
     if delivery.reason is not None:
         data["reason"] = delivery.reason
     tx.emit("delivery", data, message=message or _to_push(tx, stored.delivery, delivery), delivery=delivery)
+    if ends is not None and isinstance(ends[2], int):
+        tasks.follow(tx, ends[2], stored.delivery, delivery)
     return delivery
 
 

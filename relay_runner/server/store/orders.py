@@ -1,17 +1,17 @@
-"""Commands, tasks and tokens."""
+"""Commands and tokens."""
 
 from __future__ import annotations
 
 import secrets
 
-from relay_runner.errors import RelayNotFound, RelayRefused
+from relay_runner.errors import RelayNotFound
 from relay_runner.protocol import acceptance
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
+from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand
 from relay_runner.protocol.orders import RUNNING_SLACK_S, check_command, lapse_command, move_command
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo
-from relay_runner.server.store.rows import Row, command_of, strings_of, task_of, to_json
+from relay_runner.server.store.rows import Row, command_of, strings_of, to_json
 from relay_runner.server.store.writer import Transaction
 
 MAX_TOKENS = 1000
@@ -65,33 +65,6 @@ def sweep(tx: Transaction) -> None:
     """Fail the orders that nobody took or answered in time."""
     for row in tx.run("commands_due", {"now": tx.now, "slack": RUNNING_SLACK_S}).fetchall():
         _put(tx, lapse_command(command_of(row), tx.now))
-
-
-def create_task(tx: Transaction, caller: Caller, new: NewTask) -> Task:
-    """Open a task."""
-    if not new.subject.strip():
-        raise RelayRefused("the task has no subject", status=422)
-    values = (new.subject, new.description, caller.subject, to_json(new.metadata), tx.now, tx.now)
-    task = get_task(tx, tx.run("insert_task", values).lastrowid or 0)
-    tx.emit("task", {"id": task.id, "state": task.state.value})
-    return task
-
-
-def get_task(tx: Transaction, task_id: int) -> Task:
-    """Return a task."""
-    row = tx.one("task", (task_id,)) if 0 < task_id < 2**63 else None
-    if row is None:
-        raise RelayNotFound(f"there is no task {task_id}")
-    return task_of(row)
-
-
-def update_task(tx: Transaction, task_id: int, update: TaskUpdate) -> Task:
-    """Move a task on; what it has no new word for stays."""
-    task = get_task(tx, task_id)
-    metadata = to_json({**task.metadata, **update.metadata})
-    tx.run("update_task", (update.state.value, update.agent_id or task.agent_id, metadata, tx.now, task_id))
-    tx.emit("task", {"id": task_id, "state": update.state.value, "agentId": update.agent_id or task.agent_id})
-    return get_task(tx, task_id)
 
 
 def put_token(tx: Transaction, grant: TokenGrant, parent: str | None) -> None:

@@ -14,7 +14,7 @@ SELECT id, sender, address, body, subject, timing, claimable, reply_to, reply_re
     hops, operator, created_at, expires_at
 FROM messages WHERE id = ?
 -- name: message_ends
-SELECT sender, address FROM messages WHERE id = ?
+SELECT sender, address, json_extract(payload, '$.taskId') FROM messages WHERE id = ?
 -- name: prolong_message
 UPDATE messages SET expires_at = :expires_at WHERE id = :id
 -- name: prolong_deliveries
@@ -217,6 +217,20 @@ INSERT INTO tasks (subject, description, created_by, state, metadata, created_at
 VALUES (?, ?, ?, 'open', ?, ?, ?)
 -- name: task
 SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks WHERE id = ?
+-- name: tasks
+SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks t
+WHERE id < :before AND (:agent_id IS NULL OR agent_id = :agent_id) AND (:created_by IS NULL OR created_by = :created_by)
+    AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+    AND (:everything OR created_by IN (SELECT value FROM json_each(:own))
+        OR 'agent:' || agent_id IN (SELECT value FROM json_each(:own))
+        OR EXISTS (
+            SELECT 1 FROM messages m JOIN deliveries d ON d.message_id = m.id
+            WHERE json_extract(m.payload, '$.taskId') = t.id AND d.recipient IN (SELECT value FROM json_each(:own))
+        ))
+ORDER BY id DESC LIMIT :limit
+-- name: task_brought
+SELECT 1 FROM messages m JOIN deliveries d ON d.message_id = m.id
+WHERE json_extract(m.payload, '$.taskId') = :task AND d.recipient IN (SELECT value FROM json_each(:own)) LIMIT 1
 -- name: update_task
 UPDATE tasks SET state = ?, agent_id = ?, metadata = ?, updated_at = ? WHERE id = ?
 
@@ -280,6 +294,12 @@ DELETE FROM commands WHERE seq IN (
 DELETE FROM permissions WHERE seq IN (
     SELECT seq FROM permissions
     WHERE (state = 'closed' AND updated_at < :closed) OR updated_at < :stale ORDER BY seq LIMIT :limit
+)
+-- name: forget_tasks
+DELETE FROM tasks WHERE id IN (
+    SELECT id FROM tasks t WHERE updated_at < :before AND NOT EXISTS (
+        SELECT 1 FROM messages m WHERE json_extract(m.payload, '$.taskId') = t.id
+    ) ORDER BY updated_at LIMIT :limit
 )
 -- name: forget_keys
 DELETE FROM keys WHERE created_at < ?

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS messages (
 );
 CREATE INDEX IF NOT EXISTS messages_by_sender ON messages (sender, id);
 CREATE INDEX IF NOT EXISTS messages_by_parent ON messages (reply_to) WHERE reply_to IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages_by_task ON messages (json_extract(payload, '$.taskId'))
+    WHERE json_extract(payload, '$.taskId') IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS deliveries (
     id INTEGER PRIMARY KEY,
@@ -157,6 +159,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL
 );
+CREATE INDEX IF NOT EXISTS tasks_by_age ON tasks (updated_at);
 
 CREATE TABLE IF NOT EXISTS tokens (
     jti TEXT PRIMARY KEY,

@@ -15,7 +15,6 @@ from relay_runner.protocol.acceptance import check_new
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.agents import OFFLINE_AFTER_S, Agent, Status
 from relay_runner.protocol.attachments import Attachment
-from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand, NewTask, Task, TaskUpdate
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.messages import (
@@ -30,23 +29,16 @@ from relay_runner.protocol.messages import (
     Release,
 )
 from relay_runner.protocol.orders import RUNNING_SLACK_S
-from relay_runner.protocol.permissions import (
-    NewDecision,
-    NewPermission,
-    Permission,
-    PermissionQuery,
-    PermissionUpdate,
-)
-from relay_runner.protocol.tokens import TokenGrant, TokenInfo
 from relay_runner.server.store import agents, attachments, handling, messages, orders, permissions, tidy, views
 from relay_runner.server.store.base import Counts, Follower, Joined
+from relay_runner.server.store.desk import SqliteDesk
 from relay_runner.server.store.files import LocalFiles
 from relay_runner.server.store.reader import Reader
 from relay_runner.server.store.sql import queries, schema
 from relay_runner.server.store.writer import Transaction, Writer, connect
 
 
-class SqliteStore:
+class SqliteStore(SqliteDesk):
     """Implements `store.base.Store`; `clock` tells the time to every rule."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -143,6 +135,10 @@ class SqliteStore:
         """Add a reaction."""
         await self._writer.ask(lambda tx: messages.react(tx, caller, message_id, emoji))
 
+    async def drop(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
+        """End queued and unknown deliveries as dead."""
+        return await self._writer.ask(lambda tx: messages.drop(tx, caller, message_id, agent_id))
+
     async def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
         """Queue dead and unknown deliveries again."""
         return await self._writer.ask(lambda tx: messages.redeliver(tx, caller, message_id, agent_id))
@@ -206,77 +202,6 @@ class SqliteStore:
             await self.files.remove(gone)
         if settled := await self.files.settled():
             await self.files.remove(await self._reader.ask(lambda tx: attachments.strays(tx, settled)))
-
-    # --- commands -----------------------------------------------------------------------------------------------------
-
-    async def command(self, caller: Caller, new: NewCommand) -> Command:
-        """Take an order."""
-        return await self._writer.ask(lambda tx: orders.command(tx, caller, new))
-
-    async def get_command(self, caller: Caller, command_id: str) -> Command:
-        """Return an order that concerns the caller."""
-        return await self._reader.ask(lambda tx: orders.get_command(tx, caller, command_id))
-
-    async def commands(self, agent_id: str, *, pending: bool) -> list[Command]:
-        """Return an agent's orders, oldest first."""
-        return await self._reader.ask(lambda tx: orders.commands(tx, agent_id, pending=pending))
-
-    async def update_command(self, caller: Caller, command_id: str, update: CommandUpdate) -> Command:
-        """Move an order on."""
-        return await self._writer.ask(lambda tx: orders.update_command(tx, caller, command_id, update))
-
-    # --- permissions --------------------------------------------------------------------------------------------------
-
-    async def open_permission(self, new: NewPermission) -> Permission:
-        """Open a permission of an agent's current instance."""
-        return await self._writer.ask(lambda tx: permissions.open_permission(tx, new))
-
-    async def permission(self, caller: Caller, permission_id: str) -> Permission:
-        """Return a permission that concerns the caller."""
-        return await self._reader.ask(lambda tx: permissions.permission(tx, caller, permission_id))
-
-    async def permissions(self, query: PermissionQuery) -> list[Permission]:
-        """Return the permissions asked for, oldest first."""
-        return await self._reader.ask(lambda tx: permissions.permissions(tx, query))
-
-    async def decide(self, caller: Caller, permission_id: str, new: NewDecision) -> Permission:
-        """Answer a permission; the first answer stands."""
-        return await self._writer.ask(lambda tx: permissions.decide(tx, caller, permission_id, new))
-
-    async def update_permission(self, permission_id: str, update: PermissionUpdate) -> Permission:
-        """Note what the agent's current instance says of a permission."""
-        return await self._writer.ask(lambda tx: permissions.update_permission(tx, permission_id, update))
-
-    # --- tasks and tokens ---------------------------------------------------------------------------------------------
-
-    async def create_task(self, caller: Caller, new: NewTask) -> Task:
-        """Open a task."""
-        return await self._writer.ask(lambda tx: orders.create_task(tx, caller, new))
-
-    async def get_task(self, task_id: int) -> Task:
-        """Return a task."""
-        return await self._reader.ask(lambda tx: orders.get_task(tx, task_id))
-
-    async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
-        """Move a task on."""
-        return await self._writer.ask(lambda tx: orders.update_task(tx, task_id, update))
-
-    async def put_token(self, grant: TokenGrant, parent: str | None = None) -> None:
-        """Remember a token that was made."""
-        await self._writer.ask(lambda tx: orders.put_token(tx, grant, parent))
-
-    async def revoke_token(self, jti: str) -> None:
-        """Make a token and all its successors worthless."""
-        await self._writer.ask(lambda tx: orders.revoke_token(tx, jti))
-
-    async def tokens(self) -> list[TokenInfo]:
-        """Return what is known of the tokens, the newest first."""
-        return await self._reader.ask(orders.tokens)
-
-    async def token_good(self, jti: str) -> bool:
-        """Say whether a token is known and was not revoked."""
-        row = await self._reader.ask(lambda tx: tx.one("token_revoked", (jti,)))
-        return row is not None and not row[0]
 
     # --- the event log and the clock ----------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ MESSAGES_KEPT_S = 30 * DAY_S
 INSTANCES_KEPT_S = 30 * DAY_S
 """How long an instance that was superseded is remembered: it must not come back."""
 COMMANDS_KEPT_S = 7 * DAY_S
+TASKS_KEPT_S = 30 * DAY_S
+"""How long a task stays after the last thing that happened to it; longer where a message that carries it stays."""
 PERMISSIONS_KEPT_S = 7 * DAY_S
 STALE_PERMISSIONS_KEPT_S = 30 * DAY_S
 """How long a permission stays that nothing happened to and that nobody closed: its agent never came back."""
@@ -31,6 +33,7 @@ def tidy(tx: Transaction) -> bool:
     more |= _messages(tx) == FORGOTTEN
     more |= tx.run("forget_instances", {"before": tx.now - INSTANCES_KEPT_S, "limit": FORGOTTEN}).rowcount == FORGOTTEN
     more |= tx.run("forget_commands", (tx.now - COMMANDS_KEPT_S, FORGOTTEN)).rowcount == FORGOTTEN
+    more |= tx.run("forget_tasks", {"before": tx.now - TASKS_KEPT_S, "limit": FORGOTTEN}).rowcount == FORGOTTEN
     permissions = {
         "closed": tx.now - PERMISSIONS_KEPT_S,
         "stale": tx.now - STALE_PERMISSIONS_KEPT_S,

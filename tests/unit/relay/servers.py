@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def answering(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
-    """Answer every request with the same bytes and hang up, or with `hang` say nothing."""
+async def answering(answer: bytes, heard: list[bytes] | None = None, *, hang: bool = False) -> AsyncIterator[str]:
+    """Answer every request with the same bytes and hang up, or with `hang` say nothing; `heard` gets their heads."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if heard is not None:
+                heard.append(head)
             if hang:
                 await reader.read()
             writer.write(answer)

@@ -31,7 +31,8 @@ def event(type_: str, **data: object) -> Event:
     ("found", "expected"),
     [
         (event("agent", id="x"), True),
-        (event("task", id=1), True),
+        (event("task", id=1), False),
+        (event("task", id=1, agentId="bob"), True),
         (event("token", jti="x"), False),
         (event("message", **{"from": "agent:bob"}, to="agent:ann"), True),
         (event("message", **{"from": "agent:ann"}, to="agent:eve"), False),

@@ -1,4 +1,4 @@
-"""Commands, tasks and tokens in the store."""
+"""Commands and tokens in the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import RelayNotFound
-from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand, NewTask, TaskState, TaskUpdate
+from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand
 from relay_runner.protocol.orders import RUNNING_SLACK_S
 from tests.unit.server.store.world import OPERATOR_CALLER, agent_caller, keeping
 
@@ -49,15 +49,3 @@ async def test_an_order_is_not_for_strangers(tmp_path: Path) -> None:
         command = await keeper.store.command(OPERATOR_CALLER, RESTART)
         with pytest.raises(RelayNotFound):
             await keeper.store.get_command(agent_caller("eve"), command.id)
-
-
-async def test_a_task_merges_what_it_is_told(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as keeper:
-        task = await keeper.store.create_task(OPERATOR_CALLER, NewTask(subject="s", metadata={"a": 1}))
-        update = TaskUpdate(state=TaskState.IN_PROGRESS, agent_id="bob", metadata={"b": 2})
-        await keeper.store.update_task(task.id, update)
-        found = await keeper.store.update_task(task.id, TaskUpdate(state=TaskState.FAILED, metadata={"a": 3}))
-        assert (found.agent_id, found.metadata) == ("bob", {"a": 3, "b": 2})
-        for task_id in (0, 2, 2**70):
-            with pytest.raises(RelayNotFound):
-                await keeper.store.get_task(task_id)

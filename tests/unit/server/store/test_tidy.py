@@ -9,11 +9,11 @@ import pytest
 from relay_runner.errors import ClaimLost, RelayNotFound
 from relay_runner.protocol.acceptance import MAX_TTL_S
 from relay_runner.protocol.access import Caller
-from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand
+from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand, NewTask, TaskQuery
 from relay_runner.protocol.messages import UNPROVEN, MessageQuery, NewReply, Outcome, Receipt, State
 from relay_runner.protocol.tokens import SEND
 from relay_runner.server.store import tidy
-from relay_runner.server.store.tidy import COMMANDS_KEPT_S, INSTANCES_KEPT_S, MESSAGES_KEPT_S
+from relay_runner.server.store.tidy import COMMANDS_KEPT_S, INSTANCES_KEPT_S, MESSAGES_KEPT_S, TASKS_KEPT_S
 from tests.unit.server.store.world import OPERATOR_CALLER, Keeper, agent_caller, keeping
 
 pytestmark = pytest.mark.anyio
@@ -97,3 +97,18 @@ async def test_only_settled_commands_go(tmp_path: Path) -> None:
         keeper.clock.now += COMMANDS_KEPT_S + 1
         await keeper.store.tidy()
         assert [command.id for command in await keeper.store.commands("bob", pending=False)] == [open_]
+
+
+async def test_tasks_go_a_month_after_they_were_touched_last_but_not_before_their_messages(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as keeper:
+        await keeper.join("bob")
+        kept, old = [await keeper.store.create_task(OPERATOR_CALLER, NewTask(subject="s")) for _ in range(2)]
+        await keeper.post("bob", ttl_s=MAX_TTL_S, payload={"taskId": kept.id})
+        keeper.clock.now += TASKS_KEPT_S - 1
+        await keeper.store.tidy()
+        assert len(await keeper.store.tasks(OPERATOR_CALLER, TaskQuery())) == 2
+        keeper.clock.now += 2
+        await keeper.store.tidy()
+        assert [task.id for task in await keeper.store.tasks(OPERATOR_CALLER, TaskQuery())] == [kept.id]
+        with pytest.raises(RelayNotFound):
+            await keeper.store.get_task(OPERATOR_CALLER, old.id)
