@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import to_builtins
+
 from relay_runner.cli.exits import Exit
 from relay_runner.protocol.messages import TERMINAL, UNPROVEN, Delivery, MessageRecord, Outcome, State
 
@@ -93,7 +95,8 @@ def progress(delivery: Delivery) -> str | None:
         case State.SUBMITTED:
             return None if unproven(delivery) else f"{who} has {message}, and has not shown yet that it saw it"
         case State.SEEN:
-            return f"{who} has seen {message} and works on it"
+            does = f"goes on with it later ({delivery.held})" if delivery.held else "works on it"
+            return f"{who} has seen {message} and {does}"
     return None
 
 
@@ -123,6 +126,7 @@ def as_json(record: MessageRecord, replies: list[MessageRecord]) -> dict[str, An
                 "held": one.held,
                 "reason": one.reason,
                 "result": None if one.result is None else {"text": one.result},
+                "usage": None if one.usage is None else to_builtins(one.usage),
             }
             for one in record.deliveries
         ],

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from relay_runner.protocol.attachments import Attachment
+from relay_runner.protocol.usage import Usage
 from relay_runner.protocol.wire import Wire
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -146,6 +147,8 @@ class Delivery(Wire, frozen=True, kw_only=True):
     """Why it is dead, unknown, failed, or was put back."""
     held: str | None = None
     """Why it waits although it could go: `person typing`, `rate-limited until ...`."""
+    usage: Usage | None = None
+    """What the turns that worked on it cost, as far as the provider tells."""
     not_before: float | None = None
     read_at: float | None = None
     updated_at: float = 0.0
@@ -229,6 +232,7 @@ class Receipt(Wire, frozen=True, kw_only=True):
     result: str | None = None
     reason: str | None = None
     held: str | None = None
+    usage: Usage | None = None
     lease_s: float = LEASE_S
 
 

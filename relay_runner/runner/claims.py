@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.messages import LEASE_S, ClaimRequest, State
+from relay_runner.protocol.messages import LEASE_S, ClaimRequest, Release, State
 from relay_runner.relay.base import Relay
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,17 @@ class Claims:
         """Return what to ask the relay for a claim or a renewal."""
         return ClaimRequest(
             agent_id=self._agent_id, instance_id=self._instance_id, attempt=attempt, lease_s=self._table.lease_s
+        )
+
+    def release(self, attempt: int, reason: str, *, failed: bool = False, delay_s: float = 0.0) -> Release:
+        """Return what to tell the relay to give a claim back."""
+        return Release(
+            agent_id=self._agent_id,
+            instance_id=self._instance_id,
+            attempt=attempt,
+            reason=reason,
+            failed=failed,
+            delay_s=delay_s,
         )
 
     async def run(self) -> None:

@@ -35,6 +35,8 @@ class Farewell:
 
     async def say(self, end: RunnerExit, *, retire: bool) -> None:
         """Say it; with `retire` the agent leaves the relay's list."""
+        if retire:
+            self._inbox.give_up(end.reason)
         if not await self._receipts.flushed(FLUSH_S):
             log.warning("the relay did not take all receipts; the next runner sends them")
         try:

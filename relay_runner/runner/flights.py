@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
+from relay_runner.protocol.usage import total
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
+    Limit,
     Process,
     ProcessState,
     TurnEnded,
     TurnState,
 )
+from relay_runner.runner.budgets import BY_HAND, Bill, day_of
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.journal import Journal, Row, Stage
 from relay_runner.runner.receipts import Receipts
@@ -49,6 +52,8 @@ class Flight:
     give_up_at: float
     """When an idle provider without any trace means that nobody can know."""
     begun_at: float
+    continues: bool = False
+    """It is the continuation of a message whose turn a limit cut off: that one was seen before."""
     fenced: bool = False
     """The claim is lost: watch it to its end, report nothing."""
 
@@ -75,6 +80,8 @@ class Flights:
         self._publish = publish
         self._evidence_s = evidence_s
         self._flights: dict[str, Flight] = {}
+        self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
+        """Takes over a message whose turn a limit cut off."""
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -92,10 +99,13 @@ class Flights:
 
     # --- take-off and landing -----------------------------------------------------------------------------------------
 
-    def take_off(self, message: Message, attempt: int, nonce: str, stage: Stage, *, check_in_s: float) -> Flight:
+    def take_off(
+        self, message: Message, attempt: int, nonce: str, stage: Stage, *, check_in_s: float, continues: bool = False
+    ) -> Flight:
         """Watch a message from now on; its records are asked after `check_in_s`."""
         now = time.time()
-        flight = Flight(message, attempt, nonce, stage, now + check_in_s, now + self._evidence_s, begun_at=now)
+        check_at, give_up_at = now + check_in_s, now + self._evidence_s
+        flight = Flight(message, attempt, nonce, stage, check_at, give_up_at, begun_at=now, continues=continues)
         self._flights[nonce] = flight
         self._claims.hold(message.id, attempt)
         label = f"message {message.id} from {message.sender}"
@@ -118,7 +128,8 @@ class Flights:
             return  # the evidence was faster than the channel's answer
         flight.stage = Stage.SUBMITTED
         self._journal.advance(flight.nonce, Stage.SUBMITTED, now, channel=channel)
-        self._report(flight, State.SUBMITTED)
+        if not flight.continues:
+            self._report(flight, State.SUBMITTED)
 
     def fence(self, message_id: int) -> None:
         """Report nothing more about a message: its claim is lost."""
@@ -141,16 +152,19 @@ class Flights:
         self._journal.advance(nonce, Stage.SEEN, now, evidence=evidence)
         self._report(flight, State.SEEN, evidence=evidence)
 
-    def turn_ended(self, nonce: str, turn: TurnEnded) -> None:
-        """The turn that carried it ended."""
-        self.seen(nonce, turn.source)
-        flight = self._flights.get(nonce)
-        if flight is None:
-            return
-        if self._capabilities.evidence:
-            self._done(flight, turn.outcome, turn.result, turn.reason)
-        else:
-            self._end_unproven(flight, turn.result)
+    def turn_ended(self, turn: TurnEnded) -> None:
+        """A turn ended, with everything that it carried; the first message pays for it."""
+        usage, turns = turn.usage, 1
+        if not turn.nonces:
+            self._journal.charge(Bill(day_of(time.time()), BY_HAND, usage))
+        for nonce in turn.nonces:
+            self.seen(nonce, turn.source)
+            flight = self._flights.get(nonce)
+            if flight is None:
+                continue
+            evidence = Evidence(True, None, TurnState.ENDED, turn.outcome, turn.result, turn.reason, turn.limit, usage)
+            self._ended(flight, evidence, turns=turns)
+            usage, turns = None, 0
 
     def provider_idle(self) -> None:
         """The provider is idle: what it carried should have ended by now, so look soon."""
@@ -163,7 +177,7 @@ class Flights:
         """Ask the provider's records about every flight that is due."""
         for flight in self.all():
             if flight.check_at <= time.time():
-                evidence = await _find(process, flight.nonce)
+                evidence = await find(process, flight.nonce)
                 if evidence is None:
                     flight.check_at = time.time() + SETTLE_S
                 elif flight.nonce in self._flights:
@@ -171,20 +185,19 @@ class Flights:
 
     async def settle_dead(self, flight: Flight, process: Process) -> bool:
         """Settle a flight whose provider process is gone for good; False: it provably never entered."""
-        evidence = await _find(process, flight.nonce)
+        evidence = await find(process, flight.nonce)
         if evidence is None:
             self._unknown(flight, "the provider ended, and its records cannot be read")
         elif evidence.seen or flight.stage is Stage.SEEN:
             self.seen(flight.nonce, evidence.source or "records")
-            if evidence.turn is TurnState.ENDED and evidence.outcome is not None:
-                self._done(flight, evidence.outcome, evidence.result, evidence.reason)
-            else:
-                self._done(flight, Outcome.INTERRUPTED, None, "the provider ended during the turn")
+            if evidence.turn is not TurnState.ENDED or evidence.outcome is None:
+                evidence = _interrupted("the provider ended during the turn")
+            self._ended(flight, evidence)
         elif self._capabilities.evidence:
             self.land(flight)  # the conversation ends with its records, and it is not in them
             return False
         elif flight.stage is Stage.SUBMITTED:
-            self._end_unproven(flight, None)
+            self._ended(flight, evidence)
         else:
             self._unknown(flight, "the provider ended while it was being put in")
         return True
@@ -194,16 +207,16 @@ class Flights:
         if evidence.seen:
             self.seen(flight.nonce, evidence.source or "records")
         if evidence.seen and evidence.turn is TurnState.ENDED and evidence.outcome is not None:
-            self._done(flight, evidence.outcome, evidence.result, evidence.reason)
+            self._ended(flight, evidence)
         elif state is not ProcessState.IDLE:
             # It may be in the running turn, or wait behind it.
             flight.check_at = flight.give_up_at = now + self._evidence_s
         elif now < flight.give_up_at:
             flight.check_at = now + SETTLE_S
         elif flight.stage is Stage.SEEN:
-            self._done(flight, Outcome.INTERRUPTED, None, "the turn ended without leaving a result")
+            self._ended(flight, _interrupted("the turn ended without leaving a result"))
         elif flight.stage is Stage.SUBMITTED and not self._capabilities.evidence:
-            self._end_unproven(flight, None)
+            self._ended(flight, evidence)
         else:
             self._unknown(flight, f"no evidence of it within {self._evidence_s:.0f} s")
 
@@ -213,7 +226,10 @@ class Flights:
         if row is None or row.stage is not Stage.SETTLED or row.outcome is not None:
             return None
         log.info("late evidence for message %d", row.message.id)
-        return self.take_off(row.message, row.attempt, nonce, Stage.SUBMITTED, check_in_s=self._evidence_s)
+        continues = row.continues is not None
+        return self.take_off(
+            row.message, row.attempt, nonce, Stage.SUBMITTED, check_in_s=self._evidence_s, continues=continues
+        )
 
     # --- the last receipt ---------------------------------------------------------------------------------------------
 
@@ -221,32 +237,43 @@ class Flights:
         """The relay does not know how this ended; the journal does."""
         state = State.DONE if row.outcome else State.SUBMITTED if row.evidence == UNPROVEN else State.UNKNOWN
         receipt = self._receipts.make(
-            row.attempt, state, row.nonce, evidence=row.evidence, outcome=row.outcome, result=row.result
-        )
+            row.attempt, state, row.nonce, evidence=row.evidence, outcome=row.outcome, result=row.result,
+            usage=row.usage,
+        )  # fmt: skip
         self._receipts.post(row.message.id, receipt)
 
-    def _done(self, flight: Flight, outcome: Outcome, result: str | None, reason: str | None) -> None:
-        self._close(
-            flight,
-            self._receipts.make(
-                flight.attempt, State.DONE, flight.nonce, outcome=outcome, result=result, reason=reason
-            ),
-        )
-
-    def _end_unproven(self, flight: Flight, result: str | None) -> None:
-        receipt = self._receipts.make(flight.attempt, State.SUBMITTED, flight.nonce, evidence=UNPROVEN, result=result)
-        self._close(flight, receipt)
+    def _ended(self, flight: Flight, evidence: Evidence, *, turns: int = 1) -> None:
+        """The turn that carried it is over: report how, or have it continued where a limit cut it off."""
+        now = time.time()
+        bill = Bill(day_of(now), flight.message.sender, evidence.usage, turns)
+        row = self._journal.by_nonce(flight.nonce)
+        usage = total(row.usage if row else None, evidence.usage)
+        if not self._capabilities.evidence:
+            state, proof, outcome, reason = State.SUBMITTED, UNPROVEN, None, None
+        elif evidence.limit is not None and evidence.outcome is Outcome.FAILED and not flight.fenced:
+            self._journal.limited(flight.nonce, bill, now)
+            self.land(flight)
+            if (row := self._journal.by_nonce(flight.nonce)) is not None:
+                self.on_limit(row, evidence.limit)
+            return
+        else:
+            state, proof, outcome, reason = State.DONE, None, evidence.outcome, evidence.reason
+        receipt = self._receipts.make(
+            flight.attempt, state, flight.nonce,
+            evidence=proof, outcome=outcome, result=evidence.result, reason=reason, usage=usage,
+        )  # fmt: skip
+        self._close(flight, receipt, bill)
 
     def _unknown(self, flight: Flight, reason: str) -> None:
         log.warning("message %d: nobody can know whether it entered: %s", flight.message.id, reason)
         self._close(flight, self._receipts.make(flight.attempt, State.UNKNOWN, flight.nonce, reason=reason))
 
-    def _close(self, flight: Flight, receipt: Receipt) -> None:
+    def _close(self, flight: Flight, receipt: Receipt, bill: Bill | None = None) -> None:
         now = time.time()
         said = f"{receipt.state} ({receipt.outcome})" if receipt.outcome else str(receipt.state)
         message, took_s = flight.message, now - flight.begun_at
         log.info("message %d from %s: %s, %.1f s", message.id, message.sender, said, took_s)
-        self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced)
+        self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced, bill=bill)
         self.land(flight)
         self._receipts.wake()
 
@@ -256,7 +283,11 @@ class Flights:
             self._receipts.post(flight.message.id, receipt)
 
 
-async def _find(process: Process, nonce: str) -> Evidence | None:
+def _interrupted(reason: str) -> Evidence:
+    return Evidence(True, None, TurnState.ENDED, Outcome.INTERRUPTED, None, reason)
+
+
+async def find(process: Process, nonce: str) -> Evidence | None:
     """Return what the provider's records say, or None where they could not be asked."""
     try:
         return await process.find(nonce)

@@ -20,7 +20,7 @@ from relay_runner.errors import (
     TerminalError,
 )
 from relay_runner.protocol.envelope import render, sanitise_line
-from relay_runner.protocol.messages import Delivery, Message, Release, State
+from relay_runner.protocol.messages import Delivery, Message, State
 from relay_runner.providers.base import Held, Process, Submission, Submitted, Uncertain
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
@@ -89,7 +89,7 @@ class Handover:
 
     async def give_back(self, entry: Entry, reason: str) -> None:
         """Give a claim back of which nothing entered, so that others can take it at once."""
-        await self._relay.release(entry.message.id, self._release(entry.attempt, reason))
+        await self._relay.release(entry.message.id, self._claims.release(entry.attempt, reason))
         self._claims.drop(entry.message.id)
 
     async def _claim(self, entry: Entry) -> bool:
@@ -174,7 +174,7 @@ class Handover:
         delay_s = backoff.of_attempt(flight.attempt)
         log.warning("message %d did not enter the provider (attempt %d): %s", flight.message.id, flight.attempt, reason)
         try:
-            release = self._release(flight.attempt, sanitise_line(reason), failed=True, delay_s=delay_s)
+            release = self._claims.release(flight.attempt, sanitise_line(reason), failed=True, delay_s=delay_s)
             delivery = await self._relay.release(flight.message.id, release)
         except (RelayUnavailable, RelayUnauthorized, ProtocolError):
             # It stays ours as the same attempt.
@@ -186,14 +186,3 @@ class Handover:
             self._journal.forget(flight.nonce)
             return flight.message, delivery
         return None
-
-    def _release(self, attempt: int, reason: str, *, failed: bool = False, delay_s: float = 0.0) -> Release:
-        request = self._claims.request()
-        return Release(
-            agent_id=request.agent_id,
-            instance_id=request.instance_id,
-            attempt=attempt,
-            reason=reason,
-            failed=failed,
-            delay_s=delay_s,
-        )

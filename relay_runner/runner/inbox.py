@@ -33,11 +33,14 @@ from relay_runner.providers.base import (
 )
 from relay_runner.relay.base import Relay
 from relay_runner.runner.claims import Claims
+from relay_runner.runner.continuing import Continuing, CutOff
 from relay_runner.runner.flights import Flight, Flights
 from relay_runner.runner.handover import Handover
+from relay_runner.runner.holding import Holding
 from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.refusing import Refusing
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,9 @@ class Inbox:
         capabilities: Capabilities,
         agent_id: str,
         joined: asyncio.Event,
+        holding: Holding,
+        refusing: Refusing,
+        continuing: Continuing,
     ) -> None:
         self._journal = journal
         self._claims = claims
@@ -65,6 +71,9 @@ class Inbox:
         self._capabilities = capabilities
         self._me = agent_principal(agent_id)
         self._joined = joined
+        self._holding = holding
+        self._refusing = refusing
+        self._continuing = continuing
         self._queue = InboxQueue()
         self._handover = Handover(
             relay=relay, journal=journal, claims=claims, receipts=receipts, flights=flights, queue=self._queue
@@ -108,10 +117,15 @@ class Inbox:
         for row in self._journal.open():
             if row.nonce in self._flights or row.key in self._queue:
                 continue
+            if row.stage is Stage.LIMITED or (row.stage is Stage.SUBMITTING and row.continues):
+                self._continuing.add(row)
+                continue
             if row.stage is Stage.SUBMITTING:
                 self._queue.add(Entry(row.message, row.attempt, claimed=True))
                 continue
-            flight = self._flights.take_off(row.message, row.attempt, row.nonce, row.stage, check_in_s=0.0)
+            flight = self._flights.take_off(
+                row.message, row.attempt, row.nonce, row.stage, check_in_s=0.0, continues=row.continues is not None
+            )
             if row.process not in (None, process_id):
                 await self._settle_dead(flight, process)
         self._process, self._process_id, self._candidate = process, process_id, None
@@ -127,15 +141,15 @@ class Inbox:
 
     def event(self, event: Event) -> None:
         """Take note of what the provider reports."""
+        self._holding.event(event)
         match event:
             case Seen(nonce, evidence):
                 self._flights.seen(nonce, evidence)
             case TurnStarted(nonces=nonces, source=source):
                 for nonce in nonces:
                     self._flights.seen(nonce, source)
-            case TurnEnded(nonces=nonces):
-                for nonce in nonces:
-                    self._flights.turn_ended(nonce, event)
+            case TurnEnded():
+                self._flights.turn_ended(event)
             case StateChanged(ProcessState.IDLE):
                 self._flights.provider_idle()
         self._changed.set()
@@ -150,6 +164,10 @@ class Inbox:
         """How many messages wait here."""
         return len(self._queue)
 
+    def give_up(self, reason: str) -> None:
+        """End what waits for the end of a limit: the agent will not be back."""
+        self._continuing.give_up(reason)
+
     async def hand_back(self) -> None:
         """Give the claims back of which nothing entered the provider, so that others can take them at once."""
         for entry in self._queue.waiting():
@@ -161,6 +179,7 @@ class Inbox:
             if entry.message.id == message_id:
                 self._queue.remove(entry.key)
         self._flights.fence(message_id)
+        self._continuing.fence(message_id)
         self._changed.set()
 
     def _take_over(self, message: Message, delivery: Delivery, nonce: str) -> None:
@@ -170,7 +189,11 @@ class Inbox:
         self._flights.take_off(message, delivery.attempt, nonce, stage, check_in_s=0.0)
 
     async def _settle_dead(self, flight: Flight, process: Process) -> None:
-        if not await self._flights.settle_dead(flight, process):
+        if await self._flights.settle_dead(flight, process):
+            return
+        if flight.continues:
+            self._continuing.back(flight.nonce)
+        else:
             log.info("message %d did not enter before the provider ended: it goes in again", flight.message.id)
             self._journal.forget(flight.nonce)
             self._queue.add(Entry(flight.message, flight.attempt, claimed=True))
@@ -182,30 +205,46 @@ class Inbox:
         await self._joined.wait()
         while True:
             self._changed.clear()
-            if self._process is not None:
-                await self._flights.check(self._process)
+            process = self._process
+            if process is not None:
+                await self._flights.check(process)
+            self._continuing.expire()
+            if (refused := await self._refusing.step(self._queue.waiting())) is not None:
+                self._handover.drop(refused)
+                continue
+            if await self._holding.tell(self._queue.waiting()):
+                continue
             entry = self._next()
-            if entry is None or self._process is None:
+            if entry is None or process is None or process is not self._process:
                 await self._wait()
-            elif entry.message.timing is Timing.INTERRUPT and self._process.state is ProcessState.BUSY:
-                await self._interrupt(self._process, entry)
+            elif isinstance(entry, CutOff):
+                await self._continuing.go_on(process, self._process_id, entry)
+                await self._settle_late(process, entry.row.message)
+            elif entry.message.timing is Timing.INTERRUPT and process.state is ProcessState.BUSY:
+                await self._interrupt(process, entry)
             else:
-                await self._deliver(self._process, entry)
+                await self._deliver(process, entry)
 
     async def _deliver(self, process: Process, entry: Entry) -> None:
         put_back = await self._handover.deliver(process, self._process_id, entry)
         if put_back is not None:
             self.offer(*put_back)
-        if self._process is not process:
-            # It died while the message was on its way in, perhaps after `detach` had settled everything else.
-            for flight in self._flights.all():
-                if (flight.message.id, flight.attempt) == (entry.message.id, entry.attempt):
-                    await self._settle_dead(flight, process)
+        await self._settle_late(process, entry.message)
 
-    def _next(self) -> Entry | None:
+    async def _settle_late(self, process: Process, message: Message) -> None:
+        """It died while the message was on its way in, perhaps after `detach` had settled everything else."""
+        for flight in self._flights.all() if self._process is not process else ():
+            if flight.message == message:
+                await self._settle_dead(flight, process)
+
+    def _next(self) -> Entry | CutOff | None:
         if self._process is None or self._process.state not in (ProcessState.IDLE, ProcessState.BUSY):
             return None
+        if self._holding.now() is not None:
+            return None
         busy = self._process.state is ProcessState.BUSY
+        if self._continuing:
+            return None if busy or self._flights else self._continuing.next()
         return self._queue.next(
             time.time(),
             idle=not busy and not self._flights,
@@ -215,7 +254,13 @@ class Inbox:
 
     async def _wait(self) -> None:
         now = time.time()
-        times = [at for at in (self._flights.next_check(), self._queue.next_due(now)) if at is not None]
+        due = (
+            self._flights.next_check(),
+            self._queue.next_due(now),
+            self._continuing.next_due(),
+            self._holding.next_due(),
+        )
+        times = [at for at in due if at is not None]
         try:
             async with asyncio.timeout(max(0.0, min(times) - now) if times and self._process else None):
                 await self._changed.wait()

@@ -4,7 +4,11 @@
     handing      we are putting it in: from here on only the provider's evidence can say that it did not enter
     submitted    the channel took it
     seen         the provider proved that the model has it
+    limited      its turn was cut off by a limit of the model's side: it waits to be continued
     settled      it ended; the receipt is in the outbox or already with the relay
+
+A continuation is a hand-over like any other, from `submitting` on and under a nonce of its own: the row's nonce is
+always the newest, and `continues` is the last one that the model has seen.
 
 Every write is committed before the step that it announces. WAL with synchronous=NORMAL: a commit survives `kill -9` of
 anything without an fsync; what a power cut could take away, the relay has too (it was told `submitting` and the nonce,
@@ -14,38 +18,22 @@ durably, before anything entered the provider), and the provider's own records h
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-from relay_runner.errors import StoreError
 from relay_runner.protocol.envelope import NONCE_BYTES
 from relay_runner.protocol.messages import Message, Outcome, Receipt
+from relay_runner.protocol.usage import Usage, total
 from relay_runner.protocol.wire import decode, encode
+from relay_runner.runner.budgets import Bill, Spent, day_of
+from relay_runner.runner.database import Database, Transaction
 from relay_runner.runner.queue import Key
 
 KEEP_S = 14 * 24 * 3600.0
 """Longer than any message lives (7 days) and any idempotency key is remembered."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS deliveries (
-    message_id INTEGER NOT NULL, attempt INTEGER NOT NULL, created_at REAL NOT NULL,
-    nonce TEXT NOT NULL UNIQUE, stage TEXT NOT NULL, message BLOB NOT NULL, process TEXT,
-    channel TEXT, evidence TEXT, outcome TEXT, result TEXT, updated_at REAL NOT NULL,
-    PRIMARY KEY (message_id, attempt, created_at)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS open_deliveries ON deliveries (stage) WHERE stage <> 'settled';
-CREATE TABLE IF NOT EXISTS outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, message_id INTEGER NOT NULL, receipt BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
-
-_COLUMNS = "message, attempt, nonce, stage, process, channel, evidence, outcome, result"
+_COLUMNS = "message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage"
 
 
 class Stage(StrEnum):
@@ -55,6 +43,7 @@ class Stage(StrEnum):
     HANDING = "handing"
     SUBMITTED = "submitted"
     SEEN = "seen"
+    LIMITED = "limited"
     SETTLED = "settled"
 
 
@@ -72,6 +61,10 @@ class Row:
     evidence: str | None
     outcome: Outcome | None
     result: str | None
+    continues: str | None = None
+    """The nonce that the model has seen, where this one continues its work after a limit."""
+    usage: Usage | None = None
+    """What the turns that worked on it cost so far."""
 
     @property
     def key(self) -> Key:
@@ -88,31 +81,8 @@ class Posted:
     receipt: Receipt
 
 
-class Journal:
+class Journal(Database):
     """The journal of one agent; used from the event loop's thread only, every call is one short transaction."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._path.touch(mode=0o600, exist_ok=True)
-            db = sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"cannot open the journal {self._path}: {error}", hint="move the file away") from error
-        self._db = db
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
 
     # --- deliveries ---
 
@@ -160,14 +130,37 @@ class Journal:
             stage, channel, evidence, now, nonce,
         )  # fmt: skip
 
-    def settle(self, nonce: str, receipt: Receipt, now: float, *, post: bool = True) -> None:
-        """End a delivery and post its last receipt (unless somebody else has the say now), in one transaction."""
+    def continuing(self, nonce: str, process: str | None, now: float) -> str:
+        """Note that a limited delivery is about to be continued; return that nonce, the old one of an old try."""
+        row = self.by_nonce(nonce)
+        if row is not None and row.stage is Stage.LIMITED:
+            self._run(
+                "UPDATE deliveries SET nonce = ?, continues = ?, stage = 'submitting', process = ?, updated_at = ?"
+                " WHERE nonce = ?",
+                fresh := secrets.token_urlsafe(NONCE_BYTES), nonce, process, now, nonce,
+            )  # fmt: skip
+            return fresh
+        self._run("UPDATE deliveries SET process = ?, updated_at = ? WHERE nonce = ?", process, now, nonce)
+        return nonce
+
+    def limited(self, nonce: str, bill: Bill | None, now: float) -> None:
+        """Note that a limit cut off the turn of a delivery, and what that turn cost, in one transaction."""
+        with self._transaction() as db:
+            db.execute("UPDATE deliveries SET stage = 'limited', updated_at = ? WHERE nonce = ?", (now, nonce))
+            self._charge(db, bill, nonce)
+
+    def settle(self, nonce: str, receipt: Receipt, now: float, *, post: bool = True, bill: Bill | None = None) -> None:
+        """End a delivery and post its last receipt (unless somebody else has the say now), in one transaction.
+
+        `bill` is what its last turn cost; what all its turns cost stands in the receipt.
+        """
         with self._transaction() as db:
             db.execute(
                 "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, evidence = coalesce(?, evidence),"
                 " updated_at = ? WHERE nonce = ?",
                 (receipt.outcome, receipt.result, receipt.evidence, now, nonce),
             )
+            self._charge(db, bill, nonce)
             if post:
                 db.execute(
                     "INSERT INTO outbox (message_id, receipt) SELECT message_id, ? FROM deliveries WHERE nonce = ?",
@@ -181,7 +174,34 @@ class Journal:
     def prune(self, now: float) -> None:
         """Drop what settled, and which commands were taken, long ago."""
         self._run("DELETE FROM deliveries WHERE stage = 'settled' AND updated_at < ?", now - KEEP_S)
+        self._run("DELETE FROM spent WHERE day < ?", day_of(now - KEEP_S))
         self._run("DELETE FROM facts WHERE name LIKE 'command:%' AND json_extract(value, '$.at') < ?", now - KEEP_S)
+
+    # --- what turns cost ---
+
+    def charge(self, bill: Bill) -> None:
+        """Note what a turn cost that no message asked for."""
+        with self._transaction() as db:
+            self._charge(db, bill, None)
+
+    def spent(self, day: str) -> dict[str, Spent]:
+        """Return what was spent on a day, by who asked for it."""
+        rows = self._query("SELECT sender, turns, tokens, cost_usd FROM spent WHERE day = ?", day)
+        return {sender: Spent(turns, tokens, cost_usd) for sender, turns, tokens, cost_usd in rows}
+
+    def _charge(self, db: Transaction, bill: Bill | None, nonce: str | None) -> None:
+        if bill is None:
+            return
+        usage = bill.usage or Usage()
+        db.execute(
+            "INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET turns = turns + excluded.turns,"
+            " tokens = tokens + excluded.tokens, cost_usd = cost_usd + excluded.cost_usd",
+            (bill.day, bill.sender, bill.turns, usage.tokens or 0, usage.cost_usd or 0.0),
+        )
+        if nonce is not None and bill.usage is not None:
+            before = db.execute("SELECT usage FROM deliveries WHERE nonce = ?", (nonce,)).fetchone()
+            known = decode(before[0], Usage) if before and before[0] else None
+            db.execute("UPDATE deliveries SET usage = ? WHERE nonce = ?", (encode(total(known, bill.usage)), nonce))
 
     # --- receipts on their way to the relay ---
 
@@ -223,56 +243,11 @@ class Journal:
 
     # --- inside ---
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        if self._db is None:
-            raise StoreError("the journal is closed")
-        return self._db
-
     def _rows(self, condition: str, *values: object) -> Iterator[Row]:
         query = f"SELECT {_COLUMNS} FROM deliveries WHERE {condition}"
-        for message, attempt, nonce, stage, process, channel, evidence, outcome, result in self._query(query, *values):
+        for row in self._query(query, *values):
+            message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage = row
             yield Row(
                 decode(message, Message), attempt, nonce, Stage(stage), process, channel, evidence,
-                Outcome(outcome) if outcome else None, result,
+                Outcome(outcome) if outcome else None, result, continues, decode(usage, Usage) if usage else None,
             )  # fmt: skip
-
-    def _query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot read the journal {self._path}: {error}") from error
-
-    def _run(self, statement: str, *values: object) -> None:
-        try:
-            self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot write the journal {self._path}: {error}") from error
-
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection, self._path)
-
-
-class _Transaction:
-    """`BEGIN IMMEDIATE` ... `COMMIT`, or `ROLLBACK` when anything went wrong."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
-        self._path = path
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._execute("BEGIN IMMEDIATE")
-        return self._db
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._execute("COMMIT" if error is None else "ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise StoreError(f"cannot write the journal {self._path}: {error}") from error
-
-    def _execute(self, statement: str) -> None:
-        try:
-            self._db.execute(statement)
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot write the journal {self._path}: {error}") from error

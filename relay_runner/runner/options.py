@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
+from relay_runner.runner.budgets import Budgets
+from relay_runner.runner.limits import LEAST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,9 @@ class RunnerOptions:
     shutdown_timeout_s: float = 5.0
     permission_deadline_s: float = PERMISSION_DEADLINE_S
     """How long an answer from elsewhere to a permission is waited for."""
+    least_hold_s: float = LEAST_S
+    """How long a rate limit holds the queue at least."""
+    budgets: Budgets = field(default_factory=Budgets)
     rig: str | None = None
     policy_name: str | None = None
     spawn_request_id: str | None = None

@@ -13,6 +13,7 @@ import msgspec
 
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.messages import UNPROVEN, Outcome, Receipt, State
+from relay_runner.protocol.usage import Usage
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.journal import Journal, Posted
@@ -43,6 +44,7 @@ class Receipts:
         result: str | None = None,
         reason: str | None = None,
         held: str | None = None,
+        usage: Usage | None = None,
     ) -> Receipt:
         """Return a receipt in this instance's name."""
         return Receipt(
@@ -56,6 +58,7 @@ class Receipts:
             result=result,
             reason=reason,
             held=held,
+            usage=usage,
         )
 
     def post(self, message_id: int, receipt: Receipt) -> None:

@@ -21,10 +21,12 @@ from relay_runner.relay.base import Relay
 from relay_runner.runner import record
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.commands import Commands
+from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.farewell import FLUSH_S, Farewell
 from relay_runner.runner.flights import Flights
+from relay_runner.runner.holding import Holding
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.info import InfoFile
@@ -37,6 +39,7 @@ from relay_runner.runner.orders import Orders
 from relay_runner.runner.permissions import Permissions
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.services import Shutdown, live
 from relay_runner.runner.supervisor import Order, Supervisor
 from relay_runner.runner.timeline import Timeline
@@ -108,6 +111,14 @@ class Runner:
             capabilities=provider.capabilities,
             publish=self._presence.publish,
         )
+        at_relay: dict[str, Any] = {
+            "relay": relay,
+            "journal": self._journal,
+            "claims": self._claims,
+            "receipts": self._receipts,
+        }
+        holding = Holding(**at_relay, work=self._work, publish=self._presence.publish, least_s=options.least_hold_s)
+        refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=options.agent_id)
         self._inbox = Inbox(
             relay=relay,
             journal=self._journal,
@@ -117,6 +128,9 @@ class Runner:
             capabilities=provider.capabilities,
             agent_id=options.agent_id,
             joined=self._joined,
+            holding=holding,
+            refusing=refusing,
+            continuing=Continuing(**at_relay, flights=self._flights, holding=holding, refusing=refusing),
         )
         self._launcher = Launcher(
             options,

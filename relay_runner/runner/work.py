@@ -31,6 +31,8 @@ class Work:
         self.session_id: str | None = None
         self.lifecycle: str | None = None
         self.degraded: str | None = None
+        self.limit: str | None = None
+        """Until when the model's side takes no work, in the words of `Hold.text`."""
         self.error: str | None = None
         self.asks: tuple[str, ...] = ()
         """What the program waits for a person to permit, each a line."""
@@ -95,7 +97,8 @@ class Work:
         elif self._state is None:
             state = AgentState.OFFLINE
         else:
-            state = AgentState.BUSY if items or self.asks or self._state in _BUSY else AgentState.IDLE
+            busy = bool(items or self.asks) or self._state in _BUSY or self.limit is not None
+            state = AgentState.BUSY if busy else AgentState.IDLE
         if state is not self._since[0] or not self._since[1]:
             self._since = (state, now)
         return Status(
@@ -109,7 +112,7 @@ class Work:
             provider_session_id=self.session_id,
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
-            detail=self.error or self.degraded,
+            detail=self.error or self.limit or self.degraded,
             transport=self.transport,
             auth=self.auth,
             timeline=self.timeline.waiting,
@@ -123,6 +126,8 @@ class Work:
         elif self._state is ProcessState.WAITING or (not reasons and self._state in _BUSY):
             # First what somebody may have to do something about.
             reasons.insert(0, self._provider_state() or "busy")
+        if self.limit is not None:
+            reasons.insert(0, self.limit)
         return tuple(dict.fromkeys(reasons))
 
     def _provider_state(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec.structs import replace
 
 from relay_runner.errors import RelayNotFound, RelayRefused
@@ -118,6 +119,10 @@ def save(tx: Transaction, stored: Stored, delivery: Delivery, message: Message |
         data["outcome"] = delivery.outcome.value
     if delivery.reason is not None:
         data["reason"] = delivery.reason
+    if delivery.held is not None:
+        data["held"] = delivery.held
+    if delivery.usage is not None:
+        data["usage"] = msgspec.to_builtins(delivery.usage)
     tx.emit("delivery", data, message=message or _to_push(tx, stored.delivery, delivery), delivery=delivery)
     if ends is not None and isinstance(ends[2], int):
         tasks.follow(tx, ends[2], stored.delivery, delivery)

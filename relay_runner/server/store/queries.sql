@@ -53,15 +53,15 @@ INSERT INTO deliveries (message_id, recipient, state, attempt, failures, updated
 VALUES (?, ?, 'queued', 1, 0, ?, ?, ?)
 -- name: deliveries
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
 FROM deliveries WHERE message_id = ? ORDER BY id
 -- name: deliveries_held
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
 FROM deliveries WHERE recipient = ? AND state IN ('claimed', 'submitting', 'submitted', 'seen') ORDER BY message_id
 -- name: deliveries_due
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
 FROM deliveries WHERE id IN (
     SELECT id FROM deliveries WHERE claim_expires_at IS NOT NULL AND claim_expires_at <= :now
     UNION SELECT id FROM deliveries WHERE not_before IS NOT NULL AND not_before <= :now
@@ -75,7 +75,8 @@ SELECT min(at) FROM (
 )
 -- name: update_delivery
 UPDATE deliveries SET recipient = ?, state = ?, attempt = ?, failures = ?, instance_id = ?, claim_expires_at = ?,
-    nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?
+    nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?,
+    usage = ?
 WHERE id = ?
 
 -- name: list_received

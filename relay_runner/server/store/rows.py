@@ -13,9 +13,11 @@ from relay_runner.protocol.agents import Agent, Status, TimelineEvent, unheard
 from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandState, Task, TaskState
 from relay_runner.protocol.messages import Delivery, Message, Outcome, State, Timing
+from relay_runner.protocol.usage import Usage
 
 Row = tuple[Any, ...]
 
+_usage = msgspec.json.Decoder(Usage)
 _status = msgspec.json.Decoder(Status)
 _timeline = msgspec.json.Decoder(tuple[TimelineEvent, ...])
 _strings = msgspec.json.Decoder(tuple[str, ...])
@@ -107,8 +109,9 @@ def stored_of(row: Row) -> Stored:
         not_before=row[14],
         read_at=row[15],
         updated_at=row[16],
+        usage=None if row[17] is None else _usage.decode(row[17]),
     )
-    return Stored(row[0], delivery, bool(row[17]), row[18])
+    return Stored(row[0], delivery, bool(row[18]), row[19])
 
 
 def delivery_values(delivery: Delivery) -> Row:
@@ -129,6 +132,7 @@ def delivery_values(delivery: Delivery) -> Row:
         delivery.not_before,
         delivery.read_at,
         delivery.updated_at,
+        None if delivery.usage is None else to_json(delivery.usage),
     )
 
 

@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     read_at REAL,
     updated_at REAL NOT NULL,
     claimable INTEGER NOT NULL,
-    expires_at REAL NOT NULL
+    expires_at REAL NOT NULL,
+    usage TEXT
 );
 CREATE INDEX IF NOT EXISTS deliveries_by_message ON deliveries (message_id);
 CREATE INDEX IF NOT EXISTS deliveries_by_recipient ON deliveries (recipient, state, message_id);

@@ -9,6 +9,7 @@ import pytest
 from relay_runner.cli import verdict
 from relay_runner.cli.exits import Exit
 from relay_runner.protocol.messages import Delivery, Message, MessageRecord, Outcome, State
+from relay_runner.protocol.usage import Usage
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -86,6 +87,10 @@ def test_nothing_is_said_twice(fields: dict[str, Any], said: str) -> None:
         ({"state": State.SUBMITTED}, "bob0 has message 41, and has not shown yet that it saw it"),
         ({"state": State.SUBMITTED, "evidence": "unproven"}, None),
         ({"state": State.SEEN}, "bob0 has seen message 41 and works on it"),
+        (
+            {"state": State.SEEN, "held": "rate-limited until 3pm"},
+            "bob0 has seen message 41 and goes on with it later (rate-limited until 3pm)",
+        ),
         ({"recipient": "person:al"}, "person:al has not answered message 41"),
         (DONE, None),
         ({"state": State.DEAD}, None),
@@ -126,7 +131,8 @@ def test_the_json_shape_is_stable() -> None:
     reply = MessageRecord(
         message=Message(id=42, sender="agent:bob", to="person:a", body="yes", created_at=1.0, expires_at=9.0)
     )
-    found = record({**DONE, "recipient": "agent:bob", "result": "said yes", "evidence": "transcript"})
+    usage = Usage(input_tokens=9, output_tokens=1)
+    found = record({**DONE, "recipient": "agent:bob", "result": "said yes", "evidence": "transcript", "usage": usage})
     assert verdict.as_json(found, [reply]) == {
         "id": 41,
         "to": "agent:bob",
@@ -144,6 +150,7 @@ def test_the_json_shape_is_stable() -> None:
                 "held": None,
                 "reason": None,
                 "result": {"text": "said yes"},
+                "usage": {"inputTokens": 9, "cachedTokens": None, "outputTokens": 1, "costUsd": None},
             }
         ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from relay_runner.protocol.frames import Hello, MessageNew, ServerFrame
 from relay_runner.protocol.messages import LEASE_S, Delivery, NewMessage, Outcome, State, Timing
@@ -18,12 +19,17 @@ from relay_runner.providers.base import (
     TurnEnded,
 )
 from relay_runner.relay.memory.relay import MemoryRelay
+from relay_runner.runner.budgets import Budgets
 from relay_runner.runner.claims import Claims
+from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.flights import Flights
+from relay_runner.runner.holding import Holding
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.journal import Journal
+from relay_runner.runner.limits import HELD, LEAST_S
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.work import Work
 from tests.scripted import Script, ScriptedProcess, takes_it
 
@@ -44,6 +50,8 @@ class Desk:
         evidence_s: float = 30.0,
         instance_id: str = "i1",
         lease_s: float = LEASE_S,
+        least_hold_s: float = LEAST_S,
+        budgets: Budgets | None = None,
     ) -> None:
         self.operator = operator
         self.agent_id = agent_id
@@ -75,12 +83,22 @@ class Desk:
             publish=self.presence.publish,
             evidence_s=evidence_s,
         )
+        at_relay: dict[str, Any] = {
+            "relay": self.relay,
+            "journal": journal,
+            "claims": self.claims,
+            "receipts": self.receipts,
+        }
+        publish = self.presence.publish
+        self.holding = Holding(**at_relay, work=self.work, publish=publish, least_s=least_hold_s)
+        self.refusing = Refusing(**at_relay, budgets=budgets or Budgets(), agent_id=agent_id)
+        self.continuing = Continuing(**at_relay, flights=self.flights, holding=self.holding, refusing=self.refusing)
         self.inbox = Inbox(
-            relay=self.relay,
-            journal=journal,
-            claims=self.claims,
-            receipts=self.receipts,
+            **at_relay,
             flights=self.flights,
+            holding=self.holding,
+            refusing=self.refusing,
+            continuing=self.continuing,
             capabilities=capabilities,
             agent_id=agent_id,
             joined=self.joined,
@@ -132,6 +150,14 @@ class Desk:
         async with asyncio.timeout(10):
             async for record in self.operator.watch(id):
                 if record.deliveries[0].state is state:
+                    return record.deliveries[0]
+        raise AssertionError("the relay stopped telling")
+
+    async def held(self, id: int) -> Delivery:
+        """Wait until the relay says that the delivery is held by a limit."""
+        async with asyncio.timeout(10):
+            async for record in self.operator.watch(id):
+                if (record.deliveries[0].held or "").startswith(HELD):
                     return record.deliveries[0]
         raise AssertionError("the relay stopped telling")
 

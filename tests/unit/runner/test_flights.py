@@ -74,7 +74,7 @@ async def test_submitted_seen_done(journal: Journal) -> None:
     flight = desk.fly()
     assert [claim.message_id for claim in desk.claims.held()] == [1]
     desk.flights.seen(flight.nonce, "hook")
-    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    desk.flights.turn_ended(_ended(flight.nonce))
     assert desk.said() == [
         (State.SUBMITTED, None), (State.SEEN, "hook"), (State.DONE, Outcome.COMPLETED),
     ]  # fmt: skip
@@ -102,7 +102,7 @@ async def test_seen_twice_is_reported_once(journal: Journal) -> None:
 async def test_another_turns_end_settles_nothing(journal: Journal) -> None:
     desk = Desk(journal)
     flight = desk.fly()
-    desk.flights.turn_ended("another nonce", _ended("another nonce"))
+    desk.flights.turn_ended(_ended("another nonce"))
     assert flight.nonce in desk.flights
 
 
@@ -110,14 +110,14 @@ async def test_a_failed_and_an_interrupted_turn_say_so(journal: Journal) -> None
     desk = Desk(journal)
     for id, outcome in ((1, Outcome.FAILED), (2, Outcome.INTERRUPTED)):
         flight = desk.fly(id)
-        desk.flights.turn_ended(flight.nonce, _ended(flight.nonce, outcome))
+        desk.flights.turn_ended(_ended(flight.nonce, outcome))
     assert [what for state, what in desk.said() if state is State.DONE] == [Outcome.FAILED, Outcome.INTERRUPTED]
 
 
 async def test_without_evidence_it_ends_at_submitted_and_says_unproven(journal: Journal) -> None:
     desk = Desk(journal, BLIND)
     flight = desk.fly()
-    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    desk.flights.turn_ended(_ended(flight.nonce))
     assert desk.said() == [(State.SUBMITTED, None), (State.SUBMITTED, "unproven")]
     assert journal.outbox()[-1].receipt.result == "text"
 
@@ -145,14 +145,14 @@ async def test_late_evidence_wins_over_unknown(journal: Journal) -> None:
     flight = desk.fly()
     await desk.flights.check(ScriptedProcess())
     desk.flights.seen(flight.nonce, "hook")
-    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    desk.flights.turn_ended(_ended(flight.nonce))
     assert [state for state, _ in desk.said()] == [State.SUBMITTED, State.UNKNOWN, State.SEEN, State.DONE]
 
 
 async def test_evidence_after_the_end_changes_nothing(journal: Journal) -> None:
     desk = Desk(journal)
     flight = desk.fly()
-    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    desk.flights.turn_ended(_ended(flight.nonce))
     before = desk.said()
     desk.flights.seen(flight.nonce, "transcript")
     assert desk.said() == before and len(desk.flights) == 0
@@ -206,5 +206,5 @@ async def test_a_fenced_flight_reports_nothing_more(journal: Journal) -> None:
     flight = desk.fly(submitted=False)
     desk.flights.fence(1)
     desk.flights.seen(flight.nonce, "hook")
-    desk.flights.turn_ended(flight.nonce, _ended(flight.nonce))
+    desk.flights.turn_ended(_ended(flight.nonce))
     assert desk.said() == [] and journal.open() == []

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
 from relay_runner.protocol.messages import Delivery, Outcome, State
+from relay_runner.protocol.usage import Usage
 from relay_runner.server.store.rows import agent_of, delivery_values, message_of, stored_of, to_json
 
 FULL = Delivery(
@@ -22,6 +23,7 @@ FULL = Delivery(
     result="r",
     reason="why",
     held="h",
+    usage=Usage(input_tokens=7, cost_usd=0.5),
     not_before=2.5,
     read_at=3.5,
     updated_at=4.5,
