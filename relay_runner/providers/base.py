@@ -65,6 +65,53 @@ class Capabilities:
     """The model may run commands."""
 
 
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One of the relay's verbs, as a model is offered it."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    """The JSON schema of its arguments: an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model calls a tool."""
+
+    key: str
+    """Unique over all sessions; the same key again is the same call, and is done once."""
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the model is told of its call."""
+
+    text: str
+    success: bool = True
+
+
+class Tools(Protocol):
+    """The agent's own verbs on its relay, for a provider that can offer tools to its model."""
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """What there is."""
+        ...
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Do one, at most once whatever is killed meanwhile; never raises for what the model or the relay did wrong.
+
+        May be cancelled; the same call then comes again.
+        """
+        ...
+
+
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 
@@ -93,6 +140,8 @@ class LaunchSpec:
     label: str | None = None
     resume_session: str | None = None
     """Go on with this session; None starts a fresh one."""
+    tools: Tools | None = None
+    """What the model may be offered as tools, where the provider can do that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ async def test_a_connection_that_broke_in_a_turn_is_made_again_and_nothing_is_lo
         one = await it.deliver("SLOW:2\nSAY:carried over")
         await it.seen(one)
         process = it.process
-        assert isinstance(process, CodexProcess) and process._client is not None
-        await process._client._connection.close()
+        assert isinstance(process, CodexProcess) and process._link.client is not None
+        await process._link.client._connection.close()
         assert (await it.ended(one)).result == "carried over"
         for kind in (Seen, TurnEnded, SessionStarted):
             assert len([event for event in it.events if isinstance(event, kind)]) == 1, kind
@@ -84,11 +84,11 @@ async def test_a_turn_that_ended_while_the_connection_was_broken_is_found(rig: R
         one = await it.deliver("SLOW:1\nSAY:unheard")
         await it.seen(one)
         process = it.process
-        assert isinstance(process, CodexProcess) and process._client is not None
-        notice, process._client._notice = process._client._notice, lambda method, params: None
+        assert isinstance(process, CodexProcess) and process._link.client is not None
+        notice, process._link.client._notice = process._link.client._notice, lambda method, params: None
         await rig.shows(launched.terminal, "unheard")
-        process._client._notice = notice
-        await process._client._connection.close()
+        process._link.client._notice = notice
+        await process._link.client._connection.close()
         assert (await it.ended(one)).result == "unheard"
 
 

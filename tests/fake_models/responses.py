@@ -5,7 +5,10 @@ A directive stands at the start of a line of the prompt. Several are done one af
     SAY:text            answer with that text (the rest of the line)
     RUN:command         ask for the shell
     ASK:command         ask for the shell, outside the sandbox
-    TOOL:name {json}    ask for any tool
+    TOOL:name {json}    ask for any tool; `space.name` is one of a namespace
+    PATCH:file text     ask for a file with that one line to be added
+    JS:code             run code (models of the sixth generation reach most tools only so)
+    SPAWN:name orders   have a sub-agent do the orders: directives, `;;` stands between them
     SLOW:n              take n seconds to stream the text of the next SAY
     HANG:n              send nothing for n seconds, then do the next directive
     FAIL:code[:times]   answer with that HTTP status, always or only so many times
@@ -28,7 +31,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-DIRECTIVE = re.compile(r"^(SAY|RUN|ASK|TOOL|SLOW|HANG|FAIL|BREAK|DROP)(?::|$)(.*)$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^(SAY|RUN|ASK|TOOL|PATCH|JS|SPAWN|SLOW|HANG|FAIL|BREAK|DROP)(?::|$)(.*)$", re.MULTILINE)
 WAITS = ("SLOW", "HANG", "FAIL", "BREAK", "DROP")
 """Directives that come before the one thing that a model step does."""
 CONTEXT = ("<environment_context>", "<turn_aborted>", "<user_instructions>", "<skill", "# AGENTS.md")
@@ -65,7 +68,9 @@ def texts(items: list[dict[str, Any]]) -> list[tuple[str, str]]:
         match item.get("type"):
             case "message":
                 found.append((str(item["role"]), _text(item.get("content"))))
-            case "function_call_output":
+            case "agent_message" if orders := _orders(item.get("content")):
+                found.append(("user", orders))
+            case "function_call_output" | "custom_tool_call_output":
                 kind = "output" if str(item.get("call_id", "")).startswith(CALL) else "foreign"
                 found.append((kind, _text(item.get("output"))))
     return found
@@ -217,7 +222,7 @@ class _Answer(BaseHTTPRequestHandler):
     def _answer(self, item: dict[str, Any], slow: float) -> None:
         number = next(self.server_of.ids)
         item = {**item, "id": f"{'msg' if item['type'] == 'message' else 'fc'}_fake{number:06}"}
-        if item["type"] == "function_call":
+        if item["type"].endswith("_call"):
             item["call_id"] = f"{CALL}{number:06}"
         self._stream_head()
         self._event("response.created", response={"id": f"resp_fake{number:06}"})
@@ -261,12 +266,32 @@ def _item(name: str, rest: str) -> dict[str, Any]:
     if name == "TOOL":
         tool, _, arguments = rest.partition(" ")
         return _call(tool, json.loads(arguments or "{}"))
+    if name == "PATCH":
+        file, _, text = rest.partition(" ")
+        return _custom("apply_patch", f"*** Begin Patch\n*** Add File: {file}\n+{text}\n*** End Patch\n")
+    if name == "JS":
+        return _custom("exec", rest)
+    if name == "SPAWN":
+        task, _, orders = rest.partition(" ")
+        return _call("collaboration.spawn_agent", {"task_name": task, "message": orders, "fork_turns": "none"})
     content = [{"type": "output_text", "text": rest or "ok", "annotations": []}]
     return {"type": "message", "role": "assistant", "status": "completed", "content": content}
 
 
+def _orders(content: Any) -> str:
+    """Return what a sub-agent is to do: the model's side of it is encrypted on its way, as far as the program knows."""
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part.get("encrypted_content", "")) for part in parts).strip().replace(";;", "\n")
+
+
 def _call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "function_call", "name": tool, "arguments": json.dumps(arguments), "status": "completed"}
+    space, _, name = tool.rpartition(".")
+    call = {"type": "function_call", "name": name, "arguments": json.dumps(arguments), "status": "completed"}
+    return {**call, "namespace": space} if space else call
+
+
+def _custom(tool: str, text: str) -> dict[str, Any]:
+    return {"type": "custom_tool_call", "name": tool, "input": text, "status": "completed"}
 
 
 def _text(content: Any) -> str:

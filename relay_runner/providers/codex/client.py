@@ -1,7 +1,8 @@
 """One connection to an app-server: JSON-RPC, one message per WebSocket text frame, over a unix socket.
 
-What the server asks of its clients (approvals above all) goes to every one of them and waits for the first answer:
-this client leaves it to the person's. Ids of such requests have a namespace of their own.
+What the server asks of its clients (approvals above all) goes to every one of them and waits for the first answer; a
+later one it ignores without a word. Ids of such requests have a namespace of their own: they start at 0 with every
+server, and are the same for every client and on every connection to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,28 @@ log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 REQUEST_S = 30.0
 CLOSE_S = 1.0
+NOT_KNOWN = -32601
 Notice = Callable[[str, Mapping[str, Any]], None]
 """Takes a notification's method and parameters at once; never blocks or raises."""
+RequestId = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the server asks of its clients."""
+
+    id: RequestId
+    method: str
+    params: Mapping[str, Any]
+
+    @property
+    def thread_id(self) -> str:
+        """The thread that it is about."""
+        return str(self.params.get("threadId"))
+
+
+Asked = Callable[[Request], None]
+"""Takes what the server asks at once; never blocks or raises."""
 
 
 class Disconnected(ProviderError):
@@ -45,9 +67,10 @@ class Refused(ProviderError):
 class Client:
     """An open connection; `closed` is set when it is over."""
 
-    def __init__(self, connection: ClientConnection, notice: Notice) -> None:
+    def __init__(self, connection: ClientConnection, notice: Notice, asked: Asked) -> None:
         self._connection = connection
         self._notice = notice
+        self._asked = asked
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.closed = asyncio.Event()
@@ -69,6 +92,14 @@ class Client:
     async def notify(self, method: str) -> None:
         """Tell, and expect no answer."""
         await self._send({"method": method})
+
+    async def answer(self, id: RequestId, result: Mapping[str, Any]) -> None:
+        """Answer what the server asked; raise `Disconnected` where it cannot have got it."""
+        await self._send({"id": id, "result": result})
+
+    async def refuse(self, id: RequestId, reason: str) -> None:
+        """Say that what the server asked cannot be answered."""
+        await self._send({"id": id, "error": {"code": NOT_KNOWN, "message": reason}})
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         from websockets.exceptions import ConnectionClosed
@@ -103,8 +134,11 @@ class Client:
             return
         method, params = message.get("method"), message.get("params")
         if isinstance(method, str):
-            if "id" not in message:
-                self._notice(method, params if isinstance(params, dict) else {})
+            params = params if isinstance(params, dict) else {}
+            if "id" in message:
+                self._asked(Request(message["id"], method, params))
+            else:
+                self._notice(method, params)
             return
         answer = self._waiting.get(message.get("id", 0))
         if answer is None or answer.done():
@@ -117,7 +151,7 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(socket: Path, notice: Notice) -> AsyncIterator[Client]:
+async def opened(socket: Path, notice: Notice, asked: Asked) -> AsyncIterator[Client]:
     """Connect; raise `Disconnected` where nobody listens (yet)."""
     from websockets.asyncio.client import unix_connect
     from websockets.exceptions import WebSocketException
@@ -131,7 +165,7 @@ async def opened(socket: Path, notice: Notice) -> AsyncIterator[Client]:
         )  # fmt: skip
     except (OSError, WebSocketException) as error:
         raise Disconnected(f"Codex does not answer at {socket}") from error
-    client = Client(connection, notice)
+    client = Client(connection, notice, asked)
     try:
         async with beside(client.read()):
             yield client

@@ -30,6 +30,8 @@ class CodexProvider:
         clear=True,
         inject=True,
         resume=True,
+        subagents=True,
+        permissions=True,
         approval_modes=frozenset(launch.MODES),
         viewer=True,
     )

@@ -1,10 +1,12 @@
 """What a dead app-server left on disk: the thread's rollout file, one JSON object a line (0.169.0; undocumented).
 
-Asked only when no app-server can be: a live one says the same by `thread/turns/list`, and better.
+Asked of turns only when no app-server can be: a live one says the same by `thread/turns/list`, and better. What a call
+in progress is about to change, though, is nowhere else once its item was told.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from relay_runner.providers.codex import failures
 from relay_runner.providers.tail import scan
 
 SOURCE = "rollout"
+PATCHED = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)\n((?:(?!\*\*\* ).*\n?)*)", re.MULTILINE)
 CUT_OFF = "the program ended in the middle of the turn"
 
 
@@ -35,6 +38,18 @@ def find(path: Path | None, nonce: str) -> Evidence:
     if turn_id is None:
         return NOT_FOUND
     return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF)
+
+
+def changes(path: Path | None, call_id: str) -> list[dict[str, Any]]:
+    """Return what a call of `apply_patch` is about to change; the patch itself stands in for each file's diff."""
+    for line in scan(path, containing=call_id.encode()) if path is not None else ():
+        call = line.get("payload") if isinstance(line, dict) and line.get("type") == "response_item" else None
+        if isinstance(call, dict) and call.get("call_id") == call_id and isinstance(patch := call.get("input"), str):
+            return [
+                {"path": name.strip(), "kind": {"type": kind.lower()}, "diff": body}
+                for kind, name, body in PATCHED.findall(patch)
+            ]
+    return []
 
 
 def _carries(event: Mapping[str, Any], nonce: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from relay_runner import __version__
 from relay_runner.errors import ProviderNotReady, ProviderRefused
 from relay_runner.providers.base import LaunchSpec
-from relay_runner.providers.codex import launch, prompt
+from relay_runner.providers.codex import launch, prompt, tools
 from relay_runner.providers.codex.client import Client, Refused
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,7 @@ async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopt
     await _skills(client)
     await _check_login(client, spec)
     if thread_id is None and adopted:
-        loaded = (await client.call("thread/loaded/list", {})).get("data") or [None]
-        thread_id = loaded[0]
+        thread_id = await _loaded(client)
     config = (await _or_nothing(client, "config/read", {"cwd": str(spec.cwd)})).get("config") or {}
     settings = launch.thread(spec, config.get("developer_instructions"))
     session = await _thread(client, spec, settings, thread_id)
@@ -70,6 +69,15 @@ async def another(client: Client, spec: LaunchSpec, old: Session, thread_id: str
     """Return a fresh thread, or this one, on the same connection; refused where there is no such thread."""
     new = await _thread(client, spec, old.settings, thread_id, or_fresh=False)
     return replace(new, context=old.context, upgrades=old.upgrades, methods=old.methods)
+
+
+async def _loaded(client: Client) -> str | None:
+    """Return the thread that the server has loaded: the agent's own, for those of sub-agents have a parent."""
+    for id in (await client.call("thread/loaded/list", {})).get("data") or ():
+        thread = (await _or_nothing(client, "thread/read", {"threadId": id})).get("thread") or {}
+        if not thread.get("parentThreadId"):
+            return str(id)
+    return None
 
 
 async def turns(client: Client, thread_id: str, limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
@@ -99,8 +107,9 @@ async def _thread(
             raise ProviderRefused(f"there is no session {thread_id}", hint="the operation `sessions` lists them")
         log.warning("session %s is lost; a new one is started", thread_id)
         source = "fresh"
+    offered = {"dynamicTools": tools.specs(spec.tools)} if spec.tools is not None and await tools.taken(client) else {}
     try:
-        answer = await client.call("thread/start", settings)
+        answer = await client.call("thread/start", {**settings, **offered})
     except Refused as error:
         raise ProviderNotReady(f"Codex cannot start a session: {error}") from error
     # Without a name nobody could attach to it before its first turn, and the first who does has the model invent one.

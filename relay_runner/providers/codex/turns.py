@@ -5,7 +5,8 @@
     turn ends     turn/completed, by its status; where it is lost, an idle thread and the listed turns say it
     state         waiting: the thread's flags; busy: an open turn or an active thread; else idle
 
-A thread is told idle a moment before its turn's end is (0.169.0), so an open turn counts as busy until its end.
+A thread is told idle a moment before its turn's end is (0.169.0), so an open turn counts as busy until its end. A turn
+that completed while sub-agents of it still run has ended when they have: until then the agent is busy.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from relay_runner.providers.base import (
     TurnState,
 )
 from relay_runner.providers.codex import failures, history
+from relay_runner.providers.codex.subagents import SubAgents
 
 NO_END_S = 1.0
 """How long the thread may be idle without its turn's end before the listed turns are asked."""
@@ -61,6 +63,9 @@ class Tracker:
     def __init__(self) -> None:
         self.state = ProcessState.STARTING
         self.turn: OpenTurn | None = None
+        self.agents = SubAgents()
+        self._with_agents: TurnEnded | None = None
+        """The end of a turn whose sub-agents still run."""
         self.unloaded = False
         """The server put the thread away; it has to be resumed before anything goes in."""
         self._status: str | None = None
@@ -86,6 +91,7 @@ class Tracker:
             self._end_from(turns, self.turn)
         known = (*self._ended, self.turn.id) if self.turn is not None else tuple(self._ended)
         if newest.get("status") == history.RUNNING and newest["id"] not in known:
+            self._end_with_agents()
             self.turn = OpenTurn(str(newest["id"]), list(history.nonces(newest)), result=history.result(newest))
             self.turn.prompts = len(history.items(newest, "userMessage"))
             self._seen.extend(self.turn.nonces)
@@ -108,7 +114,7 @@ class Tracker:
             case "turn/started":
                 self._open(str(params["turn"]["id"]), method)
             case "item/started" | "item/completed":
-                self._item(method, params)
+                self._item(method, params, now)
             case "error":
                 self._error(params, now)
             case "turn/completed":
@@ -119,9 +125,27 @@ class Tracker:
             self.turn.troubled_at = None
         return self._told(method)
 
+    def elsewhere(self, thread_id: str, method: str, params: Mapping[str, Any], now: float) -> list[Event]:
+        """Take in one notification about another thread: it may be a sub-agent's."""
+        self._events += self.agents.notice(thread_id, method, params, now)
+        if self.agents.label(thread_id) is not None and isinstance(item := params.get("item"), dict):
+            self._events += self.agents.item(item, now)
+        return self._told(method)
+
+    def looked(self, events: list[Event]) -> list[Event]:
+        """Take in what looking at the sub-agents' threads brought."""
+        self._events += events
+        return self._told(history.SOURCE)
+
+    @property
+    def only_agents(self) -> bool:
+        """Whether nothing but sub-agents keeps it busy: its own thread would take a turn."""
+        return self.turn is None and self._status == "idle" and bool(self.agents.running)
+
     def carries(self, nonce: str) -> bool:
         """Say whether the open turn carries a message."""
-        return self.turn is not None and nonce in self.turn.nonces
+        ending = self._with_agents.nonces if self._with_agents is not None else ()
+        return nonce in ending or (self.turn is not None and nonce in self.turn.nonces)
 
     # --- what the clock says ------------------------------------------------------------------------------------------
 
@@ -158,14 +182,16 @@ class Tracker:
             return
         if self.turn is not None and self.turn.nonces:
             return  # a review's own turn inside it (0.169.0 tells another id than the one that ends)
+        self._end_with_agents()
         self.turn = OpenTurn(turn_id)
         self._idle_at = None
         self._events.append(TurnStarted(turn_id, source))
 
-    def _item(self, method: str, params: Mapping[str, Any]) -> None:
+    def _item(self, method: str, params: Mapping[str, Any], now: float) -> None:
         item = params.get("item")
         if not isinstance(item, dict):
             return
+        self._events += self.agents.item(item, now)
         turn = self.turn if self.turn is not None and self.turn.id == params.get("turnId") else None
         if item.get("type") == "userMessage" and method == "item/started":
             if turn is not None:
@@ -219,7 +245,11 @@ class Tracker:
         if turn.given_up is not None and outcome is not Outcome.COMPLETED:
             outcome, reason = Outcome.FAILED, turn.given_up
         result = (turn.result if turn.result is not None else found.result) if outcome is Outcome.COMPLETED else None
-        self._events.append(TurnEnded(outcome, source, tuple(turn.nonces), result, reason))
+        ended = TurnEnded(outcome, source, tuple(turn.nonces), result, reason)
+        if outcome is Outcome.COMPLETED and self.agents.running:
+            self._with_agents = ended
+        else:
+            self._events.append(ended)
         self._ended.append(turn.id)
         self.turn = None
 
@@ -228,16 +258,26 @@ class Tracker:
             context = {"tokens": last.get("totalTokens"), "window": usage.get("modelContextWindow"), "source": "api"}
             self._events.append(Learnt({"context": context}))
 
+    def _end_with_agents(self) -> None:
+        """Tell the end that waited for sub-agents: they are done, or something newer began."""
+        if self._with_agents is not None:
+            self._events.append(self._with_agents)
+            self._with_agents = None
+
     def _told(self, source: str) -> list[Event]:
+        if not self.agents.running:
+            self._end_with_agents()
         if (state := self._judge()) is not self.state:
             self.state = state
-            self._events.append(StateChanged(state, source, self._flags[0] if self._flags else None))
+            flags = self._flags or self.agents.flags
+            self._events.append(StateChanged(state, source, flags[0] if flags else None))
         events, self._events = self._events, []
         return events
 
     def _judge(self) -> ProcessState:
         if self._status is None:
             return ProcessState.STARTING
-        if self._flags:
+        if self._flags or self.agents.flags:
             return ProcessState.WAITING
-        return ProcessState.BUSY if self.turn is not None or self._status == "active" else ProcessState.IDLE
+        busy = self.turn is not None or self._status == "active" or self.agents.running
+        return ProcessState.BUSY if busy else ProcessState.IDLE

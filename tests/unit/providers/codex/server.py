@@ -24,6 +24,12 @@ class FakeServer:
         self.connections: list[ServerConnection] = []
         self.turns: list[dict[str, Any]] = []
         self.status: dict[str, Any] = {"type": "idle"}
+        self.threads: dict[str, dict[str, Any]] = {}
+        """Other threads that are loaded, by id."""
+        self.asked: list[dict[str, Any]] = []
+        """What waits for an answer; asked again of who resumes the thread."""
+        self.said: list[dict[str, Any]] = []
+        """What clients answered to that."""
         self.answers: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "initialize": lambda params: {},
             "account/read": lambda params: {"account": None, "requiresOpenaiAuth": False},
@@ -33,7 +39,9 @@ class FakeServer:
             "thread/start": self._thread,
             "thread/resume": self._thread,
             "thread/name/set": lambda params: {},
-            "thread/loaded/list": lambda params: {"data": [THREAD]},
+            "thread/loaded/list": lambda params: {"data": [THREAD, *self.threads]},
+            "thread/read": self._read,
+            "thread/inject_items": lambda params: {},
             "thread/turns/list": lambda params: {"data": self.turns, "nextCursor": None},
             "thread/backgroundTerminals/clean": lambda params: {},
             "turn/start": self._turn,
@@ -42,6 +50,12 @@ class FakeServer:
     def _thread(self, params: dict[str, Any]) -> Answer:
         thread = {"id": params.get("threadId", THREAD), "status": self.status, "cliVersion": "0"}
         return {"thread": thread, "model": "old", "reasoningEffort": None}
+
+    def _read(self, params: dict[str, Any]) -> Answer:
+        if params["threadId"] == THREAD:
+            return {"thread": {"id": THREAD, "status": self.status}}
+        found = self.threads.get(params["threadId"])
+        return {"thread": found} if found else "thread not found"
 
     def _turn(self, params: dict[str, Any]) -> Answer:
         if not isinstance(params.get("additionalContext", {}), dict):
@@ -59,6 +73,17 @@ class FakeServer:
         for connection in self.connections:
             await connection.send(json.dumps({"method": method, "params": {"threadId": THREAD, **params}}))
 
+    async def ask(self, id: int, method: str, **params: Any) -> None:
+        """Ask whoever is connected."""
+        self.asked.append({"id": id, "method": method, "params": {"threadId": THREAD, "turnId": "t1", **params}})
+        for connection in self.connections:
+            await connection.send(json.dumps(self.asked[-1]))
+
+    async def resolve(self, id: int) -> None:
+        """Take what was asked for answered."""
+        self.asked = [one for one in self.asked if one["id"] != id]
+        await self.tell("serverRequest/resolved", requestId=id)
+
     async def hang_up(self) -> None:
         """Close every connection."""
         for connection in [*self.connections]:
@@ -70,7 +95,9 @@ class FakeServer:
         try:
             async for data in connection:
                 message = json.loads(data)
-                if "id" in message:
+                if "method" not in message:
+                    self.said.append(message)
+                elif "id" in message:
                     await self._answer(connection, message)
         finally:
             self.connections.remove(connection)
@@ -83,6 +110,10 @@ class FakeServer:
             await connection.send(json.dumps({"id": message["id"], "error": {"code": -32600, "message": answer}}))
         elif answer is not None:
             await connection.send(json.dumps({"id": message["id"], "result": answer}))
+        if method == "thread/resume":
+            for one in self.asked:
+                if one["params"]["threadId"] == params["threadId"]:
+                    await connection.send(json.dumps(one))
 
 
 @asynccontextmanager

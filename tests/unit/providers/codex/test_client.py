@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from relay_runner.providers.codex.client import Disconnected, Refused, opened
+from relay_runner.providers.codex.client import Disconnected, Refused, Request, opened
 from tests.terminals import until
-from tests.unit.providers.codex.server import listening
+from tests.unit.providers.codex.server import THREAD, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -21,12 +21,12 @@ def ignore(method: str, params: Mapping[str, Any]) -> None:
 
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(Disconnected, match="does not answer"):
-        async with opened(tmp_path / "none", ignore):
+        async with opened(tmp_path / "none", ignore, pytest.fail):
             pytest.fail("there is nobody")
 
 
 async def test_answers_and_refusals(tmp_path: Path) -> None:
-    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore) as client:
+    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore, pytest.fail) as client:
         server.answers["good"] = lambda params: {"got": params["x"]}
         server.answers["bad"] = lambda params: "it does not want to"
         assert await client.call("good", {"x": "ü" * 100_000}) == {"got": "ü" * 100_000}
@@ -38,19 +38,19 @@ async def test_a_link_leads_to_a_shorter_path(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 20) / ("longer" * 10)
     folder.mkdir(parents=True)
     (folder / "link").symlink_to(tmp_path / "s")
-    async with listening(tmp_path / "s"), opened(folder / "link", ignore) as client:
+    async with listening(tmp_path / "s"), opened(folder / "link", ignore, pytest.fail) as client:
         assert await client.call("initialize", {}) == {}
 
 
 async def test_no_answer_in_time_leaves_it_open_what_happened(tmp_path: Path) -> None:
-    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore) as client:
+    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore, pytest.fail) as client:
         server.answers["silent"] = lambda params: None
         with pytest.raises(Disconnected, match="did not answer silent"):
             await client.call("silent", {}, timeout_s=0.05)
 
 
 async def test_a_hang_up_ends_what_waits(tmp_path: Path) -> None:
-    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore) as client:
+    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore, pytest.fail) as client:
         server.answers["silent"] = lambda params: None
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(_refused(client.call("silent", {})))
@@ -62,20 +62,29 @@ async def test_a_hang_up_ends_what_waits(tmp_path: Path) -> None:
             await client.call("any", {})
 
 
-async def test_notifications_come_in_and_nonsense_does_no_harm(tmp_path: Path) -> None:
+async def test_notifications_and_requests_come_in_and_nonsense_does_no_harm(tmp_path: Path) -> None:
     heard: list[tuple[str, Mapping[str, Any]]] = []
+    asked: list[Request] = []
     async with (
         listening(tmp_path / "s") as server,
-        opened(tmp_path / "s", lambda method, params: heard.append((method, params))) as client,
+        opened(tmp_path / "s", lambda method, params: heard.append((method, params)), asked.append) as client,
     ):
         await client.call("initialize", {})
         (connection,) = server.connections
-        asks = {"id": 0, "method": "item/commandExecution/requestApproval", "params": {}}
-        for text in ("{", "[]", json.dumps({"id": 99, "result": {}}), json.dumps(asks)):
+        for text in ("{", "[]", json.dumps({"id": 99, "result": {}})):
             await connection.send(text)
+        await server.ask(0, "item/tool/call", tool="t")
         await server.tell("turn/started", turn={"id": "t1"})
         await until(lambda: bool(heard))
-        assert [method for method, _ in heard] == ["turn/started"], "what it asks is a person's to answer"
+        assert [method for method, _ in heard] == ["turn/started"]
+        assert [(one.id, one.method, one.thread_id, one.params["tool"]) for one in asked] == [
+            (0, "item/tool/call", THREAD, "t")
+        ]
+        await client.answer(0, {"success": True})
+        await client.refuse(1, "unknown here")
+        await until(lambda: len(server.said) == 2)
+        assert server.said[0] == {"id": 0, "result": {"success": True}}
+        assert (server.said[1]["id"], server.said[1]["error"]["message"]) == (1, "unknown here")
         assert await client.call("initialize", {}) == {}
 
 

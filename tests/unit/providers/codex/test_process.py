@@ -247,7 +247,7 @@ async def test_refused_for_good_unloaded_and_not_steerable(place: Place) -> None
 async def test_a_broken_connection_leaves_it_open_and_is_made_again(place: Place) -> None:
     one = submission("x")
     place.server.answers["turn/start"] = lambda params: None
-    place.process._session.context = False  # type: ignore[union-attr]
+    place.process._link.session.context = False  # type: ignore[union-attr]
 
     async def break_it() -> None:
         await until(lambda: bool(place.server.called("turn/start")))
@@ -276,7 +276,7 @@ async def test_a_dead_server_is_asked_by_its_file(place: Place, tmp_path: Path) 
     place.pane.living = False
     place.server.answers.clear()
     await place.server.hang_up()
-    await until(lambda: place.process._client is None)
+    await until(lambda: place.process._link.client is None)
     assert (await place.process.find("n1")).outcome is Outcome.INTERRUPTED
     assert not (await place.process.find("n2")).seen
 

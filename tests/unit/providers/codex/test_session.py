@@ -31,7 +31,7 @@ def spec(tmp_path: Path) -> LaunchSpec:
 async def joined(
     tmp_path: Path, spec: LaunchSpec, thread_id: str | None = None, *, adopted: bool = False
 ) -> session.Session:
-    async with opened(tmp_path / "s", lambda method, params: None) as client:
+    async with opened(tmp_path / "s", lambda method, params: None, pytest.fail) as client:
         return await session.join(client, spec, thread_id, adopted=adopted)
 
 

@@ -1,0 +1,202 @@
+"""The questions that are open: told, answered from here, answered by somebody else, or withdrawn.
+
+    asked      told at once; while joining, when that is over: the server asks everything open again, under the same id
+    answered   our answer goes in; the server says `serverRequest/resolved`, whoever answered
+    gone       open before and not asked again after a reconnect: somebody answered, or its turn is over
+
+The server takes the first answer and ignores later ones without a word: where a person and we answer within the same
+millisecond, ours is told as the one that counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relay_runner.errors import ProviderRefused, ProviderUnsupported
+from relay_runner.protocol.permissions import Decision, permission_id
+from relay_runner.providers.base import Answer, Emit, PermissionAsked, PermissionClosed
+from relay_runner.providers.codex import answers, questions, rollout
+from relay_runner.providers.codex.client import Client, Disconnected, Refused, Request
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 20.0
+"""How long the server may take to say that an answer arrived, a reconnect included."""
+KEPT_CHANGES = 50
+RESOLVED = "serverRequest/resolved"
+GONE = "thread"
+
+
+@dataclass(slots=True)
+class Open:
+    """A question that nobody answered yet, as far as we know."""
+
+    request: Request
+    who: str | None = None
+    told: PermissionAsked | None = None
+    stale: bool = False
+    """It was open before the connection broke, and was not asked again yet."""
+    ours: Decision | None = None
+    """What we answered."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Approvals:
+    """All open questions of one app-server, whichever thread they come from."""
+
+    def __init__(self, emit: Emit, *, process: str, standing: bool = False) -> None:
+        """`process` tells this server from every other; `standing` allows rules for good to be offered."""
+        self._emit = emit
+        self._process = process
+        self._standing = standing
+        self._client: Client | None = None
+        self._joined = asyncio.Event()
+        self._open: dict[str, Open] = {}
+        self._changes: dict[str, questions.Changes] = {}
+
+    # --- what the server says -----------------------------------------------------------------------------------------
+
+    def take(self, request: Request, who: str | None = None) -> bool:
+        """Take in what the server asks; False where it is no question of ours. `who` is the sub-agent that asks."""
+        if request.method not in questions.METHODS:
+            return False
+        id = self._id(request)
+        if (known := self._open.get(id)) is not None:
+            known.stale = False
+            return True
+        self._open[id] = one = Open(request, who)
+        if self._joined.is_set():
+            self._tell(one, self._changes.get(str(request.params.get("itemId")), ()))
+        return True
+
+    def notice(self, method: str, params: Mapping[str, Any]) -> None:
+        """Take in a notification of any thread: what an item is about to change, or that a question is over."""
+        item = params.get("item")
+        if method == RESOLVED:
+            for id, one in list(self._open.items()):
+                if one.request.id == params.get("requestId") and not one.stale:
+                    self._close(id, RESOLVED)
+        elif isinstance(item, dict) and item.get("type") == "fileChange":
+            if method == "item/started":
+                self._changes[str(item.get("id"))] = item.get("changes") or ()
+                while len(self._changes) > KEPT_CHANGES:  # an interrupted one is never told to be over
+                    del self._changes[next(iter(self._changes))]
+            elif method == "item/completed":
+                self._changes.pop(str(item.get("id")), None)
+
+    def lost(self) -> None:
+        """Take note that there is no connection: what is open is asked again on the next one."""
+        self._client = None
+        self._joined.clear()
+        for one in self._open.values():
+            one.stale = True
+
+    async def joined(self, client: Client, live_turns: Iterable[str], find: Callable[[str], Path | None]) -> None:
+        """Tell what is asked by now, and what is asked no more; `find` returns the file of a thread."""
+        live = set(live_turns)
+        for id in [id for id, one in self._open.items() if one.stale]:
+            one = self._open[id]
+            self._close(id, GONE, answered=one.ours is not None or one.request.params.get("turnId") in live)
+        while (asked := next((one for one in self._open.values() if one.told is None), None)) is not None:
+            changes = await asyncio.to_thread(_written, asked.request, find)
+            if asked.over.is_set():
+                continue  # somebody answered meanwhile
+            self._tell(asked, changes)
+        self._client = client
+        self._joined.set()
+
+    def _tell(self, one: Open, changes: questions.Changes) -> None:
+        id = self._id(one.request)
+        one.told = questions.asked(one.request, id, changes=changes, standing=self._standing, who=one.who)
+        self._emit(one.told)
+
+    def _close(self, id: str, source: str, *, answered: bool = True) -> None:
+        one = self._open.pop(id)
+        if one.told is not None:
+            self._emit(PermissionClosed(id, source, answered, one.ours))
+        one.over.set()
+
+    def _id(self, request: Request) -> str:
+        """Return a question's id: turns are unique over all servers, request ids within one."""
+        params = request.params
+        turn = params.get("turnId") or self._process
+        item = str(params.get("itemId") or "")
+        return permission_id("codex", request.thread_id, str(turn), item, str(request.id))
+
+    # --- answering ----------------------------------------------------------------------------------------------------
+
+    async def answer(self, id: str, answer: Answer) -> bool:
+        """Put an answer in and wait until it is there; see `Process.answer`."""
+        one = self._open.get(id)
+        if one is None or one.told is None or one.ours is not None:
+            return False
+        if not one.told.decisions:
+            raise ProviderUnsupported("Codex takes this answer only in its terminal", hint="attach, and answer there")
+        if answer.decision not in one.told.decisions:
+            raise ProviderRefused(f"Codex does not take {answer.decision} here")
+        reply = answers.reply(one.request, answer)
+        one.ours = answer.decision
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._put(one, reply, answer.reason if answer.decision in answers.NO else None)
+        except TimeoutError:
+            one.ours = None
+            raise ProviderRefused("Codex did not take the answer", hint="attach, and answer there") from None
+        return True
+
+    async def _put(self, one: Open, reply: answers.Reply, reason: str | None) -> None:
+        """Send until the question is over: what a broken connection lost is sent again."""
+        while not one.over.is_set():
+            await self._joined.wait()
+            if (client := self._client) is None:
+                continue
+            with contextlib.suppress(Disconnected):
+                if reason is not None:
+                    await _quietly(client, "thread/inject_items", _explained(one.request, reason))
+                    reason = None
+                await client.answer(one.request.id, reply.result)
+                await _first(one.over, client.closed)
+                if reply.interrupt and one.over.is_set():
+                    await _quietly(client, "turn/interrupt", _place(one.request, "threadId", "turnId"))
+
+
+def _explained(request: Request, reason: str) -> dict[str, Any]:
+    """Return why not, as the model is told it: a plain no carries no words in this protocol."""
+    text = f"What was just asked for was denied, with this reason: {reason}"
+    item = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
+    return {**_place(request, "threadId"), "items": [item]}
+
+
+def _place(request: Request, *names: str) -> dict[str, Any]:
+    return {name: request.params.get(name) for name in names}
+
+
+async def _quietly(client: Client, method: str, params: Mapping[str, Any]) -> None:
+    """Ask for what helps, and may be refused: a version lacks it, or the turn is over."""
+    try:
+        await client.call(method, params)
+    except Refused as error:
+        log.info("Codex refused %s: %s", method, error)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of the events is set."""
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(event.wait()) for event in events]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+
+
+def _written(request: Request, find: Callable[[str], Path | None]) -> questions.Changes:
+    """Return the changes that a file change is about from what the thread wrote down: its item was told before us."""
+    item = request.params.get("itemId")
+    if request.method != questions.CHANGE or item is None:
+        return ()
+    return rollout.changes(find(request.thread_id), str(item))

@@ -1,0 +1,189 @@
+"""The runner's end of one app-server: the connection, the agent's thread on it, and all that is noticed over it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from relay_runner.errors import ProviderError
+from relay_runner.providers.base import Degraded, Emit, Event, LaunchPlan, LaunchSpec, Learnt, SessionStarted, TurnEnded
+from relay_runner.providers.beside import beside
+from relay_runner.providers.codex import family, launch, operations, session
+from relay_runner.providers.codex.approvals import RESOLVED, Approvals
+from relay_runner.providers.codex.client import Client, Disconnected, Request, opened
+from relay_runner.providers.codex.home import CodexHome
+from relay_runner.providers.codex.memo import Memo
+from relay_runner.providers.codex.tools import ToolCalls
+from relay_runner.providers.codex.turns import Tracker
+
+log = logging.getLogger(__name__)
+
+RECONNECT_S = 0.05
+RETRY_S = 1.0
+TICK_S = 0.5
+PAGE = 20
+
+
+class Link:
+    """Stay connected and subscribed, keep what is known, and tell what happens."""
+
+    def __init__(self, spec: LaunchSpec, plan: LaunchPlan, emit: Emit, *, process: str, adopted: bool) -> None:
+        """`process` tells this app-server from every other."""
+        self.spec = spec
+        self.plan = plan
+        self.emit = emit
+        self.tracker = Tracker()
+        self.approvals = Approvals(emit, process=process)
+        self.client: Client | None = None
+        """The connection, once the thread is joined over it."""
+        self.session: session.Session | None = None
+        self.thread_id = plan.session_id
+        self.failure: ProviderError | None = None
+        """Why it can never be joined."""
+        self.changed = asyncio.Event()
+        """Set when anything was noticed."""
+        self.room = operations.Room(
+            spec,
+            Memo(spec.agent_dir),
+            connected=lambda: None if self.client is None or self.session is None else (self.client, self.session),
+            state=lambda: self.tracker.state,
+            enter=self._enter,
+        )
+        self._adopted = adopted
+        self._calls = ToolCalls(spec.tools)
+        self._unknown: list[Request] = []
+
+    @property
+    def thread(self) -> str:
+        """The agent's thread, once it is joined."""
+        assert self.thread_id is not None
+        return self.thread_id
+
+    async def watch(self) -> None:
+        """Stay connected, and to the thread, until cancelled; a connection that broke is made again."""
+        while self.failure is None:
+            try:
+                self._calls, self._unknown = ToolCalls(self.spec.tools), []
+                async with opened(launch.socket(self.spec), self._notice, self._asked) as client:
+                    await self._join(client)
+                    async with beside(self._calls.run(client)):
+                        await self._serve(client)
+            except Disconnected:
+                await asyncio.sleep(RECONNECT_S)
+            except ProviderError as error:
+                if self.session is None:
+                    self.failure = error
+                else:  # it was whole before, and may be again
+                    self.emit(Degraded(f"codex: {error}"))
+                    await asyncio.sleep(RETRY_S)
+            finally:
+                self.client = None
+                self.approvals.lost()
+                self.changed.set()
+
+    async def _join(self, client: Client) -> None:
+        self.tracker.joining()
+        adopted = self._adopted or self.session is not None
+        joined = await session.join(client, self.spec, self.thread_id, adopted=adopted)
+        first = self.session is None or self.session.thread_id != joined.thread_id
+        self.session, self.thread_id = joined, joined.thread_id
+        if first:
+            self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
+            self.emit(Learnt({"model": joined.model, "effort": joined.effort, "providerVersion": joined.version}))
+        else:
+            self.emit(Degraded(None))
+        self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
+        for events in await family.join(client, self.thread, self.tracker.agents):
+            self.tell(self.tracker.looked(events))
+        await self.approvals.joined(client, self.live_turns(), CodexHome.of(self.spec.environ).rollout)
+        self.client = client
+        self.changed.set()
+
+    async def _serve(self, client: Client) -> None:
+        """Look after what no notification tells, until the connection is over or the thread was put away."""
+        while not client.closed.is_set() and not (self.tracker.unloaded and self.room.doing is None):
+            watchful = self.tracker.turn is not None or bool(self.tracker.agents.running)
+            await self.wait_change(TICK_S if watchful else None, client)
+            now = time.time()
+            if self.tracker.lost_end(now) is not None:
+                self.tell(self.tracker.recover(await session.turns(client, self.thread, PAGE)))
+            elif (turn := self.tracker.hopeless(now)) is not None:
+                await client.call("turn/interrupt", {"threadId": self.thread, "turnId": turn.id})
+            await self._refuse(client)
+            for id in self.tracker.agents.unsure(now):
+                found = await family.read(client, id)
+                self.tell(self.tracker.looked(self.tracker.agents.look(found, id, time.time())))
+
+    async def _refuse(self, client: Client) -> None:
+        """Leave what we do not know to the person's Codex; headless, refuse it, so that nothing hangs."""
+        asked, self._unknown = self._unknown, []
+        for request in asked:
+            log.warning("Codex asks %s, which this program does not know", request.method)
+            if self.spec.headless:
+                await client.refuse(request.id, f"relay-runner does not know {request.method}, and no person is here")
+
+    # --- what the server says -----------------------------------------------------------------------------------------
+
+    def _notice(self, method: str, params: Mapping[str, Any]) -> None:
+        thread_id, now = params.get("threadId"), time.time()
+        self.approvals.notice(method, params)
+        if method == RESOLVED:
+            self._calls.resolved(params.get("requestId"))
+        if thread_id in (self.thread_id, None):
+            self.room.heard(method, params)
+        if self.thread_id is None:
+            return
+        if method == family.STARTED and family.parent(params.get("thread")) is not None:
+            self.tell(self.tracker.looked(family.born(params["thread"], self.thread_id, self.tracker.agents, now)))
+        elif thread_id == self.thread_id:
+            self.tell(self.tracker.notice(method, params, now))
+        elif thread_id is not None:
+            self.tell(self.tracker.elsewhere(str(thread_id), method, params, now))
+
+    def _asked(self, request: Request) -> None:
+        who = self.tracker.agents.label(request.thread_id)
+        if not self.approvals.take(request, who) and not self._calls.take(request):
+            self._unknown.append(request)
+        self.changed.set()
+
+    def _enter(self, joined: session.Session) -> None:
+        """Go on with another thread of the same connection; the one before is idle."""
+        if joined.thread_id != self.thread_id:
+            self.tell(self.tracker.looked(self.tracker.agents.clear()))
+            self.tracker = Tracker()
+        self.session, self.thread_id = joined, joined.thread_id
+        self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
+        self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
+
+    def live_turns(self) -> list[str]:
+        """Return the turns that run, the sub-agents' included."""
+        turn = self.tracker.turn
+        return [
+            *([turn.id] if turn is not None else []),
+            *(one.turn_id for one in self.tracker.agents.running if one.turn_id),
+        ]
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Emit what follows from something that was noticed."""
+        for event in events:
+            if isinstance(event, TurnEnded):
+                self.room.ended(event)
+            self.emit(event)
+        self.changed.set()
+
+    async def wait_change(self, seconds: float | None, client: Client | None = None) -> None:
+        """Return when something was noticed, the connection is over, or after `seconds`."""
+        self.changed.clear()
+        try:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                waiting = [group.create_task(self.changed.wait())]
+                if client is not None:
+                    waiting.append(group.create_task(client.closed.wait()))
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in waiting:
+                    task.cancel()
+        except TimeoutError:
+            return
