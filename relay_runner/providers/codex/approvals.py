@@ -11,7 +11,6 @@ millisecond, ours is told as the one that counted.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_S = 20.0
 """How long the server may take to say that an answer arrived, a reconnect included."""
+AGAIN_S = 0.05
 KEPT_CHANGES = 50
 RESOLVED = "serverRequest/resolved"
 GONE = "thread"
@@ -156,7 +156,7 @@ class Approvals:
             await self._joined.wait()
             if (client := self._client) is None:
                 continue
-            with contextlib.suppress(Disconnected):
+            try:
                 if reason is not None:
                     await _quietly(client, "thread/inject_items", _explained(one.request, reason))
                     reason = None
@@ -164,6 +164,8 @@ class Approvals:
                 await _first(one.over, client.closed)
                 if reply.interrupt and one.over.is_set():
                     await _quietly(client, "turn/interrupt", _place(one.request, "threadId", "turnId"))
+            except Disconnected:
+                await asyncio.sleep(AGAIN_S)
 
 
 def _explained(request: Request, reason: str) -> dict[str, Any]:

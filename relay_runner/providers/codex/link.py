@@ -89,6 +89,8 @@ class Link:
         adopted = self._adopted or self.session is not None
         joined = await session.join(client, self.spec, self.thread_id, adopted=adopted)
         first = self.session is None or self.session.thread_id != joined.thread_id
+        if first:
+            self.tell(self.tracker.looked(self.tracker.agents.clear()))
         self.session, self.thread_id = joined, joined.thread_id
         if first:
             self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
