@@ -151,8 +151,8 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(socket: Path, notice: Notice, asked: Asked) -> AsyncIterator[Client]:
-    """Connect; raise `Disconnected` where nobody listens (yet)."""
+async def opened(socket: Path, notice: Notice, asked: Asked = lambda request: None) -> AsyncIterator[Client]:
+    """Connect; raise `Disconnected` where nobody listens (yet). What is asked is left to others by default."""
     from websockets.asyncio.client import unix_connect
     from websockets.exceptions import WebSocketException
 
