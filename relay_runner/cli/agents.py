@@ -10,7 +10,7 @@ from relay_runner.cli import loop, output, words
 from relay_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from relay_runner.protocol.agents import Agent
+    from relay_runner.protocol.agents import Agent, Status
     from relay_runner.protocol.control import RunnerInfo
 
 AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id; see ps.")]
@@ -165,14 +165,19 @@ def inject(
 
 
 async def _list_agents() -> list[dict[str, Any]]:
-    from relay_runner.cli import local, session
+    import asyncio
+
+    from relay_runner.cli import local, own, session
 
     async with session.open_session() as opened:
         listed = {agent.id: agent for agent in await opened.relay.agents()}
         runners = {} if opened.access.inside else local.all_live(opened.paths)
         left = {} if opened.access.inside else local.all_left_behind(opened.paths)
+        unheard = {agent_id for agent_id in runners if agent_id not in listed or not listed[agent_id].connected}
+        told = {agent_id: await asyncio.to_thread(own.status, opened.paths, agent_id) for agent_id in unheard}
     rows = [
-        _row(agent_id, listed.get(agent_id), runners.get(agent_id)) for agent_id in sorted({*listed, *runners, *left})
+        _row(agent_id, listed.get(agent_id), runners.get(agent_id), told.get(agent_id))
+        for agent_id in sorted({*listed, *runners, *left})
     ]
     for row in rows:
         if (program := left.get(row["agentId"])) is not None:
@@ -182,9 +187,15 @@ async def _list_agents() -> list[dict[str, Any]]:
     return rows
 
 
-def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None) -> dict[str, Any]:
+def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: Status | None) -> dict[str, Any]:
     """Return the stable shape of `ps --json`: what the relay says, and what this machine knows beside it."""
+    from msgspec import to_builtins
+
+    from relay_runner.cli import own
+
     status = agent.status if agent is not None else None
+    silent = runner is not None and (status is None or status.agent_status == "offline")
+    transport = told.transport if told is not None else status.transport if status is not None else None
     work = status.active_work if status is not None else ()
     meta = agent.meta if agent is not None else {}
     return {
@@ -192,7 +203,7 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None) -> dict[
         "provider": (agent.provider if agent else None) or (runner.provider if runner else None),
         "status": str(status.agent_status) if status is not None else "offline",
         "busyReasons": list(status.busy_reasons) if status is not None else [],
-        "detail": status.detail if status is not None else "its runner lives, but has not reached the relay",
+        "detail": own.explain(told) if silent or status is None else status.detail,
         "ready": status.ready if status is not None else False,
         "pid": runner.pid if runner else None,
         "runnerId": runner.runner_id if runner else (agent.runner_id if agent else None),
@@ -201,6 +212,8 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None) -> dict[
         "sessionId": (status.provider_session_id if status else None) or (runner.session_id if runner else None),
         "queued": agent.queued if agent else 0,
         "since": min((one.started_at for one in work), default=(status.since if status else 0.0)) or None,
+        "transport": to_builtins(transport),
+        "timeline": [to_builtins(event) for event in status.timeline] if status is not None else [],
     }
 
 

@@ -63,6 +63,8 @@ class Capabilities:
     """The model may read and write files."""
     session_shell: bool = True
     """The model may run commands."""
+    read_only_shell: bool = False
+    """In the mode `read-only` it still may, in a sandbox that lets them write nothing."""
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------

@@ -12,14 +12,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from relay_runner.config import AgentPaths, private_dir, scrub
+from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.runner.options import RunnerOptions
 
 
 def of_provider(
-    base: Mapping[str, str], options: RunnerOptions, runner_id: str, control: ControlEndpoint, paths: AgentPaths
+    base: Mapping[str, str],
+    options: RunnerOptions,
+    runner_id: str,
+    control: ControlEndpoint,
+    paths: AgentPaths,
+    auth: Auth | None = None,
 ) -> dict[str, str]:
-    """Return the environment that the program inherits."""
+    """Return the environment that the program inherits; of the relay's token only what is no secret, as it is now."""
     environ = scrub(base)
     environ.update(options.env)
     environ.update(
@@ -36,6 +42,14 @@ def of_provider(
             "AGENT_RELAY_WORKSPACE_MODE": str(options.workspace.get("mode", "")),
         }
     )
+    if auth is not None:
+        environ.update(
+            {
+                "AGENT_RELAY_TOKEN_JTI": auth.jti,
+                "AGENT_RELAY_TOKEN_PROFILE": auth.profile_id,
+                "AGENT_RELAY_TOKEN_EXPIRES_AT": f"{auth.expires_at:.0f}",
+            }
+        )
     environ.pop("RELAY_RUNNER_TOKEN", None)
     return environ
 

@@ -14,6 +14,8 @@ from relay_runner.protocol.agents import Status
 from relay_runner.protocol.control import ControlEndpoint, RunnerInfo
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.wire import PROTOCOL_VERSION
+from relay_runner.providers.base import Capabilities
+from relay_runner.runner.abilities import abilities, lifecycle
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.terminal.base import Terminal
 
@@ -21,8 +23,9 @@ from relay_runner.terminal.base import Terminal
 class Identity:
     """One life of one runner: its ids, its options, and what its provider told about itself."""
 
-    def __init__(self, options: RunnerOptions) -> None:
+    def __init__(self, options: RunnerOptions, capabilities: Capabilities | None = None) -> None:
         self._options = options
+        self._capabilities = capabilities or Capabilities()
         self.agent_id = options.agent_id
         self.runner_id = uuid.uuid4().hex
         self.instance_id = uuid.uuid4().hex
@@ -89,12 +92,16 @@ class Identity:
             "model": options.model,
             "effort": options.effort,
             "approvalMode": options.approval_mode,
+            "headless": options.headless,
+            "label": options.label,
             "rig": options.rig,
             "policyName": options.policy_name,
             "spawnRequestId": options.spawn_request_id,
             "automationId": options.automation_id,
             "automationRunId": options.automation_run_id,
             "workspace": dict(options.workspace),
+            "lifecycleCapabilities": lifecycle(self._capabilities),
+            "providerCapabilities": abilities(self._capabilities, options.approval_mode, "context" in self._learnt),
             **self._terminal,
             **self._learnt,
         }

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from relay_runner.config import AgentPaths, private_dir
+from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec, Provider
 from relay_runner.runner import environment, record
@@ -54,6 +55,7 @@ class Launcher:
         journal: Journal,
         runner_id: str,
         environ: Mapping[str, str],
+        auth: Callable[[], Auth | None] = lambda: None,
     ) -> None:
         self._options = options
         self._provider = provider
@@ -63,6 +65,7 @@ class Launcher:
         self._journal = journal
         self._runner_id = runner_id
         self._environ = environ
+        self._auth = auth
         self._launches = 0
 
     async def adopt(self) -> Launched | None:
@@ -135,7 +138,9 @@ class Launcher:
             cwd=options.cwd,
             agent_dir=self._paths.root,
             control=control,
-            environ=environment.of_provider(self._environ, options, self._runner_id, control, self._paths),
+            environ=environment.of_provider(
+                self._environ, options, self._runner_id, control, self._paths, self._auth()
+            ),
             args=options.args,
             command=options.command,
             model=options.model,

@@ -77,7 +77,7 @@ class Runner:
         private_dir(paths.agents)
         private_dir(self._paths.root)
         private_dir(self._paths.run)
-        self._identity = Identity(options)
+        self._identity = Identity(options, provider.capabilities)
         instance_id = self._identity.instance_id
         self._tell_token = on_token
         self._tell_open = on_open
@@ -141,6 +141,7 @@ class Runner:
             journal=self._journal,
             runner_id=self._identity.runner_id,
             environ=os.environ if environ is None else environ,
+            auth=lambda: self._work.auth,
         )
         self._supervisor = Supervisor(
             options,

@@ -133,6 +133,8 @@ async def test_the_agents_tools_go_on_while_its_token_is_renewed_again_and_again
             await stage.delivers("after three renewals")
             status = await stage.status()
             assert status["transport"]["state"] == "connected" and status["auth"]["jti"] != grant.jti
+            # The bus was joined anew with it: only a hello says so before the next heartbeat, half a minute later.
+            assert (await stage.operator.agent("bob")).meta["auth"]["jti"] != grant.jti
             assert "token" not in {key.lower() for key in status["auth"]}
         # A life of two seconds is renewed half-way, not in a hot loop.
         assert len(await stage.operator.list_tokens()) - before < 15

@@ -34,6 +34,7 @@ class CodexProvider:
         permissions=True,
         approval_modes=frozenset(launch.MODES),
         viewer=True,
+        read_only_shell=True,
     )
 
     def check(self, spec: LaunchSpec) -> None:

@@ -8,7 +8,15 @@ import subprocess
 import pytest
 
 from relay_runner import config
-from relay_runner.protocol.agents import AgentState, Status, WorkItem, WorkKind
+from relay_runner.protocol.agents import (
+    AgentState,
+    Status,
+    TimelineEvent,
+    Transport,
+    TransportState,
+    WorkItem,
+    WorkKind,
+)
 from tests.unit.cli.conftest import World
 from tests.unit.cli.test_local import program, save_program
 
@@ -16,7 +24,7 @@ __all__ = ["program"]
 
 SHAPE = {
     "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
-    "tmuxSocket", "sessionId", "queued", "since",
+    "tmuxSocket", "sessionId", "queued", "since", "transport", "timeline",
 }  # fmt: skip
 
 
@@ -35,6 +43,8 @@ def test_the_json_shape_is_stable(world: World) -> None:
         ready=True,
         provider_session_id="s1",
         at=200.0,
+        transport=Transport(state=TransportState.CONNECTED, since=50.0),
+        timeline=(TimelineEvent(id="e1", kind="provider-started", at=60.0, data={"pid": 7}),),
     )
     asyncio.run(bob.put_status("bob", "i1", status))
     world.send("bob", "waits")
@@ -54,6 +64,8 @@ def test_the_json_shape_is_stable(world: World) -> None:
         "sessionId": "s1",
         "queued": 1,
         "since": 100.0,
+        "transport": {"state": "connected", "since": 50.0, "detail": None},
+        "timeline": [{"id": "e1", "kind": "provider-started", "at": 60.0, "data": {"pid": 7}}],
     }
 
 

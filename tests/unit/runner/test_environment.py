@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from relay_runner.config import AgentPaths
+from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.runner import environment
 from relay_runner.runner.options import RunnerOptions
@@ -23,6 +24,14 @@ def test_the_program_finds_the_control_server_and_never_the_relays_token(tmp_pat
     assert (environ["AGENT_RELAY_ID"], environ["AGENT_RELAY_PROVIDER_SESSION_ID"]) == ("bob", "p1")
     assert environ["PATH"] == f"{tmp_path}/bin:/usr/bin"
     assert "the relay's own" not in environ.values()
+
+
+def test_of_the_token_it_is_told_what_is_no_secret(tmp_path: Path) -> None:
+    made = RunnerOptions(agent_id="bob", provider="demo", cwd=tmp_path)
+    auth = Auth(profile_id="provider-agent", jti="j1", subject="agent:bob", expires_at=1234.5)
+    environ = environment.of_provider({}, made, "r1", CONTROL, AgentPaths(tmp_path), auth)
+    found = [environ[f"AGENT_RELAY_TOKEN_{name}"] for name in ("JTI", "PROFILE", "EXPIRES_AT")]
+    assert found == ["j1", "provider-agent", "1234"]
 
 
 def test_nothing_of_an_enclosing_agent_gets_through(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
+import socket
 from pathlib import Path
 
+from relay_runner import __version__
 from relay_runner.protocol.agents import Auth, Status
 from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.providers.base import Capabilities
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.options import RunnerOptions
 
@@ -41,3 +44,26 @@ def test_the_meta_says_who_it_is_and_holds_no_secret() -> None:
 def test_the_info_file_is_complete_before_there_is_a_terminal() -> None:
     info = _identity().info(CONTROL, None, None)
     assert (info.agent_id, info.control_url, info.attach, info.tmux_socket) == ("bob", CONTROL.url, (), None)
+
+
+def test_hello_and_meta_are_complete(tmp_path: Path) -> None:
+    options = {
+        "provider": "demo", "cwd": tmp_path, "model": "m", "effort": "high", "approval_mode": "read-only", "rig": "r",
+        "label": "builder", "tags": ("a",), "capabilities": ("c",), "policy_name": "p", "spawn_request_id": "s",
+        "automation_id": "au", "automation_run_id": "ar", "workspace": {"requestedMode": "worktree", "mode": "shared"},
+        "headless": True,
+    }  # fmt: skip
+    identity = Identity(RunnerOptions(agent_id="bob", **options), Capabilities(compact=True))  # type: ignore[arg-type]
+    identity.learn({"providerVersion": "1.2", "context": {"utilisation": 0.5}})
+    hello = identity.hello(Status())
+    assert (hello.provider, hello.machine, hello.version) == ("demo", socket.gethostname(), __version__)
+    assert (hello.tags, hello.capabilities, hello.label) == (("a", "demo", "headless"), ("c",), "builder")
+    assert hello.status == Status()
+    assert set(hello.meta) >= {
+        "runnerVersion", "protocolVersion", "providerVersion", "provider", "model", "effort", "runnerId", "startedAt",
+        "policyName", "spawnRequestId", "automationId", "automationRunId", "workspace", "runnerManaged", "cwd",
+        "approvalMode", "label", "lifecycleCapabilities", "providerCapabilities", "rig", "headless", "context",
+    }  # fmt: skip
+    abilities = hello.meta["providerCapabilities"]
+    assert abilities["session"] == {"files": "read", "shell": "none"}
+    assert abilities["context"] == {"stats": True, "compact": True, "clear": False, "inject": False}
