@@ -103,6 +103,11 @@ class AgentPaths:
         return self.root / "bin"
 
     @property
+    def attachments(self) -> Path:
+        """The files that came with its messages, a folder for each: the program may read them."""
+        return self.root / "attachments"
+
+    @property
     def run(self) -> Path:
         """One folder for every provider process: its environment file, pid and exit code."""
         return self.root / "run"

@@ -226,6 +226,7 @@ class Home:
             "AGENT_RELAY_TOKEN": control["secret"],
             "AGENT_RELAY_ID": agent,
             "AGENT_RELAY_PROVIDER_SESSION_ID": control["providerSessionId"],
+            "AGENT_RELAY_CONTEXT_STATE_DIR": str(self.state / "agents" / agent),
         }
         return Home(self.root, {**self.environ, **mine})
 

@@ -49,6 +49,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "send": ("messages", "Send a message to an agent."),
         "inbox": ("messages", "List the messages for you."),
         "read": ("messages", "Show one message and what became of it."),
+        "attachment": ("files", "Fetch a file that came with a message."),
         "reply": ("messages", "Answer a message."),
         "react": ("messages", "Put an emoji on a message."),
         "dead": ("messages", "List messages that are dead or unknown."),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay_runner.cli import loop, output, words
+from relay_runner.cli import files, loop, output, words
 from relay_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
     from relay_runner.cli.session import Session
+    from relay_runner.cli.uploads import Upload
     from relay_runner.protocol.messages import MessageRecord, NewMessage
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -36,6 +37,7 @@ def send(
     subject: Annotated[str | None, typer.Option(metavar="TEXT", help="One line about it.")] = None,
     reply_required: Annotated[bool, typer.Option("--reply-required", help="Ask the agent for a reply.")] = False,
     claimable: Annotated[bool, typer.Option("--claimable", help="Only the first agent to claim it gets it.")] = False,
+    attach: files.AttachOption = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Send a message to an agent.
@@ -53,7 +55,7 @@ def send(
         reply_required=reply_required,
         claimable=claimable,
     )
-    return loop.run(_send(new, timeout if wait else None, as_json))
+    return loop.run(_send(new, files.chosen(attach), timeout if wait else None, as_json))
 
 
 def inbox(
@@ -79,13 +81,23 @@ def inbox(
     output.table(("id", "age", "from", "message"), rows, empty="no messages" if show_all else "no unread messages")
 
 
-def read(message_id: IdArgument, as_json: JsonFlag = False) -> None:
+def read(
+    message_id: IdArgument,
+    save: Annotated[
+        str | None, typer.Option("--save", metavar="DIR", help="Put its attachments into this folder.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Show one message and what became of it.
 
     A message for you is marked as read."""
+    place = None if save is None else files.to_save_in(save)
 
     async def run(session: Session) -> MessageRecord:
         record = await session.relay.message(message_id)
+        if place is not None:
+            for path in await files.save_all(session.relay, record.message.attachments, place):
+                output.note(f"saved {path}")
         me = await session.me()
         if any(one.recipient == me and one.read_at is None for one in record.deliveries):
             await session.relay.read(message_id)
@@ -98,14 +110,18 @@ def read(message_id: IdArgument, as_json: JsonFlag = False) -> None:
         _show(record)
 
 
-def reply(message_id: IdArgument, body: BodyArgument, as_json: JsonFlag = False) -> None:
+def reply(
+    message_id: IdArgument, body: BodyArgument, attach: files.AttachOption = None, as_json: JsonFlag = False
+) -> None:
     """Answer a message."""
     text = read_body(body)
+    attached = files.chosen(attach)
 
     async def run(session: Session) -> MessageRecord:
         from relay_runner.protocol.messages import NewReply
 
-        return await session.relay.reply(message_id, NewReply(body=text))
+        ids = await files.give(session.relay, attached)
+        return await session.relay.reply(message_id, NewReply(body=text, attachments=ids))
 
     _accepted(_with_session(run), as_json)
 
@@ -195,11 +211,13 @@ def read_body(body: str, what: str = "message") -> str:
     return data.decode("utf-8", "replace")
 
 
-async def _send(new: NewMessage, timeout_s: float | None, as_json: bool) -> int:
+async def _send(new: NewMessage, attached: list[Upload], timeout_s: float | None, as_json: bool) -> int:
+    from msgspec.structs import replace
+
     from relay_runner.cli import sending, session, verdict
 
     async with session.open_session() as opened:
-        record = await opened.relay.send(new)
+        record = await opened.relay.send(replace(new, attachments=await files.give(opened.relay, attached)))
         if timeout_s is None:
             _accepted(record, as_json)
             return Exit.OK
@@ -257,6 +275,8 @@ def _show(record: MessageRecord) -> None:
     for key, value in head.items():
         if value:
             output.say(f"{key + ':':<11}{output.line(value)}")
+    for one in message.attachments:
+        output.say(f"{'attached:':<11}{output.line(files.describe(one))}")
     for delivery in record.deliveries:
         output.say(f"{'delivery:':<11}{output.line(verdict.describe(delivery))}")
     output.say()

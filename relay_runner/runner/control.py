@@ -33,6 +33,7 @@ from relay_runner.errors import (
     RelayUnavailable,
     TerminalError,
 )
+from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
@@ -47,6 +48,8 @@ PORTS = range(20_000, 32_000)
 """Below the ephemeral range of Linux: no outgoing connection takes our port while the runner is away."""
 PORT_TRIES = 50
 MAX_BODY_BYTES = 16 * 1024 * 1024
+UPLOADS = f"{API}/attachments"
+"""Passed on as it comes: the relay bounds it."""
 PROCESS_HEADER = "x-relay-process"
 CLOSE_S = 2.0
 
@@ -194,7 +197,7 @@ class _Guard:
             await refusal(scope, receive, send)
             return
         try:
-            await self._app(scope, _bounded(receive), send)
+            await self._app(scope, receive if scope["path"] == UPLOADS else _bounded(receive), send)
         except (ClientDisconnect, ConnectionError) as error:
             log.debug("a caller hung up: %s", error)
 

@@ -1,4 +1,4 @@
-"""One message from the queue into the provider: claim, journal, tell the relay, hand over.
+"""One message from the queue into the provider: claim, journal, fetch its files, tell the relay, hand over.
 
 Whatever fails before the hand-over leaves the entry waiting; from the hand-over on a crash leaves a flight that only
 evidence can settle.
@@ -24,6 +24,7 @@ from relay_runner.protocol.messages import Delivery, Message, State
 from relay_runner.providers.base import Held, Process, Submission, Submitted, Uncertain
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
+from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.flights import Flight, Flights
 from relay_runner.runner.group import task_group
@@ -43,7 +44,15 @@ class Handover:
     """Take entries off the queue and put them in, or put them back."""
 
     def __init__(
-        self, *, relay: Relay, journal: Journal, claims: Claims, receipts: Receipts, flights: Flights, queue: InboxQueue
+        self,
+        *,
+        relay: Relay,
+        journal: Journal,
+        claims: Claims,
+        receipts: Receipts,
+        flights: Flights,
+        queue: InboxQueue,
+        attachments: AttachmentCache,
     ) -> None:
         self._relay = relay
         self._journal = journal
@@ -51,6 +60,7 @@ class Handover:
         self._receipts = receipts
         self._flights = flights
         self._queue = queue
+        self._attachments = attachments
 
     async def deliver(self, process: Process, process_id: str | None, entry: Entry) -> tuple[Message, Delivery] | None:
         """Put one entry in; return it as the relay has it now where it was put back."""
@@ -59,7 +69,8 @@ class Handover:
                 self.drop(entry)
                 return None
             nonce = self._journal.begin(entry.message, entry.attempt, process_id, time.time())
-            submission = Submission(entry.message, nonce, render(entry.message, nonce))
+            enclosed = await self._attachments.fetch(entry.message)
+            submission = Submission(entry.message, nonce, render(entry.message, nonce, enclosed))
             held = await self._announce(process, submission, entry)
         except (RelayUnavailable, ProtocolError) as error:
             log.info("message %d waits for the relay: %s", entry.message.id, error)

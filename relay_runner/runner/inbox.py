@@ -32,6 +32,7 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.relay.base import Relay
+from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.continuing import Continuing, CutOff
 from relay_runner.runner.flights import Flight, Flights
@@ -60,6 +61,7 @@ class Inbox:
         flights: Flights,
         capabilities: Capabilities,
         agent_id: str,
+        attachments: AttachmentCache,
         joined: asyncio.Event,
         holding: Holding,
         refusing: Refusing,
@@ -76,7 +78,13 @@ class Inbox:
         self._continuing = continuing
         self._queue = InboxQueue()
         self._handover = Handover(
-            relay=relay, journal=journal, claims=claims, receipts=receipts, flights=flights, queue=self._queue
+            relay=relay,
+            journal=journal,
+            claims=claims,
+            receipts=receipts,
+            flights=flights,
+            queue=self._queue,
+            attachments=attachments,
         )
         self._candidate: Process | None = None
         """The process that is being attached: what was open before it is being judged."""

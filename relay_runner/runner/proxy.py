@@ -1,19 +1,23 @@
 """The part of the relay's HTTP interface that the agent's own tools may use, through the control server.
 
-Same paths and shapes as the relay's: send, read, inbox, reply, react, list agents. Not: permissions, commands, tokens,
-receipts. An agent cannot approve itself, and what it sends is always its own.
+Same paths and shapes as the relay's: send, read, inbox, reply, react, list agents, attachments. Not: permissions,
+commands, tokens, receipts. An agent cannot approve itself, and what it sends is always its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from relay_runner.errors import ProtocolError
+from relay_runner.errors import ProtocolError, RelayUnavailable
+from relay_runner.protocol.attachments import DEFAULT_TYPE, INFO_HEADER, SHA256_HEADER, NewAttachment, to_header
 from relay_runner.protocol.messages import MessageQuery, NewMessage, NewReaction, NewReply, State
 from relay_runner.protocol.wire import convert, decode, encode
-from relay_runner.relay.base import Relay
+from relay_runner.relay.base import Data, Relay
 
 
 def proxy_routes(relay: Relay) -> list[Route]:
@@ -41,6 +45,15 @@ def proxy_routes(relay: Relay) -> list[Route]:
         await relay.react(request.path_params["id"], reaction.emoji)
         return Response(status_code=204)
 
+    async def limits(request: Request) -> Response:
+        return _json(await relay.attachment_limits())
+
+    async def upload(request: Request) -> Response:
+        return _json(await relay.upload(_new_attachment(request), _once(request)), 201)
+
+    async def download(request: Request) -> Response:
+        return _Download(relay, request.path_params["id"])
+
     async def agents(request: Request) -> Response:
         return _json(await relay.agents())
 
@@ -55,9 +68,55 @@ def proxy_routes(relay: Relay) -> list[Route]:
         Route(f"{base}/messages/{{id:int}}/read", read, methods=["POST"]),
         Route(f"{base}/messages/{{id:int}}/reply", reply, methods=["POST"]),
         Route(f"{base}/messages/{{id:int}}/reactions", react, methods=["POST"]),
+        Route(f"{base}/attachments", limits, methods=["GET"]),
+        Route(f"{base}/attachments", upload, methods=["POST"]),
+        Route(f"{base}/attachments/{{id}}", download, methods=["GET"]),
         Route(f"{base}/agents", agents, methods=["GET"]),
         Route(f"{base}/agents/{{id}}", agent, methods=["GET"]),
     ]
+
+
+class _Download(Response):
+    """Pass a file on as it comes; what the relay refuses is known before the answer begins."""
+
+    def __init__(self, relay: Relay, attachment_id: str) -> None:
+        super().__init__()
+        self._relay = relay
+        self._attachment_id = attachment_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._relay.download(self._attachment_id) as found:
+            headers = [
+                (b"content-type", found.attachment.content_type.encode()),
+                (b"content-length", str(found.attachment.size).encode()),
+                (INFO_HEADER.encode(), to_header(found.attachment).encode()),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async for chunk in found.chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _new_attachment(request: Request) -> NewAttachment:
+    return NewAttachment(
+        name=request.query_params.get("name", ""),
+        size=_integer("Content-Length", request.headers.get("content-length", "")),
+        content_type=request.headers.get("content-type", DEFAULT_TYPE),
+        sha256=request.headers.get(SHA256_HEADER),
+    )
+
+
+def _once(request: Request) -> Data:
+    """Return what reads the caller's body; it can be read only once."""
+
+    async def data() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in request.stream():
+                yield chunk
+        except RuntimeError as error:
+            raise RelayUnavailable("the relay went away over the upload", hint="try again") from error
+
+    return data
 
 
 def _json(value: object, status: int = 200) -> Response:

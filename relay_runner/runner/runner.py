@@ -19,6 +19,7 @@ from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import Event, Provider
 from relay_runner.relay.base import Relay
 from relay_runner.runner import record
+from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.commands import Commands
 from relay_runner.runner.continuing import Continuing
@@ -119,6 +120,7 @@ class Runner:
         }
         holding = Holding(**at_relay, work=self._work, publish=self._presence.publish, least_s=options.least_hold_s)
         refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=options.agent_id)
+        self._attachments = AttachmentCache(relay, self._paths.attachments)
         self._inbox = Inbox(
             relay=relay,
             journal=self._journal,
@@ -127,6 +129,7 @@ class Runner:
             flights=self._flights,
             capabilities=provider.capabilities,
             agent_id=options.agent_id,
+            attachments=self._attachments,
             joined=self._joined,
             holding=holding,
             refusing=refusing,
@@ -254,6 +257,7 @@ class Runner:
     async def _tidy(self) -> None:
         while True:
             self._journal.prune(time.time())
+            await self._attachments.prune(time.time(), {row.message.id for row in self._journal.open()})
             await asyncio.sleep(TIDY_S)
 
     async def _fail(self) -> None:

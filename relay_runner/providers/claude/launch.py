@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from relay_runner.config import write_private
+from relay_runner.config import AgentPaths, write_private
 from relay_runner.errors import ConfigError, ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
@@ -110,7 +110,7 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
     """Return the settings of one process: hooks that post by themselves, and dialogs that nobody could answer."""
     settings: dict[str, Any] = {
         "hooks": {event: [{"hooks": [_http_hook(event, spec.control)]}] for event in HTTP_EVENTS},
-        "permissions": {"allow": [f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS]},
+        "permissions": {"allow": [*(f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS), _may_read(spec)]},
     }
     if spec.approval_mode == "bypass":
         settings["skipDangerousModePermissionPrompt"] = True
@@ -126,6 +126,11 @@ def plugin_dir() -> Path:
         if (folder / ".claude-plugin" / "plugin.json").is_file():
             return folder
     raise ConfigError("the Claude plugin is missing from this installation", hint="install relay-runner again")
+
+
+def _may_read(spec: LaunchSpec) -> str:
+    """Return the rule that lets it read what came with its messages, which is outside of its folder."""
+    return f"Read(/{AgentPaths(spec.agent_dir.resolve()).attachments}/**)"
 
 
 def _http_hook(event: str, control: ControlEndpoint) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from relay_runner.providers.base import (
     TurnEnded,
 )
 from relay_runner.relay.memory.relay import MemoryRelay
+from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.budgets import Budgets
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.continuing import Continuing
@@ -101,6 +102,7 @@ class Desk:
             continuing=self.continuing,
             capabilities=capabilities,
             agent_id=agent_id,
+            attachments=AttachmentCache(self.relay, journal._path.with_suffix(".attachments")),
             joined=self.joined,
         )
         self.process = ScriptedProcess(self.emit, script)
@@ -136,9 +138,15 @@ class Desk:
     # --- what a sender and a provider do ---
 
     async def send(
-        self, body: str = "hi", *, to: str | None = None, timing: Timing = Timing.QUEUE, claimable: bool = False
+        self,
+        body: str = "hi",
+        *,
+        to: str | None = None,
+        timing: Timing = Timing.QUEUE,
+        claimable: bool = False,
+        attachments: tuple[str, ...] = (),
     ) -> int:
-        new = NewMessage(to=to or self.agent_id, body=body, timing=timing, claimable=claimable)
+        new = NewMessage(to=to or self.agent_id, body=body, timing=timing, claimable=claimable, attachments=attachments)
         return (await self.operator.send(new)).message.id
 
     async def delivery(self, id: int) -> Delivery:

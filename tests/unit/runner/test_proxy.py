@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,19 @@ async def test_what_the_relay_refuses_is_refused_in_its_words(
 async def test_a_number_that_is_none_is_refused_in_one_line(inside: Inside) -> None:
     answer = await inside.client.get("/api/v1/messages", params={"limit": "many"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "protocol")
+
+
+async def test_files_pass_through_both_ways_as_the_agents_own(inside: Inside) -> None:
+    content = bytes(range(256)) * 80_000  # larger than any other body may be
+    answer = await inside.client.post(
+        "/api/v1/attachments", params={"name": "../x.bin"}, content=content, headers={"Content-Type": "image/png"}
+    )
+    assert answer.status_code == 201 and answer.json()["name"] == "x.bin"
+    found = await inside.client.get(f"/api/v1/attachments/{answer.json()['id']}")
+    assert found.content == content and found.headers["content-type"] == "image/png"
+    assert json.loads(found.headers["x-relay-attachment"]) == answer.json()
+    assert (await inside.get("/attachments"))["maxBytes"] == 25 * 1024 * 1024
+    assert (await inside.client.get("/api/v1/attachments/" + "0" * 32)).status_code == 404
+    inside.operator.hub.files.limit = 10
+    refused = await inside.client.post("/api/v1/attachments", params={"name": "x"}, content=b"x" * 11)
+    assert refused.status_code == 413 and "larger" in refused.json()["error"]["message"]
