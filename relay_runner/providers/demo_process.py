@@ -9,12 +9,14 @@ that begin with a slash; the transcript says when they are done.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from relay_runner.config import write_private
 from relay_runner.errors import (
     ProviderError,
     ProviderExited,
@@ -70,6 +72,8 @@ class DemoProcess:
         self._state = ProcessState.STARTING
         self._seen: set[str] = set()
         self._operated: dict[str, dict[str, Any]] = {}
+        self._answered: dict[str, str | None] = {}
+        """By question, who answered: `relay`, `terminal`, None while it is open."""
         self._typing = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._looked_at = 0.0
@@ -157,8 +161,20 @@ class DemoProcess:
             self._follower.nudge()
 
     async def answer(self, permission_id: str, answer: Answer) -> bool:
-        """Refuse: it asks nothing that could be answered from elsewhere."""
-        raise ProviderUnsupported("the demo agent asks no permissions that can be answered from elsewhere")
+        """Lay the answer beside the transcript, and see in the transcript who answered."""
+        if self._answered.get(permission_id, "unknown") is not None:
+            return self._answered.get(permission_id) == "relay"
+        lying = self._file.with_suffix(".answer")
+        given = {"id": permission_id, "decision": answer.decision, "reason": answer.reason, "answers": answer.answers}
+        write_private(lying, json.dumps(given).encode())
+        self._follower.nudge()
+        try:
+            async with asyncio.timeout(EVIDENCE_S):
+                await self._until(lambda: self._answered[permission_id] is not None)
+        except TimeoutError:
+            lying.unlink(missing_ok=True)
+            raise ProviderRefused("the demo agent does not take the answer") from None
+        return self._answered[permission_id] == "relay"
 
     async def leave(self, permission_id: str) -> None:
         """Do nothing: its own dialog asks anyway."""
@@ -261,6 +277,10 @@ class DemoProcess:
             self._seen.update(record["nonces"])
         elif kind == "operated" and record["id"]:
             self._operated[record["id"]] = record
+        elif kind == "asked":
+            self._answered[record["id"]] = None
+        elif kind in ("answered", "withdrawn"):
+            self._answered[record["id"]] = record.get("by", kind)
         elif kind == "state":
             self._state = ProcessState(record["state"])
         for event in events(record):

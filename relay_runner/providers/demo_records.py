@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
+from relay_runner.protocol.permissions import Decision, Question
 from relay_runner.providers.base import (
     NOT_FOUND,
     Event,
     Evidence,
+    PermissionAsked,
+    PermissionClosed,
     ProcessState,
     Seen,
     SessionStarted,
@@ -25,6 +28,8 @@ from relay_runner.providers.tail import scan
 from relay_runner.terminal.base import Screen
 
 PROMPT = "demo> "
+CHOICE = "choice"
+OFFERED = (Decision.APPROVE, Decision.APPROVE_SESSION, Decision.DENY, Decision.ABORT)
 SOURCE = "transcript"
 
 
@@ -51,15 +56,16 @@ def _find(file: Path, nonce: str) -> Evidence:
 
 
 def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records that still hold: the newest session, the turn and the subagents that run, the last state."""
+    """Return the records that still hold: the newest session, what runs, what is asked, the last state."""
     session: list[dict[str, Any]] = []
     turn: list[dict[str, Any]] = []
     subagents: dict[str, dict[str, Any]] = {}
+    asked: dict[str, dict[str, Any]] = {}
     state: list[dict[str, Any]] = []
     for record in records:
         match record.get("type"):
             case "session":
-                session, turn, subagents, state = [record], [], {}, []
+                session, turn, subagents, asked, state = [record], [], {}, {}, []
             case "prompt":
                 turn = [record]
             case "turn-started":
@@ -70,9 +76,13 @@ def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 subagents[record["id"]] = record
             case "subagent-ended":
                 subagents.pop(record["id"], None)
+            case "asked":
+                asked[record["id"]] = record
+            case "answered" | "withdrawn":
+                asked.pop(record["id"], None)
             case "state" | "cleared":
                 state = [record]
-    return [*session, *turn, *subagents.values(), *state]
+    return [*session, *turn, *subagents.values(), *asked.values(), *state]
 
 
 def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
@@ -90,11 +100,26 @@ def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
         case "turn-ended":
             outcome = Outcome(record["outcome"])
             return (TurnEnded(outcome, SOURCE, tuple(record["nonces"]), record["text"], record["reason"]),)
+        case "asked":
+            return (_asked(record),)
+        case "answered":
+            return (PermissionClosed(record["id"], SOURCE, decision=Decision(record["decision"])),)
+        case "withdrawn":
+            return (PermissionClosed(record["id"], SOURCE, answered=False),)
         case "subagent-started":
             return (SubagentStarted(record["id"], SOURCE, record["role"]),)
         case "subagent-ended":
             return (SubagentEnded(record["id"], SOURCE),)
     return ()
+
+
+def _asked(record: Mapping[str, Any]) -> PermissionAsked:
+    options = tuple(record["options"])
+    if not options:
+        return PermissionAsked(record["id"], "tool", record["text"], SOURCE, decisions=tuple(OFFERED))
+    question = Question(id=CHOICE, text=record["text"], options=options)
+    decisions = tuple(decision for decision in OFFERED if decision is not Decision.APPROVE_SESSION)
+    return PermissionAsked(record["id"], "question", record["text"], SOURCE, decisions=decisions, questions=(question,))
 
 
 def input_line(screen: Screen) -> str | None:

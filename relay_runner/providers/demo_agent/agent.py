@@ -3,6 +3,7 @@
     echo TEXT, or anything else   answers the text
     slow N [TEXT]                 works N seconds first
     ask TEXT                      asks for permission and waits for y or n
+    choose A|B|C [TEXT]           asks which one
     subagent N [TEXT]             lets a subagent work N seconds
     fail [REASON]                 ends the turn as failed
     exit [N]                      answers, and ends the program with that exit code
@@ -26,8 +27,10 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from relay_runner.providers.demo_agent.editor import Editor, EndOfInput, Enter, Interrupt, Letter, Meaning
+from relay_runner.providers.demo_agent.question import Question, question_of, take_answer
 from relay_runner.providers.demo_agent.screen import Screen
 from relay_runner.providers.demo_agent.transcript import Transcript
 
@@ -53,7 +56,7 @@ class Turn:
     until: float = 0.0
     """Work goes on to this instant."""
     what: str = "working"
-    question: str | None = None
+    question: Question | None = None
     subagent: str | None = None
     exit_code: int | None = None
 
@@ -70,6 +73,8 @@ class Agent:
         self._turn: Turn | None = None
         self._exit_code: int | None = None
         self._context: list[str] = []
+        self._allowed: set[str] = set()
+        """What was allowed for the session."""
 
     def run(self, descriptor: int, *, resumed: bool = False) -> int:
         """Read from the terminal until the end, and return the exit code."""
@@ -92,8 +97,10 @@ class Agent:
         """Return how long nothing needs to be done unless somebody types."""
         if self._editor.waiting:
             return ESCAPE_S
-        if self._turn is None or self._turn.question:
+        if self._turn is None:
             return None
+        if self._turn.question:
+            return TICK_S
         return max(0.0, min(TICK_S, self._turn.until - now))
 
     def _read(self, descriptor: int) -> Iterator[Meaning]:
@@ -126,7 +133,7 @@ class Agent:
         if turn is None:
             self._screen.input(self._editor.draft)
         elif turn.question:
-            self._screen.question(turn.question)
+            self._screen.question(turn.question.line)
         else:
             self._screen.working(turn.what, step)
 
@@ -138,15 +145,14 @@ class Agent:
             case Interrupt():
                 self._editor.draft = ""
             case Enter(text) if turn is not None and turn.question:
-                # As in real agents: Enter takes the first choice, and the first choice is yes.
                 self._editor.draft = text
-                self._answer(True)
+                self._answer(turn.question.first(), "terminal")
             case Enter(text) if text.strip():
                 self._waiting.append(text)
             case Letter(letter) if turn is not None and turn.question:
                 self._editor.draft = self._editor.draft[:-1]
-                if letter.lower() in "yn":
-                    self._answer(letter.lower() == "y")
+                if (answer := turn.question.typed(letter)) is not None:
+                    self._answer(answer, "terminal")
             case EndOfInput():
                 self._exit_code = 0
 
@@ -177,11 +183,8 @@ class Agent:
                     turn.subagent = f"sub-{turn.id}"
                     turn.what = "a subagent is working"
                     self._transcript.write("subagent-started", id=turn.subagent, role="demo")
-            case "ask" if not self._allow:
-                turn.question = rest or "this"
-                self._state("waiting", turn.question)
-            case "ask":
-                turn.answer = f"allowed: {rest or 'this'}"
+            case "ask" | "ask:" | "choose" | "choose:":
+                self._ask(turn, word, rest)
             case "fail":
                 self._end("failed", None, rest or "asked to fail")
             case "exit":
@@ -208,15 +211,37 @@ class Agent:
         self._screen.line(f"[{action}]")
         self._screen.line()
 
-    def _answer(self, yes: bool) -> None:
+    def _ask(self, turn: Turn, word: str, rest: str) -> None:
+        question = question_of(word, rest)
+        if question is None:
+            return
+        if self._allow or question.text in self._allowed:
+            turn.answer = question.said(question.first())
+            return
+        turn.question = question
+        self._transcript.write("asked", id=question.id, text=question.text, options=question.options)
+        self._state("waiting", question.text)
+
+    def _answer(self, answer: dict[str, Any], by: str) -> None:
         turn = self._turn
-        if turn is not None:
-            turn.answer = f"{'allowed' if yes else 'denied'}: {turn.question}"
-            turn.question = None
-            self._state("busy")
+        if turn is None or turn.question is None:
+            return
+        question, turn.question = turn.question, None
+        self._transcript.write("answered", id=question.id, by=by, decision=answer["decision"])
+        if answer["decision"] == "abort":
+            self._end("interrupted", None, answer.get("reason") or "aborted")
+            return
+        if answer["decision"] == "approve-session":
+            self._allowed.add(question.text)
+        turn.answer = question.said(answer)
+        self._state("busy")
 
     def _work(self, now: float) -> None:
         turn = self._turn
+        if turn is not None and turn.question is not None:
+            answer = take_answer(self._transcript.path.with_suffix(".answer"), turn.question)
+            if answer is not None:
+                self._answer(answer, "relay")
         if turn is not None and turn.question is None and now >= turn.until:
             self._end("completed", turn.answer, None)
             self._exit_code = turn.exit_code
@@ -225,6 +250,8 @@ class Agent:
         turn, self._turn = self._turn, None
         if turn is None:
             return
+        if turn.question is not None:
+            self._transcript.write("withdrawn", id=turn.question.id)
         if turn.subagent:
             self._transcript.write("subagent-ended", id=turn.subagent)
         self._transcript.write(

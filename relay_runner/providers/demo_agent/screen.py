@@ -56,7 +56,7 @@ class Screen:
 
     def question(self, text: str) -> None:
         """Draw a permission question."""
-        self._bottom(f"Allow: {_plain(text)}? [y/n] "[: _width() - 1], "waiting")
+        self._bottom(f"{_plain(text)} "[: _width() - 1], "waiting")
 
     def _bottom(self, text: str, state: str) -> None:
         print_out(f"\x1b]2;{_plain(self.agent)}: {state}\x07\r\x1b[K{text}")

@@ -9,10 +9,12 @@ import pytest
 
 from relay_runner.errors import ProviderExited, ProviderUnsupported
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import Held, ProcessState
+from relay_runner.protocol.permissions import Decision
+from relay_runner.providers.base import Answer, Held, PermissionAsked, ProcessState
 from relay_runner.providers.demo import DemoProvider, transcript
 from relay_runner.terminal.pty import PtyTerminals
 from tests.contract.providers import connected, demo_rig, launch, launch_spec, running
+from tests.contract.test_provider_permissions import asked_of
 from tests.terminals import shown, sockets, until
 
 pytestmark = pytest.mark.anyio
@@ -86,3 +88,25 @@ async def test_a_program_that_does_not_start_says_why(tmp_path: Path, sockets: P
         with pytest.raises(ProviderExited, match="exit code 2"):
             async with connected(rig, launched) as it:
                 assert it is None
+
+
+async def test_a_choice_made_elsewhere_reaches_it_with_a_reason_for_a_refusal(tmp_path: Path, sockets: Path) -> None:
+    async with demo_rig(tmp_path, sockets) as rig, running(rig) as it:
+        for number, (answer, said) in enumerate(
+            (
+                (Answer(Decision.APPROVE, answers={"choice": "blue"}), "chosen: blue"),
+                (Answer(Decision.DENY, "neither"), "denied: the colour (neither)"),
+            )
+        ):
+            one = await it.deliver("choose red|blue the colour")
+            await until(lambda: len(asked_of(it)) > number)  # noqa: B023
+            assert await it.process.answer(asked_of(it)[-1].id, answer)
+            assert (await it.ended(one)).result == said
+
+
+async def test_a_program_that_died_takes_no_answer(tmp_path: Path, sockets: Path) -> None:
+    async with demo_rig(tmp_path, sockets) as rig, running(rig) as it:
+        await it.deliver("ask to go")
+        asked = await it.event(PermissionAsked)
+        await it.terminal.terminate(grace_s=0)
+        assert not await it.process.answer(asked.id, Answer(Decision.APPROVE))

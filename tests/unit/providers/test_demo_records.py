@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import Evidence, ProcessState, Seen, StateChanged, TurnEnded, TurnState
-from relay_runner.providers.demo_records import condense, events, find, input_line
+from relay_runner.protocol.permissions import Decision
+from relay_runner.providers.base import (
+    Evidence,
+    PermissionAsked,
+    PermissionClosed,
+    ProcessState,
+    Seen,
+    StateChanged,
+    TurnEnded,
+    TurnState,
+)
+from relay_runner.providers.demo_records import SOURCE, condense, events, find, input_line
 from relay_runner.terminal.base import Screen
 
 SESSION = {"type": "session", "session": "s", "process": "p", "resumed": False}
@@ -68,3 +78,18 @@ def test_records_become_events() -> None:
 def test_the_input_line_is_found(row: str, line: str | None) -> None:
     assert input_line(Screen(("above", row, ""), cursor=(6, 1))) == line
     assert input_line(Screen((), cursor=(0, 9))) is None
+
+
+def test_a_question_is_open_until_somebody_answers_it() -> None:
+    asked = {"type": "asked", "id": "q1", "text": "to go", "options": []}
+    choice = {"type": "asked", "id": "q2", "text": "which one", "options": ["red", "blue"]}
+    session = {"type": "session", "session": "s", "resumed": False}
+    answered = {"type": "answered", "id": "q1", "by": "relay", "decision": "deny"}
+    assert condense([session, asked, choice, answered]) == [session, choice]
+    assert condense([session, choice, {"type": "withdrawn", "id": "q2"}]) == [session]
+    (plain,) = events(asked)
+    assert isinstance(plain, PermissionAsked) and Decision.APPROVE_SESSION in plain.decisions
+    (form,) = events(choice)
+    assert isinstance(form, PermissionAsked) and form.questions[0].options == ("red", "blue")
+    assert events(answered) == (PermissionClosed("q1", SOURCE, decision=Decision.DENY),)
+    assert events({"type": "withdrawn", "id": "q2"}) == (PermissionClosed("q2", SOURCE, answered=False),)
