@@ -198,6 +198,7 @@ async def started(
         folder.mkdir(mode=0o700, exist_ok=True)
     environ = changes.pop("environ", None) or claude_environ(claude_home(tmp_path / "home"), model)
     plugin: Path | None = changes.pop("plugin", None)
+    settings: str | None = changes.pop("settings", None)
     control = ControlServer(cast(Relay, None), agent_dir / "control.json", status=lambda: b"{}")
     control.bind(None)
     endpoint = control.new_process()
@@ -226,6 +227,9 @@ async def started(
         argv = list(plan.argv)
         argv[argv.index("--plugin-dir") + 1] = str(plugin)
         plan = replace(plan, argv=tuple(argv))
+    if settings is not None:
+        file = Path(plan.argv[plan.argv.index("--settings") + 1])
+        file.write_text(json.dumps({**json.loads(file.read_text()), **json.loads(settings)}))
     environment.write_programs(agent_dir / "bin", plan.programs)
     run_dir = agent_dir / f"run-{endpoint.provider_session_id}"
     run_dir.mkdir(mode=0o700)

@@ -88,6 +88,39 @@ class TimelineEvent(Wire, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
 
 
+class Context(Wire, frozen=True, kw_only=True):
+    """How full the model's context window is, and how well that is known."""
+
+    utilisation: float | None = None
+    """The part of the window that is used, 0 to 1."""
+    tokens: int | None = None
+    window: int | None = None
+    lifecycle_state: str = "active"
+    """`fresh` (nothing was said yet), `active`, `compacting`, or `compacted` (and nothing was said since)."""
+    source: str
+    """`api`, `statusline`, `hook` or `estimate`."""
+    confidence: str
+    """`exact` (counted by the model's side), `reported` (by the program) or `estimated`."""
+    at: float = 0.0
+    """When this was learnt."""
+
+
+def context(
+    tokens: int | None, window: int | None, *, source: str, confidence: str, at: float, lifecycle_state: str = "active"
+) -> Context:
+    """Return what is known of a context window, with the part of it that is used."""
+    used = round(min(1.0, tokens / window), 4) if tokens is not None and window else None
+    return Context(
+        utilisation=used,
+        tokens=tokens,
+        window=window,
+        lifecycle_state=lifecycle_state,
+        source=source,
+        confidence=confidence,
+        at=at,
+    )
+
+
 class Status(Wire, frozen=True, kw_only=True):
     """What a runner publishes of its agent."""
 
@@ -100,6 +133,7 @@ class Status(Wire, frozen=True, kw_only=True):
     provider_state: str | None = None
     """The provider's own word: `idle`, `busy`, `waiting: permission prompt`, `shell`."""
     provider_session_id: str | None = None
+    context: Context | None = None
     terminal_status: str | None = None
     lifecycle_action: str | None = None
     """`starting`, `restarting`, `shutting-down`, `killed` or None."""

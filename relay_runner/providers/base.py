@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from relay_runner.protocol.agents import Context
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.messages import Message, Outcome, Timing
 from relay_runner.protocol.permissions import Decision, Question
@@ -371,6 +372,13 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextUsed:
+    """How full the model's context window is now."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded:
     """Part of the evidence is missing (hooks do not arrive, say); None means whole again."""
 
@@ -379,7 +387,7 @@ class Degraded:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What the provider told about itself: model, effort, version, context use."""
+    """What the provider told about itself: model, effort, version."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -395,6 +403,7 @@ Event = (
     | PermissionAsked
     | PermissionClosed
     | Limited
+    | ContextUsed
     | Degraded
     | Learnt
 )

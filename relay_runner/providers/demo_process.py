@@ -28,6 +28,7 @@ from relay_runner.errors import (
 from relay_runner.protocol.envelope import sanitise
 from relay_runner.providers.base import (
     Answer,
+    ContextUsed,
     Emit,
     Evidence,
     Held,
@@ -39,6 +40,7 @@ from relay_runner.providers.base import (
     Submitted,
     Uncertain,
 )
+from relay_runner.providers.demo_context import ContextEstimate
 from relay_runner.providers.demo_records import condense, events, find, input_line
 from relay_runner.providers.tail import Follower, JsonLines
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
@@ -70,6 +72,7 @@ class DemoProcess:
         self._ours = False
         """Whether the record of this very process was reached; what stands before is of earlier ones."""
         self._state = ProcessState.STARTING
+        self._context = ContextEstimate()
         self._seen: set[str] = set()
         self._operated: dict[str, dict[str, Any]] = {}
         self._answered: dict[str, str | None] = {}
@@ -96,8 +99,11 @@ class DemoProcess:
         """Follow one session's transcript to its end; return the session that comes after it."""
         async for batch in self._follower.batches():
             records = [record for record in batch if isinstance(record, dict)]
+            used = [found for record in records if (found := self._context.take(record, time.time())) is not None]
             for record in condense(records) if past else records:
                 self._take(record)
+            if used and self._ours:
+                self._emit(ContextUsed(used[-1]))
             past = False
             async with self._changed:
                 self._changed.notify_all()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.providers.base import (
+    ContextUsed,
     Degraded,
     Event,
     Learnt,
@@ -60,6 +63,9 @@ class Notes:
                 self._work.clear(WorkKind.SUBAGENT)
             case SubagentEnded(str() as id):
                 self._work.finish(WorkKind.SUBAGENT, id)
+            case ContextUsed(context):
+                self._work.context = context
+                self._identity.learn({"context": msgspec.to_builtins(context)})
             case Degraded(reason):
                 self._work.degraded = reason
             case Learnt(values):

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from relay_runner.errors import (
     ClaimLost,
@@ -183,14 +184,19 @@ class Presence:
             self._on_frame(frame)
 
     async def _write(self, bus: Bus) -> None:
+        """Send what changes, and a heartbeat with the meta when that has news or nothing changed for a while."""
+        told: dict[str, Any] | None = self._hello().meta
         while True:
             self._changed.clear()
             await bus.send(StatusFrame(status=self._work.status(time.time())))
+            if (meta := self._hello().meta) != told:
+                await bus.send(Heartbeat(at=time.time(), meta=meta))
+                told = meta
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._changed.wait()
             except TimeoutError:
-                await bus.send(Heartbeat(at=time.time(), meta=self._hello().meta))
+                told = None
 
     async def fetch_backlog(self) -> None:
         """Read every delivery that is open for us; the ones we know already are recognised."""

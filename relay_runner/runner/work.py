@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relay_runner.protocol.agents import AgentState, Auth, Status, Transport, TransportState, WorkItem, WorkKind
+from relay_runner.protocol.agents import (
+    AgentState,
+    Auth,
+    Context,
+    Status,
+    Transport,
+    TransportState,
+    WorkItem,
+    WorkKind,
+)
 from relay_runner.providers.base import ProcessState
 from relay_runner.runner.timeline import Timeline
 
@@ -29,6 +38,7 @@ class Work:
         self._detail: str | None = None
         self._since = (AgentState.OFFLINE, 0.0)
         self.session_id: str | None = None
+        self.context: Context | None = None
         self.lifecycle: str | None = None
         self.degraded: str | None = None
         self.limit: str | None = None
@@ -110,6 +120,7 @@ class Work:
             active_subagents=sum(item.kind is WorkKind.SUBAGENT for item in items),
             provider_state=self._provider_state(),
             provider_session_id=self.session_id,
+            context=self.context if self._state is not None else None,
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
             detail=self.error or self.limit or self.degraded,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,16 @@ class ClaudeHome:
         answers = self._main().get("customApiKeyResponses")
         known = [*answers.get("approved", []), *answers.get("rejected", [])] if isinstance(answers, dict) else []
         return key[-KEY_TAIL:] not in known
+
+    def status_line(self, project: Path, sources: Iterable[str]) -> dict[str, Any]:
+        """Return the user's own status line from the first of these settings files that has one; empty for none."""
+        files = {
+            "local": project / ".claude" / "settings.local.json",
+            "project": project / ".claude" / "settings.json",
+            "user": self.config_dir / "settings.json",
+        }
+        lines = (_read(files[source]).get("statusLine") for source in sources)
+        return next((line for line in lines if isinstance(line, dict)), {})
 
     def trusts(self, folder: Path) -> bool:
         """Say whether the user trusted the folder, or one above it."""

@@ -1,4 +1,4 @@
-"""The program that Claude Code runs as a command hook: `event NAME` and `rewake`. Standard library only, and small.
+"""The program that Claude Code runs: `event NAME`, `rewake`, `statusline`. Standard library only, and small.
 
 It is started by `relay-runner-hook` (first on the provider's PATH) for every event that cannot be an http hook, and
 once as the background poller that wakes the session up with a message. It finds the runner by `control.json` at each
@@ -13,6 +13,9 @@ puts stderr into the conversation, exit code 0 does nothing. One poller per prov
     runner -> poller   {"granted": true}                        only now the text is written, and the poller exits 2
 
 Without the grant nothing is written: the runner can take an offer back, and then knows that nothing entered.
+
+`statusline SOURCES` stands where the user's own status line would: it passes what Claude Code tells on to the runner,
+and then becomes the user's command, with the same input. A user who has none sees none.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 2.0
 EVENT_TIMEOUT_S = 5.0
+STATUS_TIMEOUT_S = 0.5
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 2.0
 PARENT_CHECK_S = 2.0
@@ -183,6 +187,52 @@ def take(offer: dict[str, Any], parent: Parent) -> bool:
     return post("rewake-taken", taken, parent, EVENT_TIMEOUT_S).get("granted") is True
 
 
+def status_line(sources: list[str]) -> int:
+    """Pass the status on, and become the user's own status line; return when there is none."""
+    data = sys.stdin.buffer.read()
+    status = json.loads(data)
+    command = users_command(status, sources)
+    tell_status(status)
+    if command:
+        descriptor = os.memfd_create("status")
+        write_all(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.dup2(descriptor, 0)
+        os.execv("/bin/sh", ["sh", "-c", command])
+    return 0
+
+
+def tell_status(status: dict[str, Any]) -> bool:
+    """Pass the status on; False where no runner is there, which changes nothing of what the user sees."""
+    try:
+        post("StatusLine", status, Parent(), STATUS_TIMEOUT_S)
+    except (Unreachable, Orphaned, KeyError, OSError):
+        return False
+    return True
+
+
+def users_command(status: dict[str, Any], sources: list[str]) -> str | None:
+    """Return the user's own status line, from the settings files that Claude Code reads, nearest first."""
+    config = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.join(os.environ.get("HOME", ""), ".claude")  # noqa: PTH118
+    project = (status.get("workspace") or {}).get("project_dir") or status.get("cwd") or "."
+    files = {
+        "local": f"{project}/.claude/settings.local.json",
+        "project": f"{project}/.claude/settings.json",
+        "user": f"{config}/settings.json",
+    }
+    for source, file in files.items():
+        if source in sources:
+            try:
+                with open(file, encoding="utf-8") as settings:  # noqa: PTH123
+                    line = json.load(settings).get("statusLine")
+            except (OSError, ValueError, AttributeError):
+                continue
+            if isinstance(line, dict) and line.get("type") == "command" and isinstance(line.get("command"), str):
+                command = str(line["command"])
+                return None if "relay-runner-hook" in command else command
+    return None
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of `data`, however often the pipe takes only a part."""
     while data:
@@ -191,6 +241,11 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one hook and return its exit code."""
+    if arguments[:1] == ["statusline"] and len(arguments) == 2:
+        try:
+            return status_line(arguments[1].split(","))
+        except (ValueError, OSError):
+            return 0
     if not {"AGENT_RELAY_CONTEXT_STATE_DIR", "AGENT_RELAY_PROVIDER_SESSION_ID"} <= set(os.environ):
         return 0  # not under a runner: the plugin was loaded by hand
     try:
@@ -200,7 +255,7 @@ def main(arguments: list[str]) -> int:
             return event(arguments[1])
     except (Unreachable, Orphaned, ValueError, OSError):
         return 0
-    sys.stderr.write("usage: relay-runner-hook event NAME | rewake\n")
+    sys.stderr.write("usage: relay-runner-hook event NAME | rewake | statusline SOURCES\n")
     return 1
 
 

@@ -37,6 +37,8 @@ PERMISSION_MODES = {
 }
 WRITING_TOOLS = ("Bash", "Edit", "Write", "NotebookEdit")
 """What a read-only agent does not have."""
+SOURCES = ("local", "project", "user")
+"""The user's settings files, the nearest first."""
 RELAY_VERBS = ("send", "reply", "read", "react", "inbox", "ps")
 """Of `relay-runner`, what the agent may run without asking: the control server lets nothing else through."""
 
@@ -112,11 +114,29 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
         "hooks": {event: [{"hooks": [_http_hook(event, spec.control)]}] for event in HTTP_EVENTS},
         "permissions": {"allow": [*(f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS), _may_read(spec)]},
     }
+    settings["statusLine"] = status_line(spec)
     if spec.approval_mode == "bypass":
         settings["skipDangerousModePermissionPrompt"] = True
     if spec.trust_folder:
         settings["enableAllProjectMcpServers"] = True
     return settings
+
+
+def status_line(spec: LaunchSpec) -> dict[str, Any]:
+    """Return our status line, with the fields of the user's own around it: it shows what the user's own shows."""
+    sources = _sources(spec.args)
+    own = ClaudeHome.of(spec.environ).status_line(spec.cwd, sources)
+    return {**own, "type": "command", "command": f"{HOOK_PROGRAM} statusline {','.join(sources) or '-'}"}
+
+
+def _sources(args: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of the user's settings files count: all, or those that `--setting-sources` names."""
+    for place, arg in enumerate(args):
+        name, given, value = arg.partition("=")
+        if name == "--setting-sources":
+            named = value if given else "".join(args[place + 1 : place + 2])
+            return tuple(source for source in SOURCES if source in named.split(","))
+    return SOURCES
 
 
 def plugin_dir() -> Path:

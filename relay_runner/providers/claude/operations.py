@@ -85,13 +85,16 @@ class Operations:
         injections: Injections,
         evidence: CommandEvidence,
         look: Callable[[], None],
+        on_compacting: Callable[[bool], None] = lambda over: None,
     ) -> None:
+        """`on_compacting` is told when a compaction begins, and that it is over."""
         self._terminal = terminal
         self._paste = paste
         self._tracker = tracker
         self._records = records
         self._injections = injections
         self._look = look
+        self._on_compacting = on_compacting
         self._lock = asyncio.Lock()
         self._evidence = evidence
         self.running: str | None = None
@@ -123,18 +126,25 @@ class Operations:
                 self.running = None
 
     async def _compact(self, instructions: str) -> Mapping[str, Any]:
-        if not self._records.begun():
+        if self._records.file() is None:
             raise ProviderRefused("there is nothing to compact: nothing was said in this session")
         before, began_at = self._evidence.compactions, time.time()
-        await self._type(f"/compact {instructions}".rstrip())
+        self._on_compacting(False)
+        try:
+            await self._type(f"/compact {instructions}".rstrip())
+            await self._until_compacted(before, began_at)
+        finally:
+            self._on_compacting(True)
+        await self._until(lambda: self._tracker.state is ProcessState.IDLE, OVER_S)
+        return {"sessionId": self._tracker.session_id, "tookS": round(time.time() - began_at, 3)}
+
+    async def _until_compacted(self, before: int, began_at: float) -> None:
         while self._evidence.compactions == before:
             await self._step()
             if self._evidence.said and not self._evidence.said.startswith(_COMPACTED):
                 raise ProviderRefused(f"Claude Code did not compact: {self._evidence.said}")
             if self._over(began_at) and self._evidence.compactions == before:
                 raise ProviderRefused(f"Claude Code did not compact: {self._evidence.said or 'it does not say why'}")
-        await self._until(lambda: self._tracker.state is ProcessState.IDLE, OVER_S)
-        return {"sessionId": self._tracker.session_id, "tookS": round(time.time() - began_at, 3)}
 
     def _over(self, began_at: float) -> bool:
         """Say whether the program is idle for so long that nothing more comes of the command."""

@@ -28,6 +28,8 @@ from relay_runner.providers.base import (
     SubmitResult,
     TurnState,
 )
+from relay_runner.providers.claude.closing import Closing
+from relay_runner.providers.claude.context import ContextWatch
 from relay_runner.providers.claude.ending import explain_exit, last_evidence
 from relay_runner.providers.claude.health import Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
@@ -37,6 +39,7 @@ from relay_runner.providers.claude.operations import NAMES, TYPED, CommandEviden
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Rewake
+from relay_runner.providers.claude.spending import Spending
 from relay_runner.providers.claude.start import Start, introduction
 from relay_runner.providers.claude.turns import NO_ANSWER, Tracker
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
@@ -68,14 +71,32 @@ class ClaudeProcess:
         self._tracker = Tracker(adopted=adopted)
         self._injections = Injections(spec.agent_dir)
         self._evidence = CommandEvidence()
-        watchers = (self._injections.line, self._evidence.line)
+        self._context = ContextWatch(resumed=plan.resumed or adopted)
+        self._spending = Spending(recalling=adopted)
         self._records = Records(
-            home, spec.cwd, plan, terminal.process, self._tracker, adopted=adopted, watchers=watchers
+            home,
+            spec.cwd,
+            plan,
+            terminal.process,
+            self._tracker,
+            adopted=adopted,
+            watchers=(self._injections.line, self._evidence.line, self._context.line, self._spending.line),
+            on_recalled=self._spending.recalled,
         )
+        if (plan.resumed or adopted) and (transcript := self._records.file()) is not None:
+            self._spending.begin(transcript)
+        self._closing = Closing(emit, self._spending, self._records.file)
         self._rewake = Rewake()
         self._paste = Paste(terminal)
         self._operations = Operations(
-            terminal, self._paste, self._tracker, self._records, self._injections, self._evidence, self.look
+            terminal,
+            self._paste,
+            self._tracker,
+            self._records,
+            self._injections,
+            self._evidence,
+            self.look,
+            lambda over: self._tell(self._context.compacting(time.time(), over=over)),
         )
         self._ladder = Ladder(spec.cwd, self._tracker, self._rewake, self._paste, self)
         self._start = Start(spec, terminal, self._tracker, self._health, self._tell, self._changed, adopted=adopted)
@@ -92,7 +113,7 @@ class ClaudeProcess:
         while True:
             self.look()
             await self._see_to_silence()
-            resting = self.state is ProcessState.IDLE and not self._ladder.submitting
+            resting = self.state is ProcessState.IDLE and not (self._ladder.submitting or self._closing.waiting)
             await asyncio.sleep(SLOW_S if resting else FAST_S)
 
     async def _see_to_silence(self) -> None:
@@ -110,7 +131,8 @@ class ClaudeProcess:
             self._tell(self._tracker.take_back(time.time()))
 
     def close(self) -> None:
-        """Let go of the program's poller, so that it finds the next runner."""
+        """Tell what is held back, and let go of the program's poller, so that it finds the next runner."""
+        self._closing.close()
         self._rewake.close()
 
     async def ready(self) -> None:
@@ -159,12 +181,18 @@ class ClaudeProcess:
             case "rewake-taken":
                 return self._rewake.taken(call)
         now = time.time()
+        if call.name == "StatusLine":
+            self._spending.price(call.payload, now)
+            self._tell(self._context.status_line(call.payload, now))
+            return HookReply()
         if folder := call.payload.get("cwd"):
             self._ladder.folders.add(Path(str(folder)))
         self._take(self._records.follow(call.payload, now))
         self._evidence.hook(call.name, call.payload)
         self._tell(self._tracker.hook(call.name, call.payload, now))
         self._health.whole(Part.HOOKS)
+        if call.name == "SessionStart":
+            self._tell(self._context.session(str(call.payload.get("source")), now))
         if call.name == "SessionStart" and call.payload.get("source") != "resume":
             return HookReply(introduction(self._agent_id))
         if call.name == "UserPromptSubmit" and not call.payload.get("agent_id"):
@@ -173,7 +201,9 @@ class ClaudeProcess:
 
     def look(self) -> None:
         """Take in what the program's records say now."""
-        if self._take(self._records.look(time.time())):
+        now = time.time()
+        if self._take(self._records.look(now)):
+            self._tell(self._context.look(now))
             self._health.whole(Part.RECORDS)
 
     def _take(self, events: Iterable[Event]) -> bool:
@@ -186,8 +216,9 @@ class ClaudeProcess:
         return True
 
     def _tell(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._emit(event)
+        told = list(events)
+        self._closing.tell(told, time.time())
+        if told:
             self._changed.set()
 
     # --- orders -------------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class ClaudeProvider:
         compact=True,
         clear=True,
         inject=True,
+        tokens=True,
+        cost=True,
         resume=True,
         subagents=True,
         approval_modes=frozenset(launch.PERMISSION_MODES),

@@ -33,8 +33,9 @@ class Records:
         *,
         adopted: bool,
         watchers: Iterable[Callable[[Any], None]] = (),
+        on_recalled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`watchers` are shown every line of the transcript before the tracker is."""
+        """`watchers` are shown every line before the tracker is; `on_recalled`: what an earlier runner saw is over."""
         self._home = home
         self._cwd = cwd
         self._tracker = tracker
@@ -43,9 +44,10 @@ class Records:
         self._lines: JsonLines | None = None
         if plan.session_id:
             # What stands in a resumed transcript is an older process's; what an adopted one wrote is its own.
-            self._lines = JsonLines(self._transcript(plan.session_id), at_end=plan.resumed and not adopted)
+            self._lines = JsonLines(self._expected(plan.session_id), at_end=plan.resumed and not adopted)
         self._recalling = adopted
         self._watchers = tuple(watchers)
+        self._on_recalled = on_recalled
         self._since: float | None = None
 
     def look(self, now: float) -> Iterator[Event]:
@@ -61,7 +63,7 @@ class Records:
         reading = self._state_file.read()
         yield from self._tracker.read(reading, now)
         if reading is not None and reading.session_id not in self._sessions:
-            self._switch(reading.session_id, self._transcript(reading.session_id))
+            self._switch(reading.session_id, self._expected(reading.session_id))
 
     def follow(self, payload: Mapping[str, Any], now: float) -> Iterator[Event]:
         """Read up to now, then go on with the transcript that a hook names; raises as `look` does."""
@@ -80,9 +82,10 @@ class Records:
         reading = self._state_file.read()
         return reading is None or now - reading.since >= WRITTEN_S
 
-    def begun(self) -> bool:
-        """Say whether anything was said in the present session."""
-        return self._lines is not None and os.path.exists(self._lines.path)  # noqa: PTH110 - as in `_transcript`
+    def file(self) -> Path | None:
+        """Return the present session's transcript; None before anything was said in it."""
+        path = self._lines.path if self._lines is not None else None
+        return path if path is not None and os.path.exists(path) else None  # noqa: PTH110 - as in `_expected`
 
     def find(self, nonce: str) -> transcript.Turn | None:
         """Return the turn that carried a message, from the transcripts of this process, newest session first."""
@@ -97,6 +100,7 @@ class Records:
         if self._recalling:
             self._tracker.recall(self._shown(self._lines) if self._lines is not None else ())
             self._recalling = False
+            self._on_recalled()
         if self._lines is None or not self._lines.grown():
             return []
         return self._tracker.lines(self._shown(self._lines), now)
@@ -113,7 +117,7 @@ class Records:
         if self._lines is None or self._lines.path != path:
             self._lines = JsonLines(path)
 
-    def _transcript(self, session_id: str) -> Path:
+    def _expected(self, session_id: str) -> Path:
         """Return where the session's transcript is, or will be, in a folder named after the working folder."""
         folder = re.sub(r"[^A-Za-z0-9]", "-", str(self._cwd.resolve()))
         expected = self._home.config_dir / "projects" / folder / f"{session_id}.jsonl"

@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay_runner.protocol.agents import context
 from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
+    ContextUsed,
     Event,
     Evidence,
-    Learnt,
     ProcessState,
     Seen,
     StateChanged,
@@ -120,7 +121,7 @@ class Tracker:
             case "turn/completed":
                 self._completed(params["turn"])
             case "thread/tokenUsage/updated":
-                self._usage(params.get("tokenUsage"))
+                self._usage(params.get("tokenUsage"), now)
         if method.startswith("item/") and self.turn is not None:
             self.turn.troubled_at = None
         return self._told(method)
@@ -253,10 +254,17 @@ class Tracker:
         self._ended.append(turn.id)
         self.turn = None
 
-    def _usage(self, usage: Any) -> None:
+    def _usage(self, usage: Any, now: float) -> None:
         if isinstance(usage, dict) and isinstance(last := usage.get("last"), dict):
-            context = {"tokens": last.get("totalTokens"), "window": usage.get("modelContextWindow"), "source": "api"}
-            self._events.append(Learnt({"context": context}))
+            tokens, window = last.get("totalTokens"), usage.get("modelContextWindow")
+            found = context(
+                tokens if isinstance(tokens, int) else None,
+                window if isinstance(window, int) else None,
+                source="api",
+                confidence="exact",
+                at=now,
+            )
+            self._events.append(ContextUsed(found))
 
     def _end_with_agents(self) -> None:
         """Tell the end that waited for sub-agents: they are done, or something newer began."""

@@ -16,6 +16,7 @@ from relay_runner.protocol.agents import (
     TransportState,
     WorkItem,
     WorkKind,
+    context,
 )
 from tests.unit.cli.conftest import World
 from tests.unit.cli.test_local import program, save_program
@@ -24,7 +25,7 @@ __all__ = ["program"]
 
 SHAPE = {
     "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
-    "tmuxSocket", "sessionId", "queued", "since", "transport", "timeline",
+    "tmuxSocket", "sessionId", "model", "effort", "context", "queued", "since", "transport", "timeline",
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def test_nobody_is_there(world: World) -> None:
 
 
 def test_the_json_shape_is_stable(world: World) -> None:
-    bob = world.agent("bob", meta={"tmuxSession": "bob", "tmuxSocket": "/run/bob.sock"})
+    bob = world.agent("bob", meta={"tmuxSession": "bob", "tmuxSocket": "/run/bob.sock", "model": "opus"})
     work = WorkItem(kind=WorkKind.TURN, id="t", started_at=100.0, source="hook:x")
     status = Status(
         agent_status=AgentState.BUSY,
@@ -42,6 +43,7 @@ def test_the_json_shape_is_stable(world: World) -> None:
         active_work=(work,),
         ready=True,
         provider_session_id="s1",
+        context=context(50, 200, source="statusline", confidence="reported", at=150.0),
         at=200.0,
         transport=Transport(state=TransportState.CONNECTED, since=50.0),
         timeline=(TimelineEvent(id="e1", kind="provider-started", at=60.0, data={"pid": 7}),),
@@ -62,6 +64,17 @@ def test_the_json_shape_is_stable(world: World) -> None:
         "tmuxSession": "bob",
         "tmuxSocket": "/run/bob.sock",
         "sessionId": "s1",
+        "model": "opus",
+        "effort": None,
+        "context": {
+            "utilisation": 0.25,
+            "tokens": 50,
+            "window": 200,
+            "lifecycleState": "active",
+            "source": "statusline",
+            "confidence": "reported",
+            "at": 150.0,
+        },
         "queued": 1,
         "since": 100.0,
         "transport": {"state": "connected", "since": 50.0, "detail": None},

@@ -106,11 +106,12 @@ class Desk:
             joined=self.joined,
         )
         self.process = ScriptedProcess(self.emit, script)
+        self.meta: dict[str, str] = {}
 
     def _hello(self) -> Hello:
         return Hello(
             agent_id=self.agent_id, instance_id=self.instance_id, runner_id="r", provider="scripted", machine="here",
-            version="0", tags=("worker",),
+            version="0", tags=("worker",), meta=dict(self.meta),
         )  # fmt: skip
 
     def _frame(self, frame: ServerFrame) -> None:

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.protocol.agents import AgentState, Status, WorkKind
+from relay_runner.protocol.agents import AgentState, Status, WorkKind, context
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
+    ContextUsed,
     Degraded,
     Learnt,
     ProcessState,
@@ -74,3 +75,14 @@ def test_what_is_missing_and_what_is_learnt_shows(desk: Desk) -> None:
     assert desk.identity.hello(Status()).meta["effort"] == "high"
     desk.notes.take(Degraded(None))
     assert desk.work.status(1.0).detail is None
+
+
+def test_the_context_is_in_the_status_and_in_the_meta(desk: Desk) -> None:
+    used = context(50, 200, source="api", confidence="exact", at=1.0)
+    desk.notes.take(StateChanged(ProcessState.IDLE, "hook"))
+    desk.notes.take(ContextUsed(used))
+    assert desk.work.status(2.0).context == used
+    meta = desk.identity.hello(Status()).meta["context"]
+    assert (meta["utilisation"], meta["lifecycleState"], meta["confidence"]) == (0.25, "active", "exact")
+    desk.work.provider(None)
+    assert desk.work.status(3.0).context is None

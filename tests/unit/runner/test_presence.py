@@ -110,6 +110,18 @@ async def test_others_see_the_status_as_it_changes(journal: Journal) -> None:
             await until(published)
 
 
+async def test_what_is_learnt_reaches_the_relay_at_once(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        desk.meta["model"] = "learnt later"
+        desk.presence.publish()
+
+        async def told() -> bool:
+            return (await desk.operator.agent("bob")).meta.get("model") == "learnt later"
+
+        await until(told)
+
+
 async def test_the_backstop_finds_what_a_silent_bus_did_not_bring(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

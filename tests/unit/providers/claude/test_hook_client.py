@@ -280,3 +280,67 @@ def test_it_imports_nothing_heavy() -> None:
         [sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True, check=True, timeout=20
     )
     assert not {"asyncio", "typing", "http", "httpx", "urllib", "subprocess", "ctypes"} & set(done.stdout.split())
+
+
+# --- the status line --------------------------------------------------------------------------------------------------
+
+
+def own_line(folder: Path, place: str, command: str) -> None:
+    file = folder / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"statusLine": {"type": "command", "command": command}}))
+
+
+async def line(folder: Path, sources: str = "local,project,user", **status: Any) -> tuple[int | None, bytes, bytes]:
+    payload = {"workspace": {"project_dir": str(folder / "work")}, **status}
+    environment = {**environ(folder), "HOME": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-S", "-E", SCRIPT, "statusline", sources),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    out, err = await asyncio.wait_for(process.communicate(json.dumps(payload).encode()), PATIENCE_S)
+    return process.returncode, out, err
+
+
+async def test_the_status_reaches_the_runner_and_the_users_own_line_is_shown(tmp_path: Path) -> None:
+    own_line(tmp_path, ".claude/settings.json", "echo mine; cat; exit 3")
+    async with Control(tmp_path, nothing).listening() as control:
+        code, out, err = await line(tmp_path, model={"id": "opus"})
+        assert (code, err) == (3, b"")
+        assert out.startswith(b"mine\n")
+        assert json.loads(out.partition(b"\n")[2])["model"] == {"id": "opus"}
+        ((name, payload),) = control.calls
+        assert (name, payload["model"]) == ("StatusLine", {"id": "opus"})
+
+
+async def test_a_user_without_a_status_line_sees_none(tmp_path: Path) -> None:
+    async with Control(tmp_path, nothing).listening() as control:
+        assert await line(tmp_path) == (0, b"", b"")
+        assert len(control.calls) == 1
+
+
+async def test_the_nearest_settings_file_counts_and_only_those_that_are_asked_for(tmp_path: Path) -> None:
+    for place, word in (
+        (".claude/settings.json", "user"),
+        ("work/.claude/settings.json", "project"),
+        ("work/.claude/settings.local.json", "local"),
+    ):
+        own_line(tmp_path, place, f"echo {word}")
+        assert (await line(tmp_path))[1] == f"{word}\n".encode()
+    assert (await line(tmp_path, "user"))[1] == b"user\n"
+    assert (await line(tmp_path, "-"))[1] == b""
+    (tmp_path / "work/.claude/settings.local.json").write_text("not json")
+    assert (await line(tmp_path))[1] == b"project\n"
+
+
+async def test_without_a_runner_the_users_own_line_is_shown_all_the_same(tmp_path: Path) -> None:
+    own_line(tmp_path, ".claude/settings.json", "echo mine")
+    assert await line(tmp_path) == (0, b"mine\n", b"")
+
+
+async def test_it_never_becomes_itself(tmp_path: Path) -> None:
+    own_line(tmp_path, ".claude/settings.json", "relay-runner-hook statusline user")
+    assert await line(tmp_path) == (0, b"", b"")

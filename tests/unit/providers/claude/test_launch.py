@@ -167,3 +167,21 @@ def test_it_may_read_what_came_with_its_messages_and_nothing_else_of_its_runner(
     assert [rule for rule in allowed if not rule.startswith("Bash(relay-runner ")] == [
         f"Read(/{spec.agent_dir.resolve()}/attachments/**)"
     ]
+
+
+def test_our_status_line_keeps_the_users_own_look(spec: LaunchSpec) -> None:
+    ours = "relay-runner-hook statusline"
+    assert launch.status_line(spec) == {"type": "command", "command": f"{ours} local,project,user"}
+    file = ClaudeHome.of(spec.environ).config_dir / "settings.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"statusLine": {"type": "command", "command": "mine", "padding": 2}}))
+    wrapped = {"type": "command", "command": f"{ours} local,project,user", "padding": 2}
+    assert launch.settings_of(spec)["statusLine"] == wrapped
+    spec = replace(spec, cwd=spec.cwd / "work")
+    (spec.cwd / ".claude").mkdir(parents=True)
+    (spec.cwd / ".claude" / "settings.json").write_text(json.dumps({"statusLine": {"command": "ours", "padding": 1}}))
+    assert launch.status_line(spec)["padding"] == 1
+    for args in (("--setting-sources", "user"), ("--setting-sources=user",)):
+        only = launch.status_line(replace(spec, args=args))
+        assert only == {**wrapped, "command": f"{ours} user"}
+    assert launch.status_line(replace(spec, args=("--setting-sources", "")))["command"] == f"{ours} -"

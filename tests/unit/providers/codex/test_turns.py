@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import Learnt, ProcessState, Seen, StateChanged, TurnEnded, TurnStarted
+from relay_runner.providers.base import ContextUsed, ProcessState, Seen, StateChanged, TurnEnded, TurnStarted
 from relay_runner.providers.codex.turns import NO_END_S, NO_NETWORK_S, Tracker
 
 IDLE = {"type": "idle"}
@@ -207,5 +207,8 @@ def test_a_thread_that_was_put_away_must_be_resumed() -> None:
 
 def test_how_full_the_context_is() -> None:
     usage = {"last": {"totalTokens": 1010}, "modelContextWindow": 258400}
-    (learnt,) = Thread()("thread/tokenUsage/updated", tokenUsage=usage)
-    assert learnt == Learnt({"context": {"tokens": 1010, "window": 258400, "source": "api"}})
+    (told,) = Thread()("thread/tokenUsage/updated", tokenUsage=usage)
+    assert isinstance(told, ContextUsed)
+    context = told.context
+    assert (context.tokens, context.window, context.utilisation) == (1010, 258400, 0.0039)
+    assert (context.source, context.confidence) == ("api", "exact")

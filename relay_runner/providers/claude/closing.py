@@ -1,0 +1,73 @@
+"""Hold the end of a turn back for the moment until it is known what the turn cost; what happens after it waits too.
+
+The Stop hook comes before the transcript has the model's last line (100 ms, 2.1.197) and before the status line tells
+the cost (300 ms). Nothing is lost by waiting, for what comes out stays in order, and the wait is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relay_runner.protocol.messages import Outcome
+from relay_runner.providers.base import Emit, Event, TurnEnded
+from relay_runner.providers.claude.spending import Spending
+
+TOKENS_S = 0.4
+"""How long the transcript may take to show the end of a turn that a hook told."""
+COST_S = 0.6
+"""How long the status line may take to tell the cost of a turn, where it tells costs at all."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    event: Event
+    since: float
+
+
+class Closing:
+    """What is told, in order."""
+
+    def __init__(self, emit: Emit, spending: Spending, transcript: Callable[[], Path | None]) -> None:
+        self._emit = emit
+        self._spending = spending
+        self._transcript = transcript
+        self._queue: deque[_Waiting] = deque()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._queue)
+
+    def tell(self, events: Iterable[Event], now: float) -> None:
+        """Pass events on, now or a moment later."""
+        self._queue.extend(_Waiting(event, now) for event in events)
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Pass on what need not wait any more."""
+        while self._queue and self._ripe(self._queue[0], now):
+            self._pass_on()
+
+    def close(self) -> None:
+        """Pass everything on: nobody looks any more."""
+        while self._queue:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        event = self._queue.popleft().event
+        if isinstance(event, TurnEnded):
+            event = replace(event, usage=self._spending.take(self._transcript()))
+        self._emit(event)
+
+    def _ripe(self, waiting: _Waiting, now: float) -> bool:
+        event = waiting.event
+        if not isinstance(event, TurnEnded) or not event.source.startswith("hook:"):
+            return True
+        waited_s = now - waiting.since
+        if not self._spending.closed and waited_s < TOKENS_S:
+            return False
+        priced = self._spending.priced and event.outcome is Outcome.COMPLETED
+        return not priced or self._spending.priced_at >= waiting.since or waited_s >= COST_S
