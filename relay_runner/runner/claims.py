@@ -39,9 +39,10 @@ class ClaimTable:
         """Note that a claim was granted or renewed just now."""
         self._claims[message_id] = Claim(message_id, attempt, now + self.lease_s * RENEW_AT)
 
-    def drop(self, message_id: int) -> None:
-        """Forget a claim: settled, released or lost."""
-        self._claims.pop(message_id, None)
+    def drop(self, message_id: int, attempt: int | None = None) -> None:
+        """Forget a claim: settled, released or lost; with an attempt only if it is of that one."""
+        if attempt is None or (claim := self._claims.get(message_id)) is None or claim.attempt == attempt:
+            self._claims.pop(message_id, None)
 
     def postpone(self, message_id: int, until: float) -> None:
         """Try the renewal again at `until`."""
@@ -69,9 +70,9 @@ class Claims:
         self._table.hold(message_id, attempt, time.time())
         self._changed.set()
 
-    def drop(self, message_id: int) -> None:
-        """Let a claim be: nothing is said to the relay."""
-        self._table.drop(message_id)
+    def drop(self, message_id: int, attempt: int | None = None) -> None:
+        """Let a claim (of that attempt) be: nothing is said to the relay."""
+        self._table.drop(message_id, attempt)
 
     def held(self) -> list[Claim]:
         """Return all claims."""

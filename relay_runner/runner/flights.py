@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
+from relay_runner.protocol.tasks import carried
 from relay_runner.protocol.usage import total
 from relay_runner.providers.base import (
     Capabilities,
@@ -82,6 +83,7 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
         """Takes over a message whose turn a limit cut off."""
+        receipts.on_told = claims.drop
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -110,14 +112,20 @@ class Flights:
         self._claims.hold(message.id, attempt)
         label = f"message {message.id} from {message.sender}"
         self._work.start(WorkKind.MESSAGE, str(message.id), now=now, source="runner", label=label)
+        if (task_id := carried(message.payload)) is not None:
+            task, carrier = str(task_id), str(message.id)
+            self._work.start(WorkKind.TASK, task, now=now, source="runner", label=task, parent_id=carrier)
         self._publish()
         return flight
 
-    def land(self, flight: Flight) -> None:
-        """Stop watching; nothing is reported."""
+    def land(self, flight: Flight, *, keep_claim: bool = False) -> None:
+        """Stop watching; nothing is reported. The claim is kept while the relay does not know how it ended."""
         self._flights.pop(flight.nonce, None)
-        self._claims.drop(flight.message.id)
+        if not keep_claim:
+            self._claims.drop(flight.message.id)
         self._work.finish(WorkKind.MESSAGE, str(flight.message.id))
+        if (task_id := carried(flight.message.payload)) is not None:
+            self._work.finish(WorkKind.TASK, str(task_id))
         self._publish()
 
     def submitted(self, flight: Flight, channel: str) -> None:
@@ -274,7 +282,7 @@ class Flights:
         message, took_s = flight.message, now - flight.begun_at
         log.info("message %d from %s: %s, %.1f s", message.id, message.sender, said, took_s)
         self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced, bill=bill)
-        self.land(flight)
+        self.land(flight, keep_claim=not flight.fenced)
         self._receipts.wake()
 
     def _report(self, flight: Flight, state: State, *, evidence: str | None = None) -> None:

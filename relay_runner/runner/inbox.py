@@ -129,7 +129,7 @@ class Inbox:
                 self._continuing.add(row)
                 continue
             if row.stage is Stage.SUBMITTING:
-                self._queue.add(Entry(row.message, row.attempt, claimed=True))
+                self._wait_again(row.message, row.attempt)
                 continue
             flight = self._flights.take_off(
                 row.message, row.attempt, row.nonce, row.stage, check_in_s=0.0, continues=row.continues is not None
@@ -204,7 +204,13 @@ class Inbox:
         else:
             log.info("message %d did not enter before the provider ended: it goes in again", flight.message.id)
             self._journal.forget(flight.nonce)
-            self._queue.add(Entry(flight.message, flight.attempt, claimed=True))
+            self._wait_again(flight.message, flight.attempt)
+
+    def _wait_again(self, message: Message, attempt: int) -> None:
+        """Nothing of it entered, and it is ours as the same attempt: a claim on it is kept alive meanwhile."""
+        self._queue.add(Entry(message, attempt, claimed=True))
+        if message.claimable:
+            self._claims.hold(message.id, attempt)
 
     # --- the service --------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import msgspec
 
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.messages import UNPROVEN, Outcome, Receipt, State
+from relay_runner.protocol.messages import TERMINAL, UNPROVEN, Outcome, Receipt, State
 from relay_runner.protocol.usage import Usage
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
@@ -32,6 +33,8 @@ class Receipts:
         self._joined = joined
         self._posted = asyncio.Event()
         self._empty = asyncio.Event()
+        self.on_told: Callable[[int, int], None] = lambda message_id, attempt: None
+        """Called with a message and its attempt when the relay knows how it ended."""
 
     def make(
         self,
@@ -111,3 +114,5 @@ class Receipts:
             # Somebody redelivered or dropped it meanwhile: what we know is of no use to anyone any more.
             log.warning("the relay refuses the receipt %s of message %d: %s", receipt.state, posted.message_id, error)
         self._journal.sent(posted.seq)
+        if receipt.state in TERMINAL or receipt.evidence == UNPROVEN:
+            self.on_told(posted.message_id, receipt.attempt)

@@ -145,9 +145,9 @@ class Desk:
         to: str | None = None,
         timing: Timing = Timing.QUEUE,
         claimable: bool = False,
-        attachments: tuple[str, ...] = (),
+        **more: Any,
     ) -> int:
-        new = NewMessage(to=to or self.agent_id, body=body, timing=timing, claimable=claimable, attachments=attachments)
+        new = NewMessage(to=to or self.agent_id, body=body, timing=timing, claimable=claimable, **more)
         return (await self.operator.send(new)).message.id
 
     async def delivery(self, id: int) -> Delivery:

@@ -94,7 +94,8 @@ async def test_a_command_succeeds_with_its_result(office: Office) -> None:
     assert settled.result == {"action": "agent.work", "agentId": "bob", "ids": ids, "providerResult": {"n": 1}}
 
 
-async def test_they_run_one_after_the_other_in_order(office: Office) -> None:
+async def test_not_14_they_run_one_after_the_other_in_order(office: Office) -> None:
+    """Not (14): commands repeated or overlapping."""
     office.gate.clear()
     commands = [await office.order(n=n) for n in range(3)]
     for command in commands:

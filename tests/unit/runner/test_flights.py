@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
+from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.messages import Message, Outcome, State
 from relay_runner.providers.base import Capabilities, Evidence, ProcessState, TurnEnded, TurnState
 from relay_runner.relay.base import Relay
@@ -78,7 +80,7 @@ async def test_submitted_seen_done(journal: Journal) -> None:
     assert desk.said() == [
         (State.SUBMITTED, None), (State.SEEN, "hook"), (State.DONE, Outcome.COMPLETED),
     ]  # fmt: skip
-    assert len(desk.flights) == 0 and desk.claims.held() == [] and desk.work.items == ()
+    assert len(desk.flights) == 0 and desk.work.items == ()
 
 
 async def test_evidence_that_is_faster_than_the_channel_is_not_undone(journal: Journal) -> None:
@@ -99,14 +101,40 @@ async def test_seen_twice_is_reported_once(journal: Journal) -> None:
     assert desk.said().count((State.SEEN, "hook")) == 1 and len(desk.said()) == 2
 
 
-async def test_another_turns_end_settles_nothing(journal: Journal) -> None:
+async def test_the_claim_is_kept_until_the_relay_knows_how_it_ended(journal: Journal) -> None:
+    """BEHAVIOUR 1, row tasks: an update that failed is retried, the claim kept."""
+    desk = Desk(journal)
+    flight = desk.fly()
+    desk.flights.turn_ended(_ended(flight.nonce))
+    assert [claim.message_id for claim in desk.claims.held()] == [1]
+    desk.flights._receipts.on_told(1, 2)  # of another try
+    assert [claim.message_id for claim in desk.claims.held()] == [1]
+    desk.flights._receipts.on_told(1, 1)
+    assert desk.claims.held() == []
+
+
+async def test_a_task_is_work_from_the_hand_over_to_the_end_of_its_turn(journal: Journal) -> None:
+    desk = Desk(journal)
+    message = replace(_message(), payload={"taskId": 7})
+    nonce = journal.begin(message, 1, "p", 1.0)
+    journal.advance(nonce, Stage.HANDING, 1.0)
+    desk.flights.take_off(message, 1, nonce, Stage.HANDING, check_in_s=30.0)
+    (item,) = [item for item in desk.work.items if item.kind is WorkKind.TASK]
+    assert (item.id, item.parent_id) == ("7", "1")
+    desk.flights.turn_ended(_ended(nonce))
+    assert desk.work.items == ()
+
+
+async def test_not_7_another_turns_end_settles_nothing(journal: Journal) -> None:
+    """Not (7): an older turn's idle marks a younger task done."""
     desk = Desk(journal)
     flight = desk.fly()
     desk.flights.turn_ended(_ended("another nonce"))
     assert flight.nonce in desk.flights
 
 
-async def test_a_failed_and_an_interrupted_turn_say_so(journal: Journal) -> None:
+async def test_not_15_a_failed_and_an_interrupted_turn_say_so(journal: Journal) -> None:
+    """Not (15): idle from a failed or interrupted turn marks done."""
     desk = Desk(journal)
     for id, outcome in ((1, Outcome.FAILED), (2, Outcome.INTERRUPTED)):
         flight = desk.fly(id)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.messages import Delivery, Receipt, Release, State
+from relay_runner.protocol.messages import ClaimRequest, ClaimResult, Delivery, Receipt, Release, State
 from relay_runner.providers.base import Held, Submission, SubmitResult, Submitted
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import handover
@@ -72,6 +72,27 @@ async def test_a_relay_that_cannot_be_asked_loses_nothing(
         id = await desk.send()
         (submission,) = await desk.process.until(1)
         assert submission.message.id == id and not failures
+
+
+async def test_not_16_a_network_error_during_a_claim_is_no_answer(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not (16): a network error during a claim taken for "someone else has it"."""
+    monkeypatch.setattr(handover, "RETRY_S", 0.01)
+    desk = Desk(journal, MemoryRelay())
+    claim, failures = desk.relay.claim, [RelayUnavailable("away"), RelayUnavailable("away")]
+
+    async def flaky(message_id: int, request: ClaimRequest) -> ClaimResult:
+        if failures:
+            raise failures.pop()
+        return await claim(message_id, request)
+
+    monkeypatch.setattr(desk.relay, "claim", flaky)
+    async with desk.running():
+        id = await desk.send(to="tag:worker", claimable=True)
+        (submission,) = await desk.process.until(1)
+        assert submission.message.id == id and not failures
+        assert (await desk.delivery(id)).recipient == "agent:bob"
 
 
 async def test_a_refused_submission_that_nobody_can_be_told_of_is_tried_again(

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import ProviderExited, ProviderRefused
+from relay_runner.protocol.commands import NewTask, TaskState
 from relay_runner.protocol.messages import Outcome, State, Timing
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
     Held,
+    ProcessState,
     Submission,
     SubmitResult,
     Submitted,
@@ -86,6 +88,105 @@ async def test_the_same_delivery_offered_again_and_again_goes_in_once(journal: J
         assert [one.message.id for one in await desk.process.until(2)] == [id, last]
 
 
+async def test_not_5_a_swallowed_read_mark_and_a_poll_deliver_nothing_twice(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not (5): a swallowed read mark plus the poll delivers twice."""
+    desk = Desk(journal, MemoryRelay())
+
+    async def swallowed(message_id: int) -> None:
+        return None
+
+    monkeypatch.setattr(desk.relay, "read", swallowed)
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        for step in (lambda: desk.sees(submission), lambda: desk.ends(submission), lambda: None):
+            step()
+            await desk.presence.fetch_backlog()
+        done = await desk.reaches(id, State.DONE)
+        assert done.read_at is None, "the mark was swallowed"
+        await desk.presence.fetch_backlog()
+        last = await desk.send("last")
+        assert [one.message.id for one in await desk.process.until(2)] == [id, last]
+
+
+async def test_not_6_a_poll_does_not_requeue_what_is_on_its_way_in(journal: Journal) -> None:
+    """Not (6): a poll requeues a message in delivery."""
+    operator = MemoryRelay()
+    desk = Desk(journal, operator)
+    submit, polled = desk.process.submit, 0
+
+    async def slow(submission: Submission) -> SubmitResult:
+        nonlocal polled
+        for _ in range(3):  # while the channel works, before the journal knows that it took the message
+            await desk.presence.fetch_backlog()
+            polled += 1
+        return await submit(submission)
+
+    desk.process.submit = slow  # type: ignore[method-assign]
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        assert polled == 3 and desk.inbox.queued == 0
+        desk.sees(submission)
+        desk.ends(submission)
+        assert (await desk.reaches(id, State.DONE)).attempt == 1
+        last = await desk.send("last")
+        assert [one.message.id for one in await desk.process.until(2)] == [id, last]
+
+
+async def test_not_15_idle_without_an_end_of_the_turn_is_not_done(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not (15): idle from a failed or interrupted turn marks done."""
+    monkeypatch.setattr("relay_runner.runner.flights.SETTLE_S", 0.02)
+    operator = MemoryRelay()
+    desk = Desk(journal, operator, evidence_s=0.1)
+    async with desk.running():
+        task = await operator.create_task(NewTask(subject="paint"))
+        id = await desk.send(payload={"taskId": task.id})
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        await desk.reaches(id, State.SEEN)
+        desk.process.records[submission.nonce] = Evidence(True, "records", TurnState.RUNNING)
+        desk.process.becomes(ProcessState.IDLE)
+        assert (await desk.reaches(id, State.DONE)).outcome is Outcome.INTERRUPTED
+        assert (await operator.get_task(task.id)).state is TaskState.FAILED
+
+
+async def test_a_claim_waits_alive_for_the_next_process_and_is_given_back_at_the_end(journal: Journal) -> None:
+    """BEHAVIOUR 1, row restart: claims of the old process are settled or handed back."""
+    desk = Desk(journal, MemoryRelay(), script=lambda process, submission: Uncertain("going down"))
+    async with desk.running():
+        id = await desk.send(to="tag:worker", claimable=True)
+        (first,) = await desk.process.until(1)
+        await desk.inbox.detach()  # the records of the dead process do not know it
+        assert [(claim.message_id, desk.inbox.queued) for claim in desk.claims.held()] == [(id, 1)]
+        assert (await desk.delivery(id)).recipient == "agent:bob"
+        second = ScriptedProcess(desk.emit)
+        await desk.inbox.attach(second, "p2")
+        (again,) = await second.until(1)
+        assert again.message.id == id and again.nonce != first.nonce
+        assert (await desk.reaches(id, State.SUBMITTED)).attempt == 1
+
+
+async def test_not_8_no_claim_of_a_dead_process_goes_on_being_renewed(journal: Journal) -> None:
+    """Not (8): a restart leaves claims of the dead session renewing."""
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        seen, waits = await desk.send("seen"), await desk.send("waits", to="tag:worker", claimable=True)
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        await desk.reaches(seen, State.SEEN)
+        await desk.inbox.detach()
+        assert (await desk.reaches(seen, State.DONE)).outcome is Outcome.INTERRUPTED
+        await desk.receipts.flushed(5)
+        assert desk.claims.held() == []
+        await desk.inbox.hand_back()
+        assert (await desk.delivery(waits)).recipient is None
+
+
 async def test_held_is_told_to_the_sender_and_tried_again(journal: Journal) -> None:
     answers: list[SubmitResult] = [Held("person typing", 0.05), Held("person typing", 0.05)]
 
@@ -140,7 +241,11 @@ async def test_a_refused_submission_is_tried_five_times_and_ends_dead_with_the_r
         assert len(desk.process.submissions) == 5
 
 
-async def test_one_bad_message_never_touches_its_neighbours(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_not_10_one_bad_message_never_touches_its_neighbours(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not (10): one bad message redelivers the batch."""
+
     def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
         if "bad" in submission.message.body:
             raise ProviderRefused("bad")

@@ -18,6 +18,7 @@ from relay_runner.providers.base import (
     Capabilities,
     ProcessState,
     Seen,
+    SessionStarted,
     StateChanged,
     SubagentStarted,
     TurnEnded,
@@ -297,6 +298,36 @@ async def test_messages_of_a_restarted_agent_are_settled_and_the_rest_goes_in(st
             return (await stage.operator.get_command(command.id)).state is CommandState.SUCCEEDED
 
         await until(told)
+
+
+async def test_not_12_a_restart_goes_on_with_the_conversation(stage: Stage) -> None:
+    """Not (12): restart forgets the conversation."""
+    async with stage.running():
+        stage.process.emit(SessionStarted("after-a-clear", "script"))
+        await stage.order("agent.restart")
+        await until(lambda: stage.opened == 2)
+        assert [spec.resume_session for spec in stage.provider.specs] == [None, "after-a-clear"]
+        assert stage.file("info.json")["sessionId"] == "after-a-clear"
+    async with stage.running():
+        assert stage.provider.specs[-1].resume_session == "after-a-clear"
+
+
+async def test_reconnect_leaves_the_bus_and_joins_it_again(stage: Stage) -> None:
+    """BEHAVIOUR 1, row commands."""
+    async with stage.running():
+        left = len([event for event in stage.operator.hub.board.log if event.data.get("action") == "joined"])
+        command = await stage.order("agent.reconnect")
+
+        async def told() -> bool:
+            return (await stage.operator.get_command(command.id)).state is CommandState.SUCCEEDED
+
+        await until(told)
+        joined = [event for event in stage.operator.hub.board.log if event.data.get("action") == "joined"]
+        assert len(joined) == left + 1
+        assert (await stage.operator.agent("bob")).connected
+        id = await stage.send("still here")
+        await stage.process.until(1)
+        await stage.reaches(id, State.SUBMITTED)
 
 
 @pytest.mark.parametrize(("type", "step"), [("agent.shutdown", "terminate 5"), ("agent.kill", "terminate 0")])
