@@ -172,6 +172,9 @@ class ProviderSettings:
     tags: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     shutdown_timeout_s: float = 5.0
+    isolated_home: bool = False
+    secrets: str | None = None
+    """A folder; with it the home is isolated."""
 
 
 @dataclass(frozen=True, slots=True)

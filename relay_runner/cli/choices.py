@@ -45,6 +45,8 @@ class Flags:
     prompt: str | None = None
     system_prompt_append: str | None = None
     approval_mode: str | None = None
+    isolated_home: bool = False
+    secrets: str | None = None
     headless: bool = False
     trust_folder: bool = False
     resume: str | None = None
@@ -92,6 +94,7 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
     if flags.resume and flags.fresh:
         raise ConfigError("--resume and --fresh contradict each other", hint="give one of them")
     mine = settings.of(name)
+    secrets = flags.secrets or mine.secrets
     info_file = flags.info_file or environ.get(INFO_VARIABLE)
     options = RunnerOptions(
         agent_id=check_agent_id(flags.agent_id) if flags.agent_id else agent_id(paths, cwd, name),
@@ -108,6 +111,8 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         capabilities=_unique(flags.capabilities, mine.capabilities),
         prompt=flags.prompt,
         system_prompt_append=flags.system_prompt_append,
+        isolated_home=flags.isolated_home or mine.isolated_home or secrets is not None,
+        secrets=Path(secrets).expanduser().absolute() if secrets else None,
         headless=flags.headless,
         trust_folder=flags.trust_folder,
         resume=flags.resume,

@@ -64,6 +64,12 @@ def start(
     approval_mode: Annotated[
         str | None, typer.Option(metavar="MODE", help="ask (default), accept-edits, auto, read-only or bypass.")
     ] = None,
+    isolated_home: Annotated[
+        bool, typer.Option("--isolated-home", help="Keep its settings, log-in and sessions apart from yours.")
+    ] = False,
+    secrets: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Copy log-in and settings from there into an isolated home.")
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without a terminal.")] = False,
     trust_folder: Annotated[bool, typer.Option("--trust-folder", help="Trust the folder without asking.")] = False,
     resume: Annotated[
@@ -109,6 +115,8 @@ def start(
         prompt=prompt,
         system_prompt_append=system_prompt_append,
         approval_mode=approval_mode,
+        isolated_home=isolated_home,
+        secrets=secrets,
         headless=headless or not (sys.stdin.isatty() and sys.stdout.isatty()),
         trust_folder=trust_folder,
         resume=resume,

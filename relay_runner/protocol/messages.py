@@ -144,7 +144,7 @@ class Delivery(Wire, frozen=True, kw_only=True):
     result: str | None = None
     """The turn's final text."""
     reason: str | None = None
-    """Why it is dead, unknown, failed, or was put back."""
+    """Why it is dead, unknown, failed, or was put back; of one that is done, what its sender has to know beside it."""
     held: str | None = None
     """Why it waits although it could go: `person typing`, `rate-limited until ...`."""
     usage: Usage | None = None

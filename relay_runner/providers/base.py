@@ -60,6 +60,8 @@ class Capabilities:
     """It calls the control server's `/hooks/{name}`."""
     viewer: bool = False
     """A person sees it by a program of its own (`Process.viewer`), not by what its terminal shows."""
+    isolated_home: bool = False
+    """It can have a home of its own instead of the user's."""
     session_files: bool = True
     """The model may read and write files."""
     session_shell: bool = True
@@ -145,6 +147,10 @@ class LaunchSpec:
     """Go on with this session; None starts a fresh one."""
     tools: Tools | None = None
     """What the model may be offered as tools, where the provider can do that."""
+    isolated_home: bool = False
+    """Keep the program's settings, log-in and sessions in the agent's folder, apart from the user's."""
+    secrets: Path | None = None
+    """Where an isolated home's log-in and settings are copied from; None: from the user's own. Only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +267,13 @@ class SessionStarted:
     session_id: str
     source: str
     model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """The session that was to be gone on with does not exist any more; what follows is in a new one."""
+
+    session_id: str
 
 
 class ProcessState(StrEnum):
@@ -394,6 +407,7 @@ class Learnt:
 
 Event = (
     SessionStarted
+    | SessionLost
     | StateChanged
     | Seen
     | TurnStarted

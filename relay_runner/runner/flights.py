@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 EVIDENCE_S = 30.0
 """How long the provider's evidence may take before its records are asked."""
+NEWS_FACT = "news"
+"""In the journal: what the sender of the next message that ends is told beside its end."""
 SETTLE_S = 2.0
 """How long an idle provider may leave a seen message without its turn's end before its records are asked."""
 
@@ -174,6 +178,11 @@ class Flights:
             self._ended(flight, evidence, turns=turns)
             usage, turns = None, 0
 
+    def session_lost(self, session_id: str) -> None:
+        """Tell the next sender that the model knows nothing any more of what was said before."""
+        news = f"session {session_id} was lost: this went into a new one, which knows nothing of what was said before"
+        self._journal.remember(NEWS_FACT, news)
+
     def provider_idle(self) -> None:
         """The provider is idle: what it carried should have ended by now, so look soon."""
         soon = time.time() + SETTLE_S
@@ -278,10 +287,14 @@ class Flights:
 
     def _close(self, flight: Flight, receipt: Receipt, bill: Bill | None = None) -> None:
         now = time.time()
+        if (news := self._journal.fact(NEWS_FACT)) is not None:
+            receipt = replace(receipt, reason="; ".join(filter(None, (receipt.reason, news))))
         said = f"{receipt.state} ({receipt.outcome})" if receipt.outcome else str(receipt.state)
         message, took_s = flight.message, now - flight.begun_at
         log.info("message %d from %s: %s, %.1f s", message.id, message.sender, said, took_s)
         self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced, bill=bill)
+        if news is not None:
+            self._journal.remember(NEWS_FACT, None)
         self.land(flight, keep_claim=not flight.fenced)
         self._receipts.wake()
 

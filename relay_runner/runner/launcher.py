@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from relay_runner.config import AgentPaths, private_dir
+from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec, Provider
@@ -87,6 +88,8 @@ class Launcher:
         """Start the program, on the agent's last session unless that is lost or not wanted."""
         endpoint = self._control.new_process()
         spec = self._spec(endpoint, self._session_to_resume() if resume else None)
+        if spec.isolated_home and not self._provider.capabilities.isolated_home:
+            raise ProviderUnsupported(f"{self._provider.name} has no isolated home", hint="start it without one")
         self._provider.check(spec)
         plan = self._provider.plan(spec)
         for note in plan.notes:
@@ -151,6 +154,8 @@ class Launcher:
             trust_folder=options.trust_folder,
             label=options.label,
             resume_session=resume,
+            isolated_home=options.isolated_home,
+            secrets=options.secrets,
         )
 
     def _save(self, launched: Launched) -> None:

@@ -14,6 +14,7 @@ from relay_runner.providers.base import (
     Event,
     Learnt,
     ProcessState,
+    SessionLost,
     SessionStarted,
     StateChanged,
     SubagentEnded,
@@ -34,11 +35,13 @@ class Notes:
         identity: Identity,
         *,
         on_session: Callable[[str], None],
+        on_lost: Callable[[str], None],
         on_idle: Callable[[], None],
     ) -> None:
         self._work = work
         self._identity = identity
         self._on_session = on_session
+        self._on_lost = on_lost
         self._on_idle = on_idle
 
     def take(self, event: Event) -> None:
@@ -49,6 +52,9 @@ class Notes:
                 self._work.session_id = session_id
                 self._identity.learn({"model": model, "sessionId": session_id})
                 self._on_session(session_id)
+            case SessionLost(session_id):
+                self._identity.learn({"lostSession": session_id})
+                self._on_lost(session_id)
             case StateChanged(state, detail=detail):
                 self._work.provider(state, detail)
                 if state is ProcessState.IDLE:

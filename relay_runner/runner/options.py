@@ -32,6 +32,10 @@ class RunnerOptions:
     prompt: str | None = None
     """Sent to the agent once per session, as an ordinary message of the person who started it."""
     system_prompt_append: str | None = None
+    isolated_home: bool = False
+    """The program's settings, log-in and sessions are the agent's own, not the user's."""
+    secrets: Path | None = None
+    """The folder that an isolated home's log-in and settings are copied from; only read."""
     headless: bool = False
     trust_folder: bool = False
     resume: str | None = None

@@ -174,7 +174,11 @@ class Runner:
             self._paths.info, options.info_file, identity=self._identity, control=self._control, provider=provider
         )
         self._notes = Notes(
-            self._work, self._identity, on_session=self._session, on_idle=self._supervisor.provider_idle
+            self._work,
+            self._identity,
+            on_session=self._session,
+            on_lost=self._flights.session_lost,
+            on_idle=self._supervisor.provider_idle,
         )
         self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin, decide=self._permissions.decide)
         self._commands = Commands(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError
-from relay_runner.providers.base import Event, Process, Provider
+from relay_runner.providers.base import Event, Process, Provider, SessionLost
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.group import task_group
 from relay_runner.runner.inbox import Inbox
@@ -232,6 +232,8 @@ class Supervisor:
         if self._provider.lost_session(launched.plan, screen):
             log.warning("session %s is lost; a new one is started", launched.plan.session_id)
             self._resume = False
+            if launched.plan.session_id is not None:
+                self._emit(SessionLost(launched.plan.session_id))
         elif not self._options.headless and not _accident(status):
             return RunnerExit(0 if status.code == 0 else 1, reason)
         return self._again(reason, time.time() - launched.started_at)

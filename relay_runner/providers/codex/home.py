@@ -47,6 +47,12 @@ class CodexHome:
             return None
         return "it is not logged in"
 
+    def env_keys(self) -> tuple[str, ...]:
+        """Return the environment variables that its model providers take their keys from."""
+        providers = self.config().get("model_providers")
+        found = providers.values() if isinstance(providers, dict) else ()
+        return tuple(str(one["env_key"]) for one in found if isinstance(one, dict) and one.get("env_key"))
+
     def trust(self, folder: Path) -> str | None:
         """Return what the user decided about a folder or one above it, or None."""
         projects = self.config().get("projects")
@@ -60,5 +66,6 @@ class CodexHome:
 
     def rollout(self, thread_id: str) -> Path | None:
         """Return the newest file of a thread, or None before its first turn."""
-        found = self.folder.glob(f"sessions/*/*/*/rollout-*{thread_id}*.jsonl")
+        places = ("sessions/*/*/*", "archived_sessions")
+        found = [file for place in places for file in self.folder.glob(f"{place}/rollout-*{thread_id}*.jsonl")]
         return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)

@@ -9,13 +9,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from relay_runner.errors import ProviderError
-from relay_runner.providers.base import Degraded, Emit, Event, LaunchPlan, LaunchSpec, Learnt, SessionStarted, TurnEnded
+from relay_runner.providers.base import (
+    Degraded,
+    Emit,
+    Event,
+    LaunchPlan,
+    LaunchSpec,
+    Learnt,
+    SessionLost,
+    SessionStarted,
+    TurnEnded,
+)
 from relay_runner.providers.beside import beside
-from relay_runner.providers.codex import family, launch, operations, session
+from relay_runner.providers.codex import family, launch, operations, projection, restarted, session
 from relay_runner.providers.codex.approvals import RESOLVED, Approvals
 from relay_runner.providers.codex.client import Client, Disconnected, Request, opened
 from relay_runner.providers.codex.home import CodexHome
-from relay_runner.providers.codex.memo import Memo
+from relay_runner.providers.codex.memo import Memo, Stage
 from relay_runner.providers.codex.tools import ToolCalls
 from relay_runner.providers.codex.turns import Tracker
 
@@ -45,9 +55,10 @@ class Link:
         """Why it can never be joined."""
         self.changed = asyncio.Event()
         """Set when anything was noticed."""
+        self._memo = Memo(spec.agent_dir)
         self.room = operations.Room(
             spec,
-            Memo(spec.agent_dir),
+            self._memo,
             connected=lambda: None if self.client is None or self.session is None else (self.client, self.session),
             state=lambda: self.tracker.state,
             enter=self._enter,
@@ -64,6 +75,8 @@ class Link:
 
     async def watch(self) -> None:
         """Stay connected, and to the thread, until cancelled; a connection that broke is made again."""
+        if not self._adopted:
+            self.become(Stage.STARTING)
         while self.failure is None:
             try:
                 self._calls, self._unknown = ToolCalls(self.spec.tools), []
@@ -71,9 +84,12 @@ class Link:
                     await self._join(client)
                     async with beside(self._calls.run(client)):
                         await self._serve(client)
-            except Disconnected:
+            except Disconnected as error:
+                if self.session is not None and self._memo.stage is Stage.READY:
+                    self.become(Stage.DEGRADED, str(error))
                 await asyncio.sleep(RECONNECT_S)
             except ProviderError as error:
+                self.become(Stage.DEGRADED, str(error))
                 if self.session is None:
                     self.failure = error
                 else:  # it was whole before, and may be again
@@ -86,15 +102,21 @@ class Link:
 
     async def _join(self, client: Client) -> None:
         self.tracker.joining()
-        adopted = self._adopted or self.session is not None
-        joined = await session.join(client, self.spec, self.thread_id, adopted=adopted)
+        wanted, adopted = self.thread_id, self._adopted or self.session is not None
+        joined = await session.join(client, self.spec, wanted, adopted=adopted)
+        if not adopted:
+            await restarted.tell(client, self._memo, joined)
         first = self.session is None or self.session.thread_id != joined.thread_id
         if first:
             self.tell(self.tracker.looked(self.tracker.agents.clear()))
         self.session, self.thread_id = joined, joined.thread_id
+        if wanted is not None and wanted != joined.thread_id:
+            self._memo.lose(wanted)
+            self.emit(SessionLost(wanted))
         if first:
             self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
             self.emit(Learnt({"model": joined.model, "effort": joined.effort, "providerVersion": joined.version}))
+            self.emit(Learnt({"home": projection.describe(self.spec)}))
         else:
             self.emit(Degraded(None))
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
@@ -102,6 +124,7 @@ class Link:
             self.tell(self.tracker.looked(events))
         await self.approvals.joined(client, self.live_turns(), CodexHome.of(self.spec.environ).rollout)
         self.client = client
+        self.become(Stage.READY)
         self.changed.set()
 
     async def _serve(self, client: Client) -> None:
@@ -167,6 +190,10 @@ class Link:
             *([turn.id] if turn is not None else []),
             *(one.turn_id for one in self.tracker.agents.running if one.turn_id),
         ]
+
+    def become(self, stage: Stage, error: str | None = None) -> None:
+        """Note where the server stands, and tell."""
+        self.emit(Learnt({"appServer": self._memo.became(stage, time.time(), error)}))
 
     def tell(self, events: Iterable[Event]) -> None:
         """Emit what follows from something that was noticed."""

@@ -55,6 +55,11 @@ class Memo:
         self._now = self._read()
 
     @property
+    def stage(self) -> Stage:
+        """Return where it stands."""
+        return self._now.stage
+
+    @property
     def injected(self) -> list[str]:
         """Return the ids of what was put into the context."""
         return self._now.injected

@@ -37,6 +37,7 @@ from relay_runner.providers.codex import family, history, launch, operations, pr
 from relay_runner.providers.codex.client import Client, Disconnected, Refused
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.link import PAGE, RECONNECT_S, Link
+from relay_runner.providers.codex.memo import Stage
 from relay_runner.providers.codex.turns import OpenTurn
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
@@ -73,7 +74,11 @@ class CodexProcess:
 
     async def watch(self) -> None:
         """Watch until cancelled."""
-        await self._link.watch()
+        try:
+            await self._link.watch()
+        finally:
+            if not self._terminal.alive():
+                self._link.become(Stage.STOPPED)
 
     # --- becoming ready -----------------------------------------------------------------------------------------------
 
@@ -236,6 +241,7 @@ class CodexProcess:
 
     async def quit(self) -> None:
         """Ask the app-server to end: it would first see a running turn to its end, so that is interrupted."""
+        self._link.become(Stage.STOPPING)
         with contextlib.suppress(ProviderError):  # it is ended all the same
             await self.interrupt()
         if self._terminal.alive():

@@ -9,8 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from relay_runner.errors import ProviderNotReady, ProviderUnsupported
 from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
 from relay_runner.providers.beside import beside
-from relay_runner.providers.codex import launch
-from relay_runner.providers.codex.home import CodexHome
+from relay_runner.providers.codex import launch, projection
 from relay_runner.providers.codex.process import CodexProcess
 from relay_runner.terminal.base import Screen, Terminal
 
@@ -35,11 +34,13 @@ class CodexProvider:
         approval_modes=frozenset(launch.MODES),
         viewer=True,
         read_only_shell=True,
+        isolated_home=True,
     )
 
     def check(self, spec: LaunchSpec) -> None:
         """Raise for what is known before a start."""
         launch.program(spec)
+        projection.check(spec)
         launch.check_args(spec.args)
         if spec.resume_session is not None and not THREAD_ID.fullmatch(spec.resume_session):
             raise ProviderUnsupported(
@@ -49,12 +50,13 @@ class CodexProvider:
             raise ProviderUnsupported(
                 f"codex has no approval mode {spec.approval_mode!r}", hint=f"use {', '.join(launch.MODES)}"
             )
-        if spec.headless and (missing := CodexHome.of(spec.environ).missing_login(spec.environ)):
+        if spec.headless and (missing := projection.source(spec).missing_login(spec.environ)):
             raise ProviderNotReady(f"Codex cannot be used yet: {missing}", hint="run `codex login`, or `codex` once")
 
     def plan(self, spec: LaunchSpec) -> LaunchPlan:
-        """Return how to start the program; no file is rendered for it."""
-        return launch.plan(spec)
+        """Return how to start the program, and fill its home where that is the agent's own."""
+        projection.project(spec)
+        return launch.plan(projection.isolated(spec))
 
     def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
         """Say no: an app-server outlives a session that is lost, and a new one is started in it."""
@@ -64,7 +66,7 @@ class CodexProvider:
         self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool
     ) -> AbstractAsyncContextManager[Process]:
         """Be a client of the app-server in `terminal`; see `Provider.connect`."""
-        return _watched(CodexProcess(spec, plan, terminal, emit, adopted=adopted))
+        return _watched(CodexProcess(projection.isolated(spec), plan, terminal, emit, adopted=adopted))
 
 
 @asynccontextmanager

@@ -151,10 +151,10 @@ def test_a_long_folder_name_still_gets_a_number(paths: config.Paths, tmp_path: P
 
 
 def test_an_id_alone_starts_it_again_as_it_was(paths: config.Paths, folder: Path) -> None:
-    flags = Flags(provider="demo", agent_id="bob", cwd=str(folder), model="m", prompt="secret", replace=True)
+    flags = Flags(provider="demo", agent_id="bob", cwd=str(folder), model="m", prompt="said once", replace=True)
     first = choices.resolve(flags, paths, {})
     started(paths, first)
-    assert b"secret" not in paths.agent("bob").launch.read_bytes()
+    assert b"said once" not in paths.agent("bob").launch.read_bytes()
     again = choices.resolve(Flags(agent_id="bob", headless=True), paths, {})
     assert again.options == replace(first.options, prompt=None, replace=False, headless=True)
     other = choices.resolve(Flags(agent_id="bob", provider="generic", cwd=str(folder)), paths, {})

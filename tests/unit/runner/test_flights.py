@@ -236,3 +236,24 @@ async def test_a_fenced_flight_reports_nothing_more(journal: Journal) -> None:
     desk.flights.seen(flight.nonce, "hook")
     desk.flights.turn_ended(_ended(flight.nonce))
     assert desk.said() == [] and journal.open() == []
+
+
+async def test_the_next_sender_is_told_of_a_lost_session_and_only_that_one(journal: Journal) -> None:
+    desk = Desk(journal)
+    desk.flights.session_lost("s-old")
+    for id, outcome in ((1, Outcome.COMPLETED), (2, Outcome.COMPLETED)):
+        flight = desk.fly(id)
+        desk.flights.turn_ended(_ended(flight.nonce, outcome))
+    ends = [posted.receipt for posted in journal.outbox() if posted.receipt.state is State.DONE]
+    assert [end.outcome for end in ends] == [Outcome.COMPLETED, Outcome.COMPLETED]
+    assert (ends[0].reason or "").startswith("session s-old was lost: this went into a new one")
+    assert ends[1].reason is None
+
+
+async def test_what_went_wrong_stands_before_the_news(journal: Journal) -> None:
+    desk = Desk(journal)
+    desk.flights.session_lost("s-old")
+    flight = desk.fly()
+    desk.flights.turn_ended(TurnEnded(Outcome.FAILED, "x", (flight.nonce,), reason="failed: why"))
+    (end,) = [posted.receipt for posted in journal.outbox() if posted.receipt.state is State.DONE]
+    assert (end.reason or "").startswith("failed: why; session s-old was lost")

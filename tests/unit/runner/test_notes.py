@@ -9,6 +9,7 @@ from relay_runner.providers.base import (
     Degraded,
     Learnt,
     ProcessState,
+    SessionLost,
     SessionStarted,
     StateChanged,
     SubagentEnded,
@@ -27,8 +28,15 @@ class Desk:
         self.work = Work()
         self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work")))
         self.sessions: list[str] = []
+        self.lost: list[str] = []
         self.idle = 0
-        self.notes = Notes(self.work, self.identity, on_session=self.sessions.append, on_idle=self._idle)
+        self.notes = Notes(
+            self.work,
+            self.identity,
+            on_session=self.sessions.append,
+            on_lost=self.lost.append,
+            on_idle=self._idle,
+        )
 
     def _idle(self) -> None:
         self.idle += 1
@@ -86,3 +94,9 @@ def test_the_context_is_in_the_status_and_in_the_meta(desk: Desk) -> None:
     assert (meta["utilisation"], meta["lifecycleState"], meta["confidence"]) == (0.25, "active", "exact")
     desk.work.provider(None)
     assert desk.work.status(3.0).context is None
+
+
+def test_a_lost_session_is_shown_and_passed_on(desk: Desk) -> None:
+    desk.notes.take(SessionLost("session-0"))
+    assert desk.lost == ["session-0"]
+    assert desk.identity.hello(Status()).meta["lostSession"] == "session-0"

@@ -221,6 +221,11 @@ async def test_a_lost_session_is_started_anew_once(stage: Stage) -> None:
         await stage.terminals.nth(3)
         await until(lambda: stage.opened >= 2)
         assert [spec.resume_session for spec in stage.provider.specs] == [None, "session-1", None]
+        id = await stage.send()
+        (submission,) = await stage.process.until(1)
+        stage.process.emit(TurnEnded(Outcome.COMPLETED, "hook", (submission.nonce,)))
+        await stage.reaches(id, State.DONE)
+        assert "session session-1 was lost" in str((await stage.operator.message(id)).deliveries[0].reason)
 
 
 async def test_fresh_and_resume_choose_the_first_session_only(stage: Stage) -> None:

@@ -59,3 +59,11 @@ def test_the_newest_file_of_a_thread(tmp_path: Path) -> None:
     found.write_text("")
     assert CodexHome(tmp_path).rollout("abc") == found
     assert CodexHome(tmp_path).rollout("other") is None
+    (tmp_path / "archived_sessions").mkdir()
+    archived = found.rename(tmp_path / "archived_sessions" / found.name)
+    assert CodexHome(tmp_path).rollout("abc") == archived
+
+
+def test_the_variables_that_keys_come_from(tmp_path: Path) -> None:
+    assert home(tmp_path, CUSTOM + 'env_key = "MINE_KEY"\n').env_keys() == ("MINE_KEY",)
+    assert home(tmp_path, "model_providers = 3").env_keys() == ()

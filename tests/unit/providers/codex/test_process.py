@@ -15,8 +15,10 @@ from relay_runner.providers.base import (
     Degraded,
     Held,
     HookCall,
+    Learnt,
     ProcessState,
     Seen,
+    SessionLost,
     SessionStarted,
     Submission,
     Submitted,
@@ -267,3 +269,60 @@ async def test_what_it_does_not_do(place: Place) -> None:
         await place.process.operate("compact", {})
     assert (await place.process.hook(HookCall("Stop", {}, asyncio.Event()))).status == 404
     assert place.process.explain_exit(ExitStatus(0), None) == "Codex ended (exit code 0)"
+
+
+async def test_a_lost_session_is_told_and_remembered(tmp_path: Path) -> None:
+    async with listening(launch_spec(tmp_path).agent_dir / SOCKET) as server:
+        server.answers["thread/resume"] = lambda params: "no rollout found for thread id x"
+        async with watched(tmp_path, session="01a1fb2e-0000-7000-8000-00000000dead") as made:
+            await made.process.ready()
+            kinds = [type(event) for event in made.events if isinstance(event, SessionLost | SessionStarted)]
+            assert kinds == [SessionLost, SessionStarted]
+            assert life(made)["lostSessions"] == ["01a1fb2e-0000-7000-8000-00000000dead"]
+
+
+def life(place: Place) -> dict[str, Any]:
+    told = [event.values["appServer"] for event in place.told(Learnt) if "appServer" in event.values]
+    return dict(told[-1])
+
+
+async def test_the_stages_of_the_server_are_told_with_the_last_error(tmp_path: Path) -> None:
+    async with watched(tmp_path) as made:
+        await until(lambda: bool(made.told(Learnt)))
+        assert life(made)["stage"] == "starting"
+        async with listening(launch_spec(tmp_path).agent_dir / SOCKET) as server:
+            await made.process.ready()
+            assert life(made)["stage"] == "ready" and life(made)["readyAt"] >= life(made)["startedAt"]
+            await server.hang_up()
+        await until(lambda: life(made)["stage"] == "degraded")
+        assert "does not answer" in life(made)["error"]
+        async with listening(launch_spec(tmp_path).agent_dir / SOCKET):
+            await until(lambda: life(made)["stage"] == "ready")
+        made.pane.living = False
+        await made.process.quit()
+        assert life(made)["stage"] == "stopping"
+    assert life(made)["stage"] == "stopped"
+
+
+async def test_a_message_waits_while_an_operation_has_the_thread(place: Place) -> None:
+    place.server.answers["thread/compact/start"] = lambda params: {}
+    compacting = asyncio.create_task(place.process.operate("compact", {}))
+    await until(lambda: bool(place.server.called("thread/compact/start")))
+    assert await place.process.obstacle(submission("x")) == Held("compacting", retry_s=0.5)
+    assert await place.process.submit(submission("x")) == Held("compacting", retry_s=0.5)
+    await place.server.tell("turn/started", turn={"id": "c1"})
+    await place.server.tell("turn/completed", turn={"id": "c1", "status": "completed", "items": []})
+    assert (await compacting)["outcome"] == "completed"
+    assert isinstance(await place.process.submit(submission("x")), Submitted)
+
+
+async def test_what_the_next_turn_is_given_goes_in_with_it_and_is_used_up(place: Place) -> None:
+    await place.process.operate("outputSchema", {"schema": {"type": "object"}})
+    for turn in ("t1", "t2"):
+        place.server.answers["turn/start"] = lambda params, turn=turn: {"turn": {"id": turn}}
+        one = submission("x")
+        await place.process.submit(one)
+        await place.begins(one.nonce, turn)
+        await place.ends(turn=turn)
+    first, second = place.server.called("turn/start")[-2:]
+    assert (first["outputSchema"], "outputSchema" in second) == ({"type": "object"}, False)

@@ -1,0 +1,109 @@
+"""The user's Codex home is never written, and an isolated one holds what it was given, private and redacted."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from relay_runner.providers.base import Learnt, SessionStarted
+from relay_runner.providers.codex import projection
+from relay_runner.providers.codex.launch import MODES
+from tests.codex import CONFIG, KEY, codex_environ, codex_home, model  # noqa: F401 - a fixture
+from tests.contract.providers import Rig, codex_rig, running
+from tests.fake_models.responses import FakeResponses
+from tests.harness import Home, home
+from tests.terminals import sockets as sockets
+
+pytestmark = [pytest.mark.anyio, pytest.mark.codex]
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, sockets: Path) -> AsyncIterator[Rig]:
+    async with codex_rig(tmp_path, sockets) as opened:
+        yield opened
+
+
+def config(rig: Rig) -> Path:
+    return Path(rig.spec.environ["HOME"]) / ".codex" / "config.toml"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_users_settings_are_never_written(rig: Rig, mode: str) -> None:
+    _repository(rig.spec.cwd)
+    before, changed = config(rig).read_bytes(), config(rig).stat().st_mtime_ns
+    async with running(rig, approval_mode=mode) as it:
+        await it.ended(await it.deliver("SAY:hello"))
+        for action, args in (
+            ("settings", {"model": "gpt-5.4", "effort": "low", "approvalMode": "bypass"}),
+            ("fork", {"switch": True}),
+            ("clear", {}),
+            ("mcpReload", {}),
+            ("goalSet", {"objective": "x", "status": "paused"}),
+            ("skills", {"reload": True}),
+        ):
+            await it.process.operate(action, args)
+        await it.ended(await it.deliver("SAY:hello again"))
+        assert (await it.process.operate("turns", {}))["turns"]
+    assert (config(rig).read_bytes(), config(rig).stat().st_mtime_ns) == (before, changed)
+    assert not (config(rig).parent / "packages").exists(), "programs are not copied for a daemon"
+
+
+async def test_an_isolated_home_leaves_no_trace_in_the_users(rig: Rig, tmp_path: Path) -> None:
+    users = config(rig).parent
+    before = {path: _digest(path) for path in users.rglob("*") if path.is_file()}
+    secrets = tmp_path / "mounted"
+    secrets.mkdir()
+    (secrets / "config.toml").write_bytes(config(rig).read_bytes())
+    (secrets / "auth.json").write_text('{"OPENAI_API_KEY": "sk-very-secret"}')
+    secrets.chmod(0o555)
+    async with running(rig, isolated_home=True, secrets=secrets) as it:
+        assert (await it.ended(await it.deliver("SAY:apart"))).result == "apart"
+        session = (await it.event(SessionStarted)).session_id
+        (told,) = [event.values["home"] for event in it.events if isinstance(event, Learnt) if "home" in event.values]
+    own = rig.spec.agent_dir / projection.HOME
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert {(own / name).stat().st_mode & 0o777 for name in projection.FILES} == {0o600}
+    assert list(own.glob(f"sessions/*/*/*/rollout-*{session}*.jsonl"))
+    assert {path: _digest(path) for path in users.rglob("*") if path.is_file()} == before
+    assert (told["kind"], told["environment"]["FAKE_KEY"]) == ("isolated", True)
+    for hidden in (KEY, "sk-very-secret", str(tmp_path)):
+        assert hidden not in str(told)
+    # Its session is found again in it.
+    async with running(rig, isolated_home=True, secrets=secrets, resume_session=session) as it:
+        assert (await it.event(SessionStarted)).source == "resume"
+
+
+@pytest.fixture
+def place(tmp_path: Path, model: FakeResponses) -> Iterator[Home]:
+    with home(tmp_path, codex_environ(codex_home(tmp_path / "user", model))) as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_by_the_command_line_an_agent_has_a_home_of_its_own_or_says_what_is_missing(
+    place: Home, model: FakeResponses, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "mounted"
+    secrets.mkdir()
+    refused = place.run("start", "codex", "--agent-id", "no", "--headless", "--secrets", str(secrets), check=1)
+    assert "blocked: config.toml is missing in the folder of secrets mounted (depth " in refused.stderr
+    assert str(tmp_path) not in refused.stderr.replace(str(place.work), "")
+    (secrets / "config.toml").write_text(CONFIG.format(url=model.url))
+    place.start("cx", "codex", "--secrets", str(secrets))
+    assert place.run("send", "cx", "SAY:apart", "--wait").stdout.strip() == "apart"
+    assert (place.state / "agents" / "cx" / projection.HOME / "config.toml").exists()
+    assert not (tmp_path / "user" / ".codex" / "sessions").exists()
+    refused = place.run("start", "demo", "--agent-id", "d", "--headless", "--isolated-home", check=1)
+    assert "demo has no isolated home" in refused.stderr
+
+
+def _repository(folder: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
