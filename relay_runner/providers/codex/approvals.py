@@ -1,6 +1,7 @@
 """The questions that are open: told, answered from here, answered by somebody else, or withdrawn.
 
-    asked      told at once; while joining, when that is over: the server asks everything open again, under the same id
+    asked      told at once, a change as soon as its diff is known; after a reconnect the server asks it again, and it
+               is the same question
     answered   our answer goes in; the server says `serverRequest/resolved`, whoever answered
     gone       open before and not asked again after a reconnect: somebody answered, or its turn is over
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ log = logging.getLogger(__name__)
 ANSWER_S = 20.0
 """How long the server may take to say that an answer arrived, a reconnect included."""
 AGAIN_S = 0.05
+REPLAY_S = 3.0
+"""How long after a reconnect the server may take to ask again what is open (0.169.0: milliseconds)."""
 KEPT_CHANGES = 50
+Find = Callable[[str], Path | None]
 RESOLVED = "serverRequest/resolved"
 GONE = "thread"
 
@@ -57,6 +61,7 @@ class Approvals:
         self._standing = standing
         self._client: Client | None = None
         self._joined = asyncio.Event()
+        self._joined_at = 0.0
         self._open: dict[str, Open] = {}
         self._changes: dict[str, questions.Changes] = {}
 
@@ -71,8 +76,9 @@ class Approvals:
             known.stale = False
             return True
         self._open[id] = one = Open(request, who)
-        if self._joined.is_set():
-            self._tell(one, self._changes.get(str(request.params.get("itemId")), ()))
+        changes = self._known(request)
+        if changes or request.method != questions.CHANGE:
+            self._tell(one, changes)
         return True
 
     def notice(self, method: str, params: Mapping[str, Any]) -> None:
@@ -97,24 +103,38 @@ class Approvals:
         for one in self._open.values():
             one.stale = True
 
-    async def joined(self, client: Client, live_turns: Iterable[str], find: Callable[[str], Path | None]) -> None:
-        """Tell what is asked by now, and what is asked no more; `find` returns the file of a thread."""
-        live = set(live_turns)
+    def joined(self, client: Client, now: float) -> None:
+        """Take note of a new connection, over which every thread is joined."""
+        self._client, self._joined_at = client, now
+        self._joined.set()
+
+    async def settle(self, *, waiting: bool, live: Collection[str], find: Find, now: float) -> None:
+        """Tell what was asked before it could be told whole, and close what is not asked again.
+
+        `waiting` says whether a thread waits for an answer: what it waits for comes a moment after it was joined.
+        `live` are the turns that run, and `find` returns the file of a thread.
+        """
         for id in [id for id, one in self._open.items() if one.stale]:
-            one = self._open[id]
-            self._close(id, GONE, answered=one.ours is not None or one.request.params.get("turnId") in live)
+            if not waiting or now - self._joined_at >= REPLAY_S:
+                ours, turn = self._open[id].ours, self._open[id].request.params.get("turnId")
+                self._close(id, GONE, answered=ours is not None or turn in live)
         while (asked := next((one for one in self._open.values() if one.told is None), None)) is not None:
             changes = await asyncio.to_thread(_written, asked.request, find)
-            if asked.over.is_set():
-                continue  # somebody answered meanwhile
-            self._tell(asked, changes)
-        self._client = client
-        self._joined.set()
+            if not asked.over.is_set():  # nobody answered meanwhile
+                self._tell(asked, self._known(asked.request) or changes)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has something to do, now or soon."""
+        return any(one.stale or one.told is None for one in self._open.values())
 
     def _tell(self, one: Open, changes: questions.Changes) -> None:
         id = self._id(one.request)
         one.told = questions.asked(one.request, id, changes=changes, standing=self._standing, who=one.who)
         self._emit(one.told)
+
+    def _known(self, request: Request) -> questions.Changes:
+        return self._changes.get(str(request.params.get("itemId")), ())
 
     def _close(self, id: str, source: str, *, answered: bool = True) -> None:
         one = self._open.pop(id)
@@ -154,7 +174,8 @@ class Approvals:
         """Send until the question is over: what a broken connection lost is sent again."""
         while not one.over.is_set():
             await self._joined.wait()
-            if (client := self._client) is None:
+            if one.stale or (client := self._client) is None:
+                await asyncio.sleep(AGAIN_S)
                 continue
             try:
                 if reason is not None:
@@ -196,7 +217,7 @@ async def _first(*events: asyncio.Event) -> None:
             task.cancel()
 
 
-def _written(request: Request, find: Callable[[str], Path | None]) -> questions.Changes:
+def _written(request: Request, find: Find) -> questions.Changes:
     """Return the changes that a file change is about from what the thread wrote down: its item was told before us."""
     item = request.params.get("itemId")
     if request.method != questions.CHANGE or item is None:

@@ -122,16 +122,18 @@ class Link:
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
         for events in await family.join(client, self.thread, self.tracker.agents):
             self.tell(self.tracker.looked(events))
-        await self.approvals.joined(client, self.live_turns(), CodexHome.of(self.spec.environ).rollout)
+        self.approvals.joined(client, time.time())
         self.client = client
+        await self._settle()
         self.become(Stage.READY)
         self.changed.set()
 
     async def _serve(self, client: Client) -> None:
         """Look after what no notification tells, until the connection is over or the thread was put away."""
         while not client.closed.is_set() and not (self.tracker.unloaded and self.room.doing is None):
-            watchful = self.tracker.turn is not None or bool(self.tracker.agents.running)
+            watchful = self.tracker.turn is not None or self.tracker.agents.running or self.approvals.unsettled
             await self.wait_change(TICK_S if watchful else None, client)
+            await self._settle()
             now = time.time()
             if self.tracker.lost_end(now) is not None:
                 self.tell(self.tracker.recover(await session.turns(client, self.thread, PAGE)))
@@ -141,6 +143,10 @@ class Link:
             for id in self.tracker.agents.unsure(now):
                 found = await family.read(client, id)
                 self.tell(self.tracker.looked(self.tracker.agents.look(found, id, time.time())))
+
+    async def _settle(self) -> None:
+        find, live = CodexHome.of(self.spec.environ).rollout, self.live_turns()
+        await self.approvals.settle(waiting=self.tracker.waiting, live=live, find=find, now=time.time())
 
     async def _refuse(self, client: Client) -> None:
         """Leave what we do not know to the person's Codex; headless, refuse it, so that nothing hangs."""

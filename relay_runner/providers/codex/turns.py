@@ -139,6 +139,11 @@ class Tracker:
         return self._told(history.SOURCE)
 
     @property
+    def waiting(self) -> bool:
+        """Whether it, or a sub-agent, waits for an answer."""
+        return bool(self._flags or self.agents.flags)
+
+    @property
     def only_agents(self) -> bool:
         """Whether nothing but sub-agents keeps it busy: its own thread would take a turn."""
         return self.turn is None and self._status == "idle" and bool(self.agents.running)
@@ -285,7 +290,7 @@ class Tracker:
     def _judge(self) -> ProcessState:
         if self._status is None:
             return ProcessState.STARTING
-        if self._flags or self.agents.flags:
+        if self.waiting:
             return ProcessState.WAITING
         busy = self.turn is not None or self._status == "active" or self.agents.running
         return ProcessState.BUSY if busy else ProcessState.IDLE

@@ -28,6 +28,8 @@ class FakeServer:
         """Other threads that are loaded, by id."""
         self.asked: list[dict[str, Any]] = []
         """What waits for an answer; asked again of who resumes the thread."""
+        self.asks_after = "thread/resume"
+        """After which call of a new connection that is."""
         self.said: list[dict[str, Any]] = []
         """What clients answered to that."""
         self.answers: dict[str, Callable[[dict[str, Any]], Answer]] = {
@@ -110,9 +112,9 @@ class FakeServer:
             await connection.send(json.dumps({"id": message["id"], "error": {"code": -32600, "message": answer}}))
         elif answer is not None:
             await connection.send(json.dumps({"id": message["id"], "result": answer}))
-        if method == "thread/resume":
+        if method == self.asks_after:  # the real one takes a moment
             for one in self.asked:
-                if one["params"]["threadId"] == params["threadId"]:
+                if one["params"]["threadId"] == params.get("threadId", THREAD):
                     await connection.send(json.dumps(one))
 
 

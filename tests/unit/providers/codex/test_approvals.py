@@ -112,8 +112,11 @@ async def test_a_change_is_told_with_what_its_item_said(place: Place) -> None:
     assert told.title == "add a.txt" and told.detail is not None and "hello" in told.detail
 
 
-async def test_after_a_reconnect_it_is_the_same_question(place: Place) -> None:
+@pytest.mark.parametrize("after", ["thread/resume", "thread/loaded/list"])
+async def test_after_a_reconnect_it_is_the_same_question(place: Place, after: str) -> None:
     told = await asked(place)
+    place.server.asks_after = after
+    place.server.status = {"type": "active", "activeFlags": ["waitingOnApproval"]}
     await place.server.hang_up()
     await until(lambda: len(place.server.called("thread/resume")) == 1 and place.process._link.client is not None)
     assert place.told(PermissionAsked) == [told] and not place.told(PermissionClosed)
@@ -125,6 +128,7 @@ async def test_an_answer_that_a_broken_connection_lost_is_put_again(place: Place
     async with asyncio.TaskGroup() as group:
         answering = group.create_task(place.process.answer(told.id, YES))
         await until(lambda: bool(place.server.said))
+        place.server.status = {"type": "active", "activeFlags": ["waitingOnApproval"]}
         await place.server.hang_up()
         await until(lambda: len(place.server.said) == 2)
         await place.server.resolve(0)
@@ -143,6 +147,17 @@ async def test_what_is_not_asked_again_was_answered_or_is_asked_no_more(place: P
     assert {event.id: event.answered for event in place.told(PermissionClosed)} == {live.id: True, dead.id: False}
 
 
+async def test_what_is_waited_for_and_not_asked_again_is_over_after_a_moment(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "REPLAY_S", 0.2)
+    told = await asked(place)
+    place.server.asked.clear()
+    place.server.status = {"type": "active", "activeFlags": ["waitingOnApproval"]}
+    await place.server.hang_up()
+    await until(lambda: [event.id for event in place.told(PermissionClosed)] == [told.id])
+
+
 async def test_an_answer_that_nobody_takes_is_no_answer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     told = await asked(place)
     monkeypatch.setattr(approvals, "ANSWER_S", 0.05)
@@ -155,7 +170,7 @@ async def test_an_answer_that_nobody_takes_is_no_answer(place: Place, monkeypatc
 
 async def test_the_next_runner_finds_it_with_its_diff(place: Place, tmp_path: Path) -> None:
     told = await asked(place, questions.CHANGE)
-    assert told.title == "change files", "its item was never told"
+    assert told.title == "change files", "its item was never told, and nothing is written yet"
     folder = tmp_path / ".codex" / "sessions" / "2026" / "11" / "21"
     folder.mkdir(parents=True)
     patch = "*** Begin Patch\\n*** Add File: a.txt\\n+hello\\n*** End Patch\\n"
@@ -163,6 +178,7 @@ async def test_the_next_runner_finds_it_with_its_diff(place: Place, tmp_path: Pa
     (folder / f"rollout-x-{THREAD}.jsonl").write_text(f'{{"type":"response_item","payload":{call}}}\n')
     async with watched(tmp_path, adopted=True, session=THREAD) as second:
         await second.process.ready()
+        await until(lambda: bool(second.told(PermissionAsked)))
         (again,) = second.told(PermissionAsked)
         assert again.id == told.id and again.title == "add a.txt" and "+hello" in str(again.detail)
 
