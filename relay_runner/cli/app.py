@@ -52,8 +52,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "attachment": ("files", "Fetch a file that came with a message."),
         "reply": ("messages", "Answer a message."),
         "react": ("messages", "Put an emoji on a message."),
-        "dead": ("messages", "List messages that are dead or unknown."),
-        "redeliver": ("messages", "Queue a dead or unknown message again."),
+        "dead": ("dead", "List messages that are dead or unknown."),
+        "redeliver": ("dead", "Queue a dead or unknown message again."),
+        "drop": ("dead", "Give up a message that is queued or unknown."),
+        "task": ("tasks", "See and move tasks."),
     },
     "The machine": {
         "relay": ("relay", "Run this machine's own relay."),

@@ -1,4 +1,4 @@
-"""send, inbox, read, reply, react, dead, redeliver: what people and agents do with messages."""
+"""send, inbox, read, reply, react: what people and agents do with messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_TIMEOUT_S = 600.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (send, inbox, read, reply, react, dead, redeliver):
+    for command in (send, inbox, read, reply, react):
         app.command(command.__name__, cls=words.PlainCommand)(command)
 
 
@@ -38,6 +38,7 @@ def send(
     reply_required: Annotated[bool, typer.Option("--reply-required", help="Ask the agent for a reply.")] = False,
     claimable: Annotated[bool, typer.Option("--claimable", help="Only the first agent to claim it gets it.")] = False,
     attach: files.AttachOption = None,
+    task: Annotated[bool, typer.Option("--task", help="Open a task that the message carries; see task.")] = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Send a message to an agent.
@@ -55,7 +56,7 @@ def send(
         reply_required=reply_required,
         claimable=claimable,
     )
-    return loop.run(_send(new, files.chosen(attach), timeout if wait else None, as_json))
+    return loop.run(_send(new, files.chosen(attach), task, timeout if wait else None, as_json))
 
 
 def inbox(
@@ -73,11 +74,11 @@ def inbox(
         query = MessageQuery(recipient=await session.me(), unread=not show_all, limit=limit)
         return await session.relay.messages(query)
 
-    records = _with_session(run)
+    records = with_session(run)
     if as_json:
-        output.say_json(_builtins(records))
+        output.say_json(builtins(records))
         return
-    rows = [(one.message.id, output.age(one.message.created_at), one.message.sender, _headline(one)) for one in records]
+    rows = [(one.message.id, output.age(one.message.created_at), one.message.sender, headline(one)) for one in records]
     output.table(("id", "age", "from", "message"), rows, empty="no messages" if show_all else "no unread messages")
 
 
@@ -103,9 +104,9 @@ def read(
             await session.relay.read(message_id)
         return record
 
-    record = _with_session(run)
+    record = with_session(run)
     if as_json:
-        output.say_json(_builtins(record))
+        output.say_json(builtins(record))
     else:
         _show(record)
 
@@ -123,7 +124,7 @@ def reply(
         ids = await files.give(session.relay, attached)
         return await session.relay.reply(message_id, NewReply(body=text, attachments=ids))
 
-    _accepted(_with_session(run), as_json)
+    accepted(with_session(run), as_json)
 
 
 def react(
@@ -135,59 +136,8 @@ def react(
     async def run(session: Session) -> None:
         await session.relay.react(message_id, emoji)
 
-    _with_session(run)
+    with_session(run)
     output.say(f"message {message_id}: {output.line(emoji, 32)}")
-
-
-def dead(
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many at most.", min=1, max=1000)] = 100,
-    as_json: JsonFlag = False,
-) -> None:
-    """List messages that are dead or unknown.
-
-    Dead ones did not go in, and say why. Of unknown ones nobody can know whether they went in. See redeliver."""
-
-    async def run(session: Session) -> list[MessageRecord]:
-        from relay_runner.protocol.messages import MessageQuery, State
-
-        return await session.relay.messages(MessageQuery(states=(State.DEAD, State.UNKNOWN), limit=limit))
-
-    records = _with_session(run, only_person="list dead messages")
-    if as_json:
-        output.say_json(_builtins(records))
-        return
-    from relay_runner.cli.verdict import name
-    from relay_runner.protocol.messages import State
-
-    rows = [
-        (
-            record.message.id,
-            output.age(delivery.updated_at),
-            name(delivery.recipient or record.message.to),
-            delivery.state,
-            delivery.reason or "-",
-            _headline(record),
-        )
-        for record in records
-        for delivery in record.deliveries
-        if delivery.state in (State.DEAD, State.UNKNOWN)
-    ]
-    output.table(("id", "age", "to", "state", "reason", "message"), rows, empty="no dead messages")
-
-
-def redeliver(
-    message_id: IdArgument,
-    agent: Annotated[str | None, typer.Option(metavar="AGENT", help="Only to this agent.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Queue a dead or unknown message again.
-
-    The agent may see an unknown one twice."""
-
-    async def run(session: Session) -> MessageRecord:
-        return await session.relay.redeliver(message_id, agent)
-
-    _accepted(_with_session(run, only_person="redeliver messages"), as_json)
 
 
 def read_body(body: str, what: str = "message") -> str:
@@ -211,15 +161,16 @@ def read_body(body: str, what: str = "message") -> str:
     return data.decode("utf-8", "replace")
 
 
-async def _send(new: NewMessage, attached: list[Upload], timeout_s: float | None, as_json: bool) -> int:
+async def _send(new: NewMessage, attached: list[Upload], task: bool, timeout_s: float | None, as_json: bool) -> int:
     from msgspec.structs import replace
 
     from relay_runner.cli import sending, session, verdict
 
-    async with session.open_session() as opened:
-        record = await opened.relay.send(replace(new, attachments=await files.give(opened.relay, attached)))
+    async with session.open_session(only_person="open a task" if task else None) as opened:
+        new = replace(new, attachments=await files.give(opened.relay, attached))
+        record = await (sending.with_task(opened.relay, new) if task else opened.relay.send(new))
         if timeout_s is None:
-            _accepted(record, as_json)
+            accepted(record, as_json)
             return Exit.OK
         tell = None if opened.access.inside else _tell_waiting
         record, replies = await sending.wait(opened.relay, record, timeout_s, on_waiting=tell)
@@ -247,7 +198,8 @@ def _tell_waiting(agent: str, what: str) -> None:
     output.note(f"{agent} waits {output.line(what)}: `relay-runner attach {agent}`")
 
 
-def _accepted(record: MessageRecord, as_json: bool) -> None:
+def accepted(record: MessageRecord, as_json: bool) -> None:
+    """Say what the relay has now."""
     from relay_runner.cli import verdict
 
     if as_json:
@@ -268,6 +220,7 @@ def _show(record: MessageRecord) -> None:
         "at": output.clock(message.created_at),
         "subject": message.subject,
         "reply to": message.reply_to,
+        "task": message.payload.get("taskId"),
         "asks for": "a reply" if message.reply_required else None,
         "replies": ", ".join(map(str, record.replies)),
         "reactions": ", ".join(f"{one.emoji} ({one.sender})" for one in record.reactions),
@@ -287,18 +240,21 @@ def _show(record: MessageRecord) -> None:
             output.say(delivery.result)
 
 
-def _headline(record: MessageRecord) -> str:
+def headline(record: MessageRecord) -> str:
+    """Return one line that says what a message is about."""
     text = record.message.subject or record.message.body
     return output.line(text, 80)
 
 
-def _builtins(value: Any) -> Any:
+def builtins(value: Any) -> Any:
+    """Return a value of the protocol as plain containers."""
     import msgspec
 
     return msgspec.to_builtins(value)
 
 
-def _with_session(run: Any, *, only_person: str | None = None) -> Any:
+def with_session(run: Any, *, only_person: str | None = None) -> Any:
+    """Return what `run` makes of an open session; `only_person` names what an agent may not do."""
     from relay_runner.cli import session
 
     async def inner() -> Any:

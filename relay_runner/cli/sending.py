@@ -8,10 +8,14 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from relay_runner.cli import verdict
 from relay_runner.errors import ConfigError, ProtocolError, RelayRefused, RelayUnavailable, unwrap
 from relay_runner.protocol.addresses import Address
+from relay_runner.protocol.commands import NewTask, TaskState, TaskUpdate
 from relay_runner.protocol.messages import MessageRecord, NewMessage, Timing
+from relay_runner.protocol.tasks import CARRIED_BY, MAX_SUBJECT_CHARS
 
 if TYPE_CHECKING:
     from relay_runner.protocol.agents import Agent
@@ -51,6 +55,19 @@ def message(
         # Lets the client post again after a lost answer without a second message.
         idempotency_key=f"cli:{uuid.uuid4().hex}",
     )
+
+
+async def with_task(relay: Relay, new: NewMessage) -> MessageRecord:
+    """Open a task and post the message that carries it; where that is refused, the task has failed."""
+    first_line = next(line for line in new.body.splitlines() if line.strip())
+    subject = (new.subject or first_line).strip()[:MAX_SUBJECT_CHARS]
+    task = await relay.create_task(NewTask(subject=subject, idempotency_key=new.idempotency_key))
+    try:
+        return await relay.send(replace(new, payload={**new.payload, CARRIED_BY: task.id}))
+    except RelayRefused as error:
+        why = {"reason": f"not sent: {error.message}"}
+        await relay.update_task(task.id, TaskUpdate(state=TaskState.FAILED, metadata=why))
+        raise
 
 
 async def wait(

@@ -12,7 +12,7 @@ import pytest
 from relay_runner.cli import messages, sending
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.agents import Status
-from relay_runner.protocol.messages import NewMessage, Outcome, State
+from relay_runner.protocol.messages import NewMessage, Outcome
 from tests.unit.cli.conftest import World, carry
 
 NASTY = "evil \x1b[2J[bold]b[/bold]"
@@ -124,33 +124,6 @@ def test_reading_somebody_else_s_message_marks_nothing(world: World) -> None:
     world.send("bob", "for bob")
     world.run("read", "1")
     assert world.hub.mail.record(world.person._caller, 1).deliveries[0].read_at is None
-
-
-def test_dead_letters_are_listed_and_redelivered(world: World) -> None:
-    bob = world.agent("bob")
-    number = world.send("bob", "lost").message.id
-    assert world.run("dead")[1] == "relay-runner: no dead messages\n"
-
-    async def lose() -> None:
-        from relay_runner.protocol.messages import Receipt
-
-        for state in (State.SUBMITTING, State.UNKNOWN):
-            await bob.receipt(
-                number,
-                Receipt(agent_id="bob", instance_id="i1", attempt=1, state=state, nonce="n", reason="it died"),
-            )
-
-    asyncio.run(lose())
-    assert "bob" in world.run("dead")[0] and "unknown" in world.run("dead")[0] and "it died" in world.run("dead")[0]
-    assert world.json("dead")[0]["deliveries"][0]["state"] == "unknown"
-    assert world.run("redeliver", "1")[0] == "message 1 to bob: queued\n"
-    assert world.json("dead") == []
-
-
-def test_an_agent_may_not_look_at_dead_letters(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENT_RELAY_PROVIDER_SESSION_ID", "s")
-    assert "an agent cannot list dead messages" in world.run("dead", code=2)[1]
-    assert "an agent cannot redeliver messages" in world.run("redeliver", "1", code=2)[1]
 
 
 @pytest.mark.parametrize(
