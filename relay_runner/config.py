@@ -14,12 +14,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
+from relay_runner.protocol.budgets import Budgets
 
 APP = "relay-runner"
 PROJECT_FILE = ".relay-runner.toml"
@@ -177,6 +178,15 @@ class ProviderSettings:
     """A folder; with it the home is isolated."""
 
 
+class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[limits]` of a settings file."""
+
+    least_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    """How long a rate limit holds the queue at least, and at first where its end is not told."""
+    unreachable_s: Annotated[float, msgspec.Meta(gt=0)] = 120.0
+    """How long a turn may do nothing but try to reach its model, where its program would try for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What is configured, before flags."""
@@ -190,6 +200,8 @@ class Settings:
     tags: tuple[str, ...] = ()
     max_attachment_mib: float = MAX_ATTACHMENT_BYTES / MIB
     """The largest file that this machine's own relay takes."""
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    budget: Budgets = field(default_factory=Budgets)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
 
     def of(self, provider: str) -> ProviderSettings:
@@ -307,7 +319,7 @@ def _read_project(file: Path, user_mode: object) -> dict[str, Any]:
     It must not choose what runs, with which secrets, without asking, or where messages go.
     """
     table = _read(file, frozenset({0, os.getuid()}))
-    for key in ("relay_url", "relay_token", "max_attachment_mib", "providers"):
+    for key in ("relay_url", "relay_token", "max_attachment_mib", "limits", "budget", "providers"):
         if key in table:
             raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
     mode = table.get("approval_mode")

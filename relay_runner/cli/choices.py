@@ -14,6 +14,7 @@ from relay_runner import config
 from relay_runner.cli import compose, local, output
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.addresses import check_agent_id, suggest_agent_id
+from relay_runner.protocol.budgets import Budgets
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.runner.options import RunnerOptions
 
@@ -26,6 +27,7 @@ _SPELLINGS = {
     "tmux": "--no-tmux",
     "args": "the words after --",
 }
+_OTHERS = {"cost": "use --budget-tokens or --budget-turns", "tokens": "use --budget-turns"}
 TAGS_VARIABLE = "AGENT_RELAY_TAGS"
 INFO_VARIABLE = "AGENT_RELAY_RUNNER_INFO_FILE"
 
@@ -62,6 +64,9 @@ class Flags:
     automation_id: str | None = None
     automation_run_id: str | None = None
     workspace: str | None = None
+    budget_turns: int | None = None
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
     args: tuple[str, ...] = ()
 
 
@@ -121,6 +126,9 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         tmux_session=flags.tmux_session,
         info_file=Path(info_file).absolute() if info_file else None,
         shutdown_timeout_s=mine.shutdown_timeout_s,
+        least_hold_s=settings.limits.least_s,
+        unreachable_s=settings.limits.unreachable_s,
+        budgets=_budgets(name, flags, settings.budget),
         rig=flags.rig,
         policy_name=flags.policy,
         spawn_request_id=flags.spawn_request_id,
@@ -219,6 +227,18 @@ def _mode(text: str) -> str:
     if text not in config.APPROVAL_MODES:
         raise ConfigError(f"unknown approval mode {text!r}", hint=f"use {', '.join(config.APPROVAL_MODES)}")
     return text
+
+
+def _budgets(provider: str, flags: Flags, configured: Budgets) -> Budgets:
+    """Return the budgets of the settings, the agent's own by the flags; refuse what the provider cannot measure."""
+    asked = {"turns": flags.budget_turns, "tokens": flags.budget_tokens, "cost_usd": flags.budget_cost}
+    given = {name: value for name, value in asked.items() if value is not None}
+    budgets = msgspec.structs.replace(configured, agent=msgspec.structs.replace(configured.agent, **given))
+    for what in sorted(budgets.wanted() - {"turns"}):
+        if not getattr(compose.provider(provider).capabilities, what):
+            told = "what a turn costs" if what == "cost" else "how many tokens a turn uses"
+            raise ConfigError(f"{provider} does not tell {told}: a budget of it cannot be kept", hint=_OTHERS[what])
+    return budgets
 
 
 def _workspace(text: str | None) -> Mapping[str, Any]:

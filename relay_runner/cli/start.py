@@ -91,6 +91,15 @@ def start(
     automation_id: Annotated[str | None, typer.Option(metavar="ID", help="The automation it works for.")] = None,
     automation_run_id: Annotated[str | None, typer.Option(metavar="ID", help="That automation's run.")] = None,
     workspace: Annotated[str | None, typer.Option(metavar="JSON", help="What is known of the workspace.")] = None,
+    budget_turns: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Turns a day; then messages are refused.")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Tokens a day; then messages are refused.")
+    ] = None,
+    budget_cost: Annotated[
+        float | None, typer.Option(metavar="USD", min=0.0, help="Money a day; then messages are refused.")
+    ] = None,
 ) -> int:
     """Start an agent and show it.
 
@@ -132,6 +141,9 @@ def start(
         automation_id=automation_id,
         automation_run_id=automation_run_id,
         workspace=workspace,
+        budget_turns=budget_turns,
+        budget_tokens=budget_tokens,
+        budget_cost=budget_cost,
         args=ctx.meta.get(PROVIDER_ARGS, ()),
     )
     return starting.start(flags)

@@ -143,6 +143,8 @@ class LaunchSpec:
     headless: bool = False
     trust_folder: bool = False
     label: str | None = None
+    unreachable_s: float = 120.0
+    """How long a turn may do nothing but try to reach its model, where the program itself would try for ever."""
     resume_session: str | None = None
     """Go on with this session; None starts a fresh one."""
     tools: Tools | None = None

@@ -29,7 +29,8 @@ class DemoProvider:
     name = "demo"
     capabilities = Capabilities(
         evidence=True, results=True, interrupt=True, compact=True, clear=True, inject=True, resume=True, subagents=True,
-        permissions=True,         approval_modes=APPROVAL_MODES, session_files=False, session_shell=False,
+        permissions=True, tokens=True, cost=True,
+        approval_modes=APPROVAL_MODES, session_files=False, session_shell=False,
     )  # fmt: skip
 
     def check(self, spec: LaunchSpec) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.permissions import Decision, Question
+from relay_runner.protocol.usage import Usage
+from relay_runner.protocol.wire import convert
 from relay_runner.providers.base import (
     NOT_FOUND,
     Event,
     Evidence,
+    Limit,
     PermissionAsked,
     PermissionClosed,
     ProcessState,
@@ -50,8 +53,7 @@ def _find(file: Path, nonce: str) -> Evidence:
         if record["type"] == "prompt":
             found = Evidence(seen=True, source=SOURCE, turn=TurnState.RUNNING)
         elif record["type"] == "turn-ended":
-            outcome = Outcome(record["outcome"])
-            found = Evidence(True, SOURCE, TurnState.ENDED, outcome, record["text"], record["reason"])
+            found = _ended(record)
     return found
 
 
@@ -98,8 +100,13 @@ def events(record: Mapping[str, Any]) -> tuple[Event, ...]:
         case "turn-started":
             return (TurnStarted(record["turn"], SOURCE, tuple(record["nonces"])),)
         case "turn-ended":
-            outcome = Outcome(record["outcome"])
-            return (TurnEnded(outcome, SOURCE, tuple(record["nonces"]), record["text"], record["reason"]),)
+            end = _ended(record)
+            return (
+                TurnEnded(
+                    end.outcome or Outcome.FAILED, SOURCE, tuple(record["nonces"]),
+                    end.result, end.reason, end.limit, end.usage,
+                ),
+            )  # fmt: skip
         case "asked":
             return (_asked(record),)
         case "answered":
@@ -120,6 +127,15 @@ def _asked(record: Mapping[str, Any]) -> PermissionAsked:
     question = Question(id=CHOICE, text=record["text"], options=options)
     decisions = tuple(decision for decision in OFFERED if decision is not Decision.APPROVE_SESSION)
     return PermissionAsked(record["id"], "question", record["text"], SOURCE, decisions=decisions, questions=(question,))
+
+
+def _ended(record: Mapping[str, Any]) -> Evidence:
+    """Return what the end of a turn says, also as older sessions wrote it."""
+    limit, usage = record.get("limit"), record.get("usage")
+    return Evidence(
+        True, SOURCE, TurnState.ENDED, Outcome(record["outcome"]), record["text"], record["reason"],
+        Limit(limit["reason"], limit["until"]) if limit else None, convert(usage, Usage) if usage else None,
+    )  # fmt: skip
 
 
 def input_line(screen: Screen) -> str | None:

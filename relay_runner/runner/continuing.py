@@ -176,7 +176,8 @@ class Continuing:
             cut_off.not_before = time.time() + RETRY_S
             return False
         refused = self._refusing.why(row.message.sender)
-        if not evidence.seen:
+        elsewhere = None not in (row.session, self._holding.session) and row.session != self._holding.session
+        if elsewhere or not evidence.seen:
             reason = "rate-limited, and the session that had it is gone"
             self._settle(cut_off, State.DONE, Outcome.FAILED, reason)
         elif evidence.turn is TurnState.ENDED and evidence.outcome is Outcome.COMPLETED:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.agents import WorkKind
+from relay_runner.protocol.budgets import BY_HAND, Bill, day_of
 from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
 from relay_runner.protocol.tasks import carried
 from relay_runner.protocol.usage import total
@@ -28,7 +29,6 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnState,
 )
-from relay_runner.runner.budgets import BY_HAND, Bill, day_of
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.journal import Journal, Row, Stage
 from relay_runner.runner.receipts import Receipts
@@ -268,7 +268,7 @@ class Flights:
         if not self._capabilities.evidence:
             state, proof, outcome, reason = State.SUBMITTED, UNPROVEN, None, None
         elif evidence.limit is not None and evidence.outcome is Outcome.FAILED and not flight.fenced:
-            self._journal.limited(flight.nonce, bill, now)
+            self._journal.limited(flight.nonce, self._work.session_id, bill, now)
             self.land(flight)
             if (row := self._journal.by_nonce(flight.nonce)) is not None:
                 self.on_limit(row, evidence.limit)

@@ -79,6 +79,11 @@ class Holding:
             self._save()
         return hold
 
+    @property
+    def session(self) -> str | None:
+        """The session that the provider is in."""
+        return self._work.session_id
+
     def next_due(self) -> float | None:
         """Return when the hold ends."""
         hold = self._schedule.hold(time.time())

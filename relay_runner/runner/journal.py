@@ -22,18 +22,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay_runner.protocol.budgets import Bill, Spent, day_of
 from relay_runner.protocol.envelope import NONCE_BYTES
 from relay_runner.protocol.messages import Message, Outcome, Receipt
 from relay_runner.protocol.usage import Usage, total
 from relay_runner.protocol.wire import decode, encode
-from relay_runner.runner.budgets import Bill, Spent, day_of
 from relay_runner.runner.database import Database, Transaction
 from relay_runner.runner.queue import Key
 
 KEEP_S = 14 * 24 * 3600.0
 """Longer than any message lives (7 days) and any idempotency key is remembered."""
 
-_COLUMNS = "message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage"
+_COLUMNS = "message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage, session"
 
 
 class Stage(StrEnum):
@@ -65,6 +65,8 @@ class Row:
     """The nonce that the model has seen, where this one continues its work after a limit."""
     usage: Usage | None = None
     """What the turns that worked on it cost so far."""
+    session: str | None = None
+    """The session that it was cut off in: only there it can be continued."""
 
     @property
     def key(self) -> Key:
@@ -143,10 +145,13 @@ class Journal(Database):
         self._run("UPDATE deliveries SET process = ?, updated_at = ? WHERE nonce = ?", process, now, nonce)
         return nonce
 
-    def limited(self, nonce: str, bill: Bill | None, now: float) -> None:
+    def limited(self, nonce: str, session: str | None, bill: Bill | None, now: float) -> None:
         """Note that a limit cut off the turn of a delivery, and what that turn cost, in one transaction."""
         with self._transaction() as db:
-            db.execute("UPDATE deliveries SET stage = 'limited', updated_at = ? WHERE nonce = ?", (now, nonce))
+            db.execute(
+                "UPDATE deliveries SET stage = 'limited', session = ?, updated_at = ? WHERE nonce = ?",
+                (session, now, nonce),
+            )
             self._charge(db, bill, nonce)
 
     def settle(self, nonce: str, receipt: Receipt, now: float, *, post: bool = True, bill: Bill | None = None) -> None:
@@ -246,8 +251,9 @@ class Journal(Database):
     def _rows(self, condition: str, *values: object) -> Iterator[Row]:
         query = f"SELECT {_COLUMNS} FROM deliveries WHERE {condition}"
         for row in self._query(query, *values):
-            message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage = row
+            message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage, session = row
             yield Row(
                 decode(message, Message), attempt, nonce, Stage(stage), process, channel, evidence,
                 Outcome(outcome) if outcome else None, result, continues, decode(usage, Usage) if usage else None,
+                session,
             )  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relay_runner.protocol.budgets import Budgets
 from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
-from relay_runner.runner.budgets import Budgets
 from relay_runner.runner.limits import LEAST_S
 
 
@@ -51,6 +51,8 @@ class RunnerOptions:
     """How long an answer from elsewhere to a permission is waited for."""
     least_hold_s: float = LEAST_S
     """How long a rate limit holds the queue at least."""
+    unreachable_s: float = 120.0
+    """How long a turn may do nothing but try to reach its model."""
     budgets: Budgets = field(default_factory=Budgets)
     rig: str | None = None
     policy_name: str | None = None

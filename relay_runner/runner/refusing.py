@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
+from relay_runner.protocol.budgets import Budgets, day_of
 from relay_runner.protocol.messages import State
 from relay_runner.relay.base import Relay
-from relay_runner.runner.budgets import Budgets, day_of
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.queue import Entry

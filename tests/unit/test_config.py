@@ -100,6 +100,9 @@ def test_a_project_s_file_of_somebody_else_is_refused(
         ("provider = ", "cannot read"),
         ('approval_mode = "yolo"', "approval_mode 'yolo' is unknown"),
         ("[providers.claude]\nargs = 3", "config.toml"),
+        ("[budget.agent]\nturn = 3", "turn"),
+        ("[budget.agent]\nturns = -1", "config.toml"),
+        ("[limits]\nleast_s = 0", "config.toml"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_mistake(tmp_path: Path, paths: Paths, text: str, said: str) -> None:

@@ -6,6 +6,8 @@
     choose A|B|C [TEXT]           asks which one
     subagent N [TEXT]             lets a subagent work N seconds
     fail [REASON]                 ends the turn as failed
+    limit N [TEXT]                meets a rate limit of N seconds; continued afterwards, it answers the text
+    spend USD [TEXT]              answers the text, and costs that much
     exit [N]                      answers, and ends the program with that exit code
     crash                         dies in the middle of the turn, as kill -9 would do it
     recall                        answers the context that it was given
@@ -35,6 +37,8 @@ from relay_runner.providers.demo_agent.screen import Screen
 from relay_runner.providers.demo_agent.transcript import Transcript
 
 TICK_S = 0.1
+CONTINUED = "The limit that cut your work off is over."
+"""How the runner begins what it puts in after a limit."""
 ESCAPE_S = 0.03
 _READ = 1 << 16
 _ENVELOPE = re.compile(
@@ -59,6 +63,10 @@ class Turn:
     question: Question | None = None
     subagent: str | None = None
     exit_code: int | None = None
+    message_id: str = ""
+    read: int = 0
+    """How many characters it was given."""
+    cost: float = 0.0
 
 
 class Agent:
@@ -75,6 +83,9 @@ class Agent:
         self._context: list[str] = []
         self._allowed: set[str] = set()
         """What was allowed for the session."""
+        self._limited_until = 0.0
+        self._cut_off: dict[str, str] = {}
+        """What is answered when a message that met the limit is continued."""
 
     def run(self, descriptor: int, *, resumed: bool = False) -> int:
         """Read from the terminal until the end, and return the exit code."""
@@ -163,12 +174,18 @@ class Agent:
         envelope = _ENVELOPE.search(prompt)
         body = envelope["body"] if envelope else prompt
         origin = f"message {envelope['id']} from {envelope['sender']}: " if envelope else ""
-        turn = self._turn = Turn(uuid.uuid4().hex[:12], _NONCE.findall(prompt), answer=body)
+        turn = self._turn = Turn(uuid.uuid4().hex[:12], _NONCE.findall(prompt), answer=body, read=len(prompt))
+        turn.message_id = envelope["id"] if envelope else ""
         self._transcript.write("prompt", turn=turn.id, nonces=turn.nonces, text=prompt)
         self._transcript.write("turn-started", turn=turn.id, nonces=turn.nonces)
         self._state("busy")
         self._screen.line(f"> {origin}{body if len(body) < 2000 else body[:2000] + '…'}")
-        self._direct(turn, body.strip())
+        if time.time() < self._limited_until:
+            self._meet_limit()
+        elif turn.message_id in self._cut_off and body.startswith(CONTINUED):
+            turn.answer = self._cut_off.pop(turn.message_id)
+        else:
+            self._direct(turn, body.strip())
 
     def _direct(self, turn: Turn, body: str) -> None:
         word, _, rest = body.partition(" ")
@@ -187,6 +204,14 @@ class Agent:
                 self._ask(turn, word, rest)
             case "fail":
                 self._end("failed", None, rest or "asked to fail")
+            case "limit":
+                seconds, _, text = rest.partition(" ")
+                self._limited_until = time.time() + _seconds(seconds)
+                self._cut_off[turn.message_id] = text or "went on after the limit"
+                self._meet_limit()
+            case "spend":
+                dollars, _, text = rest.partition(" ")
+                turn.cost, turn.answer = _seconds(dollars), text or f"spent {dollars} USD"
             case "exit":
                 turn.exit_code = int(rest) if rest.isdigit() else 0
                 turn.answer = "bye"
@@ -210,6 +235,10 @@ class Agent:
         self._transcript.write("operated", id=id, action=action, session=self._transcript.session)
         self._screen.line(f"[{action}]")
         self._screen.line()
+
+    def _meet_limit(self) -> None:
+        limit = {"reason": "the demo's rate limit", "until": self._limited_until}
+        self._end("failed", None, "rate-limited: the demo's rate limit", limit)
 
     def _ask(self, turn: Turn, word: str, rest: str) -> None:
         question = question_of(word, rest)
@@ -246,7 +275,7 @@ class Agent:
             self._end("completed", turn.answer, None)
             self._exit_code = turn.exit_code
 
-    def _end(self, outcome: str, text: str | None, reason: str | None) -> None:
+    def _end(self, outcome: str, text: str | None, reason: str | None, limit: dict[str, object] | None = None) -> None:
         turn, self._turn = self._turn, None
         if turn is None:
             return
@@ -255,8 +284,9 @@ class Agent:
         if turn.subagent:
             self._transcript.write("subagent-ended", id=turn.subagent)
         self._transcript.write(
-            "turn-ended", turn=turn.id, nonces=turn.nonces, outcome=outcome, text=text, reason=reason
-        )
+            "turn-ended", turn=turn.id, nonces=turn.nonces, outcome=outcome, text=text, reason=reason, limit=limit,
+            usage={"inputTokens": -(-turn.read // 4), "outputTokens": len(text or "") // 4, "costUsd": turn.cost},
+        )  # fmt: skip
         self._screen.line(text if text is not None else f"[{outcome}] {reason}")
         self._screen.line()
         self._state("idle")

@@ -11,6 +11,7 @@ from relay_runner import config
 from relay_runner.cli import choices, compose
 from relay_runner.cli.choices import Flags
 from relay_runner.errors import ConfigError
+from relay_runner.protocol.budgets import Budget, Budgets
 from relay_runner.protocol.control import RunnerInfo
 
 
@@ -188,3 +189,33 @@ def test_without_a_provider_the_first_one_with_code_is_taken(
     assert "claude (claude is on PATH)" in choices.describe(request)
     chosen = choices.resolve(Flags(cwd=str(folder)), paths, {"RELAY_RUNNER_PROVIDER": "demo"})
     assert (chosen.options.provider, chosen.why) == ("demo", "it is configured")
+
+
+def test_budgets_and_limits_come_from_the_settings_and_flags_win(paths: config.Paths, folder: Path) -> None:
+    paths.config.mkdir()
+    paths.config_file.write_text(
+        "[limits]\nleast_s = 5\nunreachable_s = 30\n[budget.agent]\nturns = 9\ntokens = 1000\n"
+        '[budget.sender]\nturns = 3\n[budget.senders."person:al"]\ncost_usd = 2.5\n'
+    )
+    options = choices.resolve(Flags(provider="demo", cwd=str(folder), budget_turns=7), paths, {}).options
+    assert (options.least_hold_s, options.unreachable_s) == (5.0, 30.0)
+    assert options.budgets == Budgets(
+        Budget(turns=7, tokens=1000), Budget(turns=3), {"person:al": Budget(cost_usd=2.5)}
+    )
+    request = choices.resolve(Flags(provider="demo", cwd=str(folder)), paths, {})
+    assert choices.decode(choices.encode(request)) == request
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (Flags(provider="generic", budget_cost=1.0), "generic does not tell what a turn costs"),
+        (Flags(provider="generic", budget_tokens=1), "generic does not tell how many tokens a turn uses"),
+    ],
+)
+def test_a_budget_that_nobody_can_measure_is_refused(
+    paths: config.Paths, folder: Path, flags: Flags, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        choices.resolve(replace(flags, cwd=str(folder)), paths, {})
+    choices.resolve(Flags(provider="generic", cwd=str(folder), budget_turns=1), paths, {})

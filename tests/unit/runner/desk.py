@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+from relay_runner.protocol.budgets import Budgets
 from relay_runner.protocol.frames import Hello, MessageNew, ServerFrame
 from relay_runner.protocol.messages import LEASE_S, Delivery, NewMessage, Outcome, State, Timing
 from relay_runner.providers.base import (
@@ -20,7 +21,6 @@ from relay_runner.providers.base import (
 )
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.attachments import AttachmentCache
-from relay_runner.runner.budgets import Budgets
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.flights import Flights

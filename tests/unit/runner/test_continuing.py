@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from relay_runner.errors import ProviderRefused
+from relay_runner.protocol.budgets import Budget, Budgets, day_of
 from relay_runner.protocol.messages import NewMessage, Outcome, Receipt, State
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import (
@@ -25,7 +26,6 @@ from relay_runner.providers.base import (
 )
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import continuing
-from relay_runner.runner.budgets import Budget, Budgets, day_of
 from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.journal import Journal, Stage
 from tests.scripted import ScriptedProcess
@@ -134,14 +134,19 @@ async def test_a_message_is_not_continued_after_its_life(journal: Journal, opera
         assert len(desk.process.submissions) == 1
 
 
+@pytest.mark.parametrize("how", ["another session", "no records"])
 async def test_nothing_is_continued_in_a_session_that_does_not_know_the_message(
-    journal: Journal, operator: MemoryRelay
+    journal: Journal, operator: MemoryRelay, how: str
 ) -> None:
     desk = _desk(journal, operator, Limiting(1))
+    desk.work.session_id = "one"
     async with desk.running():
         id = await desk.send()
         await until(lambda: desk.work.limit is not None)
-        desk.process.records.clear()
+        if how == "no records":
+            desk.process.records.clear()
+        else:
+            desk.work.session_id = "two"
         done = await desk.reaches(id, State.DONE)
         assert done.outcome is Outcome.FAILED and "session that had it is gone" in str(done.reason)
         assert len(desk.process.submissions) == 1

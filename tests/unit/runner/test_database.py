@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import StoreError
+from relay_runner.protocol.budgets import BY_HAND, Bill
 from relay_runner.protocol.messages import Message
-from relay_runner.runner.budgets import BY_HAND, Bill
 from relay_runner.runner.database import ADDED, Database
 from relay_runner.runner.journal import Journal
 

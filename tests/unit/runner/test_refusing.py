@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from relay_runner.protocol.access import Caller
+from relay_runner.protocol.budgets import Budget, Budgets
 from relay_runner.protocol.messages import NewMessage, Outcome, State
 from relay_runner.protocol.tokens import SEND
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import Submission, SubmitResult, Submitted, TurnEnded
 from relay_runner.relay.memory.relay import MemoryRelay
-from relay_runner.runner.budgets import Budget, Budgets
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.refusing import Refusing
 from tests.scripted import ScriptedProcess

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_runner.runner.budgets import Budget, Budgets, Spent, day_of, total
+from relay_runner.protocol.budgets import Budget, Budgets, Spent, day_of, total
 
 LEFT = st.none() | st.integers(1, 1000)
 BUDGETS = st.builds(Budget, turns=LEFT, tokens=LEFT, cost_usd=st.none() | st.floats(0.01, 100))

@@ -7,22 +7,27 @@ a turn that runs is never cut off, so that the last one may go over. The stricte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
 
 from relay_runner.protocol.usage import Usage
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Money = Annotated[float, msgspec.Meta(ge=0)]
 
 BY_HAND = ""
 """Whom a turn is charged to that no message asked for: somebody typed at the terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most that may be spent in a day; None is as much as there is."""
 
-    turns: int | None = None
-    tokens: int | None = None
-    cost_usd: float | None = None
+    turns: Count | None = None
+    tokens: Count | None = None
+    cost_usd: Money | None = None
 
     def used_up(self, spent: Spent) -> str | None:
         """Return what is used up, in a few words, or None while there is something left of everything."""
@@ -35,14 +40,13 @@ class Budget:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """All budgets of one agent."""
+class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All budgets of one agent, as they stand under `[budget]` in a settings file."""
 
     agent: Budget = Budget()
     sender: Budget = Budget()
     """Of each sender alone."""
-    senders: Mapping[str, Budget] = field(default_factory=dict)
+    senders: Mapping[str, Budget] = {}
     """Of some senders (`agent:bob`, `person:alice`) in place of it."""
 
     def refusal(self, sender: str, spent: Mapping[str, Spent]) -> str | None:
