@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.codex import launch
 from tests.fake_models.responses import FakeResponses
-from tests.harness import Home, until
+from tests.harness import Home
+from tests.person import Person
 
 NODE = Path(__file__).parents[1] / ".node" / "node_modules"
 PROGRAM = NODE / ".bin" / "codex"
@@ -96,49 +96,22 @@ def viewed(place: Home, agent: str = "cx") -> str:
 
     What reaches a person's terminal comes in pieces, with movements of the cursor between them.
     """
+    return _viewer(place, agent, "capture-pane", "-p")
+
+
+def viewer_pid(place: Home, agent: str = "cx") -> int:
+    """Return the pid of the Codex that people see."""
+    return int(_viewer(place, agent, "list-panes", "-F", "#{pane_pid}"))
+
+
+def _viewer(place: Home, agent: str, *words: str) -> str:
     socket = Path(place.tmux_socket(agent)).with_suffix(".v")
-    done = subprocess.run(
-        ["tmux", "-S", str(socket), "capture-pane", "-p"], capture_output=True, text=True, timeout=20, check=False
-    )
-    return done.stdout
+    command = ["tmux", "-S", str(socket), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
 
 
-class Viewer:
-    """A person's terminal: a tmux of its own, in which the attach command runs."""
+class Viewer(Person):
+    """A person who looks at an agent by the attach command."""
 
     def __init__(self, place: Home, agent: str) -> None:
-        self._place = place
-        self._socket = str(place.root / "viewer.sock")
-        words = shlex.join(place.file(agent, "info.json")["attach"])
-        self.tmux(
-            "-f", "/dev/null", "new-session", "-d", "-s", "person", "-x", "140", "-y", "40", "--", f"{words}; cat"
-        )
-
-    def tmux(self, *args: str) -> str:
-        environ = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", "HOME": "/nowhere"}
-        done = subprocess.run(
-            ["tmux", "-S", self._socket, *args], capture_output=True, text=True, timeout=20, env=environ, check=False
-        )
-        return done.stdout
-
-    def shows(self, text: str) -> str:
-        def look() -> str | None:
-            screen = self.tmux("capture-pane", "-p", "-t", "person")
-            return screen if text in screen else None
-
-        try:
-            return until(f"the person sees {text!r}", look, patience_s=20)
-        except AssertionError:
-            raise AssertionError(self.tmux("capture-pane", "-p", "-t", "person")) from None
-
-    def types(self, text: str, *keys: str) -> None:
-        self.tmux("send-keys", "-t", "person", "-l", text)
-        for key in keys:
-            self.tmux("send-keys", "-t", "person", key)
-
-    def pid(self) -> int:
-        """Return the pid of what runs in it."""
-        return int(self.tmux("display-message", "-p", "-t", "person", "#{pane_pid}"))
-
-    def close(self) -> None:
-        self.tmux("kill-server")
+        super().__init__(place.root, place.file(agent, "info.json")["attach"])

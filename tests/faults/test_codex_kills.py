@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.codex import Viewer, codex_environ, codex_home, model  # noqa: F401 - a fixture
+from tests.codex import Viewer, codex_environ, codex_home, model, viewer_pid  # noqa: F401 - a fixture
 from tests.fake_models.responses import FakeResponses
 from tests.harness import Home, home, kill, running, until
 
@@ -105,7 +105,8 @@ def person(place: Home) -> Iterator[Viewer]:
 
 def test_a_killed_viewer_leaves_the_agent_and_its_turn(place: Home, model: FakeResponses, person: Viewer) -> None:
     id = in_a_turn(place)
-    kill(person.pid())
+    kill(viewer_pid(place))
+    person.shows("left with")
     assert place.settled(id)["result"] == "worked"
     assert model.times_in_conversation(mark(id)) == 1
 
