@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,17 +25,18 @@ def anything(agent: str, found: Mapping[str, Any]) -> None:
         output.say(f"{agent}: done")
     for name, value in found.items():
         if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-            headers = tuple(value[0])
-            output.table(headers, [[_cell(row.get(key)) for key in headers] for row in value], empty="")
+            keys = tuple(value[0])
+            rows = [[_cell(row.get(key), key=key) for key in keys] for row in value]
+            output.table([_words(key) for key in keys], rows, empty="")
         elif isinstance(value, str) and "\n" in value.strip():
-            output.say(f"{output.line(name)}:")
+            output.say(f"{_words(name)}:")
             output.say(value.rstrip("\n"))
         elif isinstance(value, Mapping):
-            output.say(f"{output.line(name)}:")
+            output.say(f"{_words(name)}:")
             for inner, what in value.items():
-                output.say(f"  {output.line(inner)}: {output.line(_cell(what, 1000), 1000)}")
-        elif value is not None:
-            output.say(f"{output.line(name)}: {output.line(_cell(value, 1000), 1000)}")
+                output.say(f"  {_words(inner)}: {_cell(what, 1000, key=inner)}")
+        else:
+            output.say(f"{_words(name)}: {_cell(value, 1000, key=name)}")
 
 
 def operations(agent: str, found: Mapping[str, Any]) -> None:
@@ -104,8 +106,19 @@ def turn(agent: str, found: Mapping[str, Any]) -> int:
     return Exit.FAILED
 
 
-def _cell(value: Any, limit: int = CELL) -> str:
-    if value is None:
+def _words(name: str) -> str:
+    """Return `startedAt` as `started at`."""
+    return output.line(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+
+
+def _cell(value: Any, limit: int = CELL, *, key: str = "") -> str:
+    if value is None or value == []:
         return "-"
+    if key.endswith("At") and isinstance(value, int | float):
+        return output.clock(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value = ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return output.line(text, limit)

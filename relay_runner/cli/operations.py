@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -163,16 +164,17 @@ def _camel(name: str) -> str:
 
 
 def _read(given: Sequence[str]) -> dict[str, Any]:
-    """Return KEY=VALUE words as arguments: JSON where a value is some, else a text."""
+    """Return KEY=VALUE words as arguments: JSON where a value looks like it, else a text."""
     import json
+    import re
 
     args: dict[str, Any] = {}
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{word!r} is not KEY=VALUE")
-        try:
-            args[_camel(name)] = json.loads(value)
-        except ValueError:
-            args[_camel(name)] = value
+        args[_camel(name)] = value
+        if re.fullmatch(r'-?\d{1,15}|true|false|null|[\[{"].*', value, re.DOTALL):
+            with contextlib.suppress(ValueError):  # then it is a text after all
+                args[_camel(name)] = json.loads(value)
     return args

@@ -77,6 +77,7 @@ class CodexProcess:
         try:
             await self._link.watch()
         finally:
+            self._room.over()
             if not self._terminal.alive():
                 self._link.become(Stage.STOPPED)
 

@@ -67,7 +67,10 @@ async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopt
 
 async def another(client: Client, spec: LaunchSpec, old: Session, thread_id: str | None) -> Session:
     """Return a fresh thread, or this one, on the same connection; refused where there is no such thread."""
-    new = await _thread(client, spec, old.settings, thread_id, or_fresh=False)
+    try:
+        new = await _thread(client, spec, old.settings, thread_id, or_fresh=False)
+    except ProviderNotReady as error:
+        raise ProviderRefused(error.message) from error
     return replace(new, context=old.context, upgrades=old.upgrades, methods=old.methods)
 
 

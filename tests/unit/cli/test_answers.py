@@ -21,7 +21,8 @@ def test_any_answer_is_readable_and_harmless(capsys: pytest.CaptureFixture[str])
     )
     assert capsys.readouterr().out.splitlines() == [
         "bob: done",
-        "exitCode: 3",
+        "exit code: 3",
+        "nothing: -",
         "output:",
         "two",
         "lines[1m",
@@ -30,7 +31,7 @@ def test_any_answer_is_readable_and_harmless(capsys: pytest.CaptureFixture[str])
         "X  Y",
         "1  -",
         "z  [2]",
-        'names: ["a", "b"]',
+        "names: a, b",
     ]
 
 

@@ -33,11 +33,12 @@ def serve(world: World, monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any
 
 def test_arguments_are_json_or_text_and_names_may_have_dashes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given = serve(world, monkeypatch, {})
-    words = ("token-budget=5", "switch=true", "objective=ship it", 'schema={"a": 1}', "empty=")
+    words = ("token-budget=5", "switch=true", "objective=ship it", 'schema={"a": 1}', "empty=", "commit=123e4567")
     assert world.run("operate", "bob", "goal-set", *words, "--timeout", "7")[0] == "bob: done\n"
     assert (given[0].type, given[0].timeout_s) == ("agent.goalSet", 7)
     assert given[0].args == {
-        "tokenBudget": 5, "switch": True, "objective": "ship it", "schema": {"a": 1}, "empty": ""
+        "tokenBudget": 5, "switch": True, "objective": "ship it", "schema": {"a": 1}, "empty": "",
+        "commit": "123e4567",
     }  # fmt: skip
     assert "'oops' is not KEY=VALUE" in world.run("operate", "bob", "goal-set", "oops", code=2)[1]
 

@@ -29,8 +29,10 @@ class Args:
         return self._values.get(name)
 
     def text(self, name: str) -> str | None:
-        """Return a text that is not empty."""
+        """Return a text that is not empty; a whole number is one too."""
         value = self._values.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
         if value is None:
             return None
         if not isinstance(value, str) or not value.strip():
@@ -62,7 +64,7 @@ class Args:
     def texts(self, name: str) -> list[str]:
         """Return a text or a list of texts as a list."""
         value = self._values.get(name, [])
-        found = value if isinstance(value, list) else [value]
+        found = [str(one) if type(one) is int else one for one in (value if isinstance(value, list) else [value])]
         if not all(isinstance(one, str) and one.strip() for one in found):
             raise ProviderRefused(f"{name} must be a text, or a list of texts")
         return found

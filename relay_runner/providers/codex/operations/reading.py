@@ -7,7 +7,7 @@ from typing import Any
 from relay_runner.errors import ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.providers.codex.operations.args import Args
-from relay_runner.providers.codex.operations.room import Room
+from relay_runner.providers.codex.operations.room import REFUSED, Room
 
 PAGES = 20
 LINE = 300
@@ -126,7 +126,7 @@ async def _if_told(room: Room, method: str, params: dict[str, Any] | None) -> tu
     try:
         return await room.call(method, params), None
     except (ProviderRefused, ProviderUnsupported) as error:
-        return None, str(error)
+        return None, error.message.removeprefix(REFUSED)
 
 
 def _status(value: Any) -> str | None:

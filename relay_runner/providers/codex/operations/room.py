@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from relay_runner.errors import ProviderRefused, ProviderUnsupported
+from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import LaunchSpec, ProcessState, TurnEnded
 from relay_runner.providers.codex.client import Client, Refused
 from relay_runner.providers.codex.memo import Memo
@@ -20,6 +21,8 @@ from relay_runner.providers.codex.session import Session
 
 ABSENT = ("unknown variant", "requires experimentalApi")
 """How the server refuses what it does not have."""
+OVER = "over"
+REFUSED = "Codex refused it: "
 Notices = asyncio.Queue[tuple[str, Mapping[str, Any]]]
 
 
@@ -37,8 +40,7 @@ class Room:
     ) -> None:
         self.spec = spec
         self.memo = memo
-        self.enter = enter
-        """Go on with another thread."""
+        self._enter = enter
         self.doing: str | None = None
         """The operation that has the thread for itself: messages wait."""
         self.next_turn: dict[str, Any] = {}
@@ -77,7 +79,7 @@ class Room:
         except Refused as error:
             if any(word in str(error) for word in ABSENT):
                 raise ProviderUnsupported(f"this version of Codex has no {method}") from error
-            raise ProviderRefused(f"Codex refused it: {error}") from error
+            raise ProviderRefused(f"{REFUSED}{error}") from error
 
     async def of_thread(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask the server about the agent's thread."""
@@ -87,6 +89,11 @@ class Room:
         if (pair := self._connected()) is None:
             raise ProviderRefused("there is no connection to Codex just now", hint="try again in a moment")
         return pair
+
+    def enter(self, joined: Session) -> None:
+        """Go on with another thread; nothing is known of what it used."""
+        self.usage = None
+        self._enter(joined)
 
     # --- one at a time ------------------------------------------------------------------------------------------------
 
@@ -127,6 +134,11 @@ class Room:
         """Take in the end of a turn."""
         for waiting in self._ends:
             waiting.put_nowait(end)
+
+    def over(self) -> None:
+        """Take in that nothing more is to come: whoever waits waits in vain."""
+        self.ended(TurnEnded(Outcome.INTERRUPTED, OVER, reason="Codex, or its runner, has ended"))
+        self.heard(OVER, {})
 
     @contextmanager
     def listening(self) -> Iterator[Notices]:

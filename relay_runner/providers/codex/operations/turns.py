@@ -11,7 +11,7 @@ from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import ProcessState
 from relay_runner.providers.codex import history, session
 from relay_runner.providers.codex.operations.args import Args
-from relay_runner.providers.codex.operations.room import Notices, Room
+from relay_runner.providers.codex.operations.room import OVER, Notices, Room
 
 STARTS_S = 5.0
 OUTPUT_CHARS = 20_000
@@ -126,13 +126,15 @@ async def _begun(notices: Notices) -> None:
     """Return once the turn began: before that the thread looks idle. One that is not told is not waited for."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STARTS_S):
-            while (await notices.get())[0] not in ("turn/started", "turn/completed"):
+            while (await notices.get())[0] not in ("turn/started", "turn/completed", OVER):
                 pass
 
 
 async def _ran(notices: Notices) -> dict[str, Any]:
     while True:
         method, params = await notices.get()
+        if method == OVER:
+            raise ProviderError("Codex has ended before the command did")
         item = params.get("item")
         if method == "item/completed" and isinstance(item, dict) and item.get("source") == "userShell":
             return item

@@ -12,6 +12,7 @@ GIVEN = Args({"text": "a", "empty": " ", "no": None, "flag": True, "number": 3, 
 
 def test_values_come_with_their_types() -> None:
     assert (GIVEN.text("text"), GIVEN.need("text"), GIVEN.text("nothing")) == ("a", "a", None)
+    assert (GIVEN.text("number"), GIVEN.texts("number")) == ("3", ["3"])
     assert (GIVEN.flag("flag"), GIVEN.flag("nothing"), GIVEN.flag("nothing", True)) == (True, False, True)
     assert (GIVEN.number("number"), GIVEN.number("nothing"), GIVEN.number("nothing", 7)) == (3, None, 7)
     assert (GIVEN.texts("list"), GIVEN.texts("text"), GIVEN.texts("nothing")) == (["a", "b"], ["a"], [])
@@ -28,7 +29,7 @@ def test_values_come_with_their_types() -> None:
         (lambda: GIVEN.flag("text"), "text must be true or false"),
         (lambda: GIVEN.number("flag"), "flag must be a whole number from 1 on"),
         (lambda: GIVEN.number("number", least=4), "number must be a whole number from 4 on"),
-        (lambda: GIVEN.texts("number"), "number must be a text, or a list of texts"),
+        (lambda: GIVEN.texts("flag"), "flag must be a text, or a list of texts"),
         (lambda: GIVEN.one_of("word", ("blue", "green")), "word must be one of blue, green"),
         (lambda: GIVEN.check(("text",)), "there is no argument 'empty': it takes text"),
         (lambda: GIVEN.check(()), "it takes none"),

@@ -36,7 +36,7 @@ async def test_raw_items_go_in_as_they_are(tmp_path: Path) -> None:
         item = context.message("hello", "user")
         assert (await context.inject(made.room, Args({"items": [item]})))["count"] == 1
         assert made.server.called("thread/inject_items")[0]["items"] == [item]
-        for wrong in ({"items": ["x"]}, {}, {"content": [1]}, {"content": "x", "role": "system"}):
+        for wrong in ({"items": ["x"]}, {}, {"content": [True]}, {"content": "x", "role": "system"}):
             with pytest.raises(ProviderRefused):
                 await context.inject(made.room, Args(wrong))
         made.room.doing = "compacting"

@@ -94,6 +94,19 @@ async def test_a_shell_command_tells_its_output_at_the_end_of_its_turn(tmp_path:
         assert (done["exitCode"], len(done["output"]), done["cut"]) == (0, turns.OUTPUT_CHARS, True)
 
 
+async def test_what_waits_for_a_program_that_ended_is_told_so(tmp_path: Path) -> None:
+    async with room(tmp_path) as made:
+        for name, work in (
+            ("thread/shellCommand", turns.shell(made.room, Args({"command": "ls"}))),
+            ("thread/compact/start", turns.compact(made.room, Args({}))),
+        ):
+            made.answers(name, {})
+            task = await begun(made, work, name)
+            made.room.over()
+            with pytest.raises(ProviderError, match="ended"):
+                await task
+
+
 async def test_a_shell_command_in_a_running_turn_does_not_wait_for_its_end(tmp_path: Path) -> None:
     async with room(tmp_path) as made:
         made.answers("thread/shellCommand", {})
