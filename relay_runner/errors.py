@@ -139,6 +139,12 @@ class ProviderUnsupported(ProviderError):
     code = "unsupported"
 
 
+class AgentAttended(ProviderError):
+    """A person looks at the agent just now, and what was ordered would take it from under their hands."""
+
+    code = "attended"
+
+
 class TerminalError(RelayRunnerError):
     """The terminal that the provider draws on failed, or is gone."""
 

@@ -165,6 +165,7 @@ class ScriptedTerminal:
         self.saved = SavedTerminal("scripted", self.process, str(spec.run_dir), "/no/socket", spec.name, "%0")
         self.ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self.steps: list[str] = []
+        self.watched = False
 
     def ends(self, code: int | None) -> None:
         if not self.ended.done():
@@ -190,6 +191,9 @@ class ScriptedTerminal:
 
     def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
         return ("attach", self.spec.name)
+
+    async def attended(self) -> bool:
+        return self.watched
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         self.steps.append(f"terminate {grace_s:g}")

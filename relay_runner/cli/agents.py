@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from relay_runner.protocol.control import RunnerInfo
 
 AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id; see ps.")]
+ForceFlag = Annotated[bool, typer.Option("--force", help="Also while somebody is attached to it.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -89,24 +90,25 @@ def stop(
     return _report(loop.run(orders.stop(agent, timeout)), "stopped", as_json)
 
 
-def kill(agent: AgentArgument, as_json: JsonFlag = False) -> int:
+def kill(agent: AgentArgument, force: ForceFlag = False, as_json: JsonFlag = False) -> int:
     """End an agent by force.
 
     Ends its program, its terminal and its runner, also where nothing answers any more."""
     from relay_runner.cli import orders
 
-    return _report(loop.run(orders.kill(agent)), "killed", as_json)
+    return _report(loop.run(orders.kill(agent, force=force)), "killed", as_json)
 
 
 def restart(
     agent: AgentArgument,
+    force: ForceFlag = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 60.0,
     as_json: JsonFlag = False,
 ) -> int:
     """Restart an agent's program in the same session."""
     from relay_runner.cli import orders
 
-    return _report(loop.run(orders.order(agent, "agent.restart", timeout)), "restarted", as_json)
+    return _report(loop.run(orders.order(agent, "agent.restart", timeout, {"force": force})), "restarted", as_json)
 
 
 def interrupt(

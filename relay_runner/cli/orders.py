@@ -11,7 +11,7 @@ from typing import Any
 
 from relay_runner import config
 from relay_runner.cli import compose, ending, local, session
-from relay_runner.errors import RelayNotFound, RelayRefused, RelayUnavailable
+from relay_runner.errors import AgentAttended, RelayNotFound, RelayRefused, RelayUnavailable
 from relay_runner.protocol.addresses import check_agent_id
 from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, NewCommand
 
@@ -63,13 +63,18 @@ async def stop(agent_id: str, timeout_s: float) -> dict[str, Any]:
     return {"ok": False, "agentId": agent_id, "state": "failed", "reason": reason, "result": {}}
 
 
-async def kill(agent_id: str) -> dict[str, Any]:
-    """End an agent now: by order if its runner answers, then whatever is left of it by force."""
+async def kill(agent_id: str, *, force: bool = False) -> dict[str, Any]:
+    """End an agent now: by order if its runner answers, then whatever is left of it by force.
+
+    A person who is attached to it is left alone, unless with `force`.
+    """
     check_agent_id(agent_id)
     compose.refuse_inside("kill an agent")
     paths = config.paths()
     pid = local.runner_pid(paths, agent_id)
-    command = await _try_order(agent_id, "agent.kill", FORCE_AFTER_S)
+    command = await _try_order(agent_id, "agent.kill", FORCE_AFTER_S, {"force": force})
+    if command is not None and command.result.get("code") == AgentAttended.code:
+        return _result(agent_id, command, FORCE_AFTER_S)
     if pid is None and command is not None:
         return _result(agent_id, command, FORCE_AFTER_S)
     obeyed = command is not None and command.state is CommandState.SUCCEEDED
@@ -83,13 +88,15 @@ async def kill(agent_id: str) -> dict[str, Any]:
     return _done(agent_id, ended=ended)
 
 
-async def _try_order(agent_id: str, kind: str, timeout_s: float) -> Command | None:
+async def _try_order(
+    agent_id: str, kind: str, timeout_s: float, args: Mapping[str, Any] | None = None
+) -> Command | None:
     """Give an order if the relay is there and the agent is connected to it; None where that could not be done."""
     try:
         async with asyncio.timeout(timeout_s + 5), session.open_session(start=False) as opened:
             if not (await opened.relay.agent(agent_id)).connected:
                 return None
-            return await _settle(opened, agent_id, kind, timeout_s)
+            return await _settle(opened, agent_id, kind, timeout_s, args)
     except (RelayUnavailable, RelayRefused, TimeoutError):
         return None
 

@@ -118,7 +118,7 @@ class Commands:
         except TimeoutError:
             return CommandState.FAILED, {"reason": f"not done within {timeout_s:g} s"}
         except RelayRunnerError as error:
-            return CommandState.FAILED, {"reason": str(error)}
+            return CommandState.FAILED, {"reason": str(error), "code": error.code}
 
     async def _end(self, command: Command, state: CommandState, result: Mapping[str, Any]) -> None:
         self._note(command, state, result)

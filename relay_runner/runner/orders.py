@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from relay_runner.errors import ConfigError, ProviderUnsupported
+from relay_runner.errors import AgentAttended, ConfigError, ProviderUnsupported
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import NewDecision
 from relay_runner.protocol.wire import convert
@@ -66,6 +66,7 @@ class Orders:
         return await self._end(Order.STOP, command)
 
     async def _kill(self, command: Command) -> Result:
+        await self._leave_alone(command)
         return await self._end(Order.KILL, command)
 
     async def _end(self, order: Order, command: Command) -> Result:
@@ -76,9 +77,15 @@ class Orders:
         return {"reason": reason}
 
     async def _restart(self, command: Command) -> Result:
+        await self._leave_alone(command)
         reason = _reason(command)
         await self._supervisor.order(Order.RESTART, reason).wait()
         return {"reason": reason}
+
+    async def _leave_alone(self, command: Command) -> None:
+        """Raise while a person looks at the agent: nobody elsewhere takes it from under their hands, unless forced."""
+        if command.args.get("force") is not True and await self._supervisor.attended():
+            raise AgentAttended(f"a person is attached to {command.target}", hint="--force does it all the same")
 
     async def _reconnect(self, command: Command) -> Result:
         await self._rejoin()

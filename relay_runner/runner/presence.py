@@ -32,6 +32,7 @@ POLL_S = 20.0
 RECONNECT_FIRST_S = 0.25
 RECONNECT_LIMIT_S = 30.0
 REFUSED_RETRY_S = 60.0
+ANNOUNCE_S = 1.0
 PAGE = 200
 
 
@@ -74,6 +75,7 @@ class Presence:
         self._heal = heal
         """Gets another token where the relay refuses ours; None where nobody can."""
         self._changed = asyncio.Event()
+        self._sent = asyncio.Event()
         self._redial = asyncio.Event()
         self._welcomed = asyncio.Event()
         self._fresh = asyncio.Event()
@@ -95,6 +97,15 @@ class Presence:
         self._welcomed.clear()
         self.redial()
         await self._welcomed.wait()
+
+    async def announce(self) -> None:
+        """Let others see the status as it is now, and return when it is sent; a relay that is away holds nobody up."""
+        self._sent.clear()
+        self.publish()
+        if self.connected:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANNOUNCE_S):
+                    await self._sent.wait()
 
     def publish(self) -> None:
         """Let others see the status as it is now; several changes at once are one."""
@@ -192,6 +203,8 @@ class Presence:
             if (meta := self._hello().meta) != told:
                 await bus.send(Heartbeat(at=time.time(), meta=meta))
                 told = meta
+            if not self._changed.is_set():
+                self._sent.set()
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._changed.wait()

@@ -155,6 +155,7 @@ class Runner:
             work=self._work,
             emit=self._emit,
             publish=self._presence.publish,
+            announce=self._presence.announce,
             on_open=self._opened,
             on_ready=self._ready,
             on_gone=lambda: self._permissions.gone(),

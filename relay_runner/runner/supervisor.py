@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,6 +43,10 @@ class Order(StrEnum):
     """Leave the provider running for another runner."""
 
 
+LIFECYCLE = {Order.STOP: "shutting-down", Order.KILL: "killed", Order.RESTART: "restarting"}
+"""What others see of an agent from the order on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """An order with its reason; `done` is set when it is carried out."""
@@ -68,6 +72,7 @@ class Supervisor:
         work: Work,
         emit: Callable[[Event], None],
         publish: Callable[[], None],
+        announce: Callable[[], Awaitable[None]],
         on_open: Callable[[Launched], None],
         on_ready: Callable[[], None],
         on_gone: Callable[[], None] = lambda: None,
@@ -80,12 +85,16 @@ class Supervisor:
         self._work = work
         self._emit = emit
         self._publish = publish
+        self._announce = announce
+        """Publishes the status, and returns when others have it, or could not have it soon."""
         self._on_open = on_open
         self._on_ready = on_ready
         self._on_gone = on_gone
         self._policy = RestartPolicy()
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
         self._resume = True
+        self._failure = ""
+        """Why the program could not be started the last time."""
         self._deaf = False
         self._terminal: Terminal | None = None
         self.process: Process | None = None
@@ -95,6 +104,11 @@ class Supervisor:
         done = asyncio.Event()
         self._orders.put_nowait(Instruction(order, reason, code, done))
         return done
+
+    async def attended(self) -> bool:
+        """Say whether a person looks at the agent's terminal now."""
+        terminal = self._terminal
+        return terminal is not None and terminal.alive() and await terminal.attended()
 
     def provider_idle(self) -> None:
         """Use an idle moment to restart a process whose hooks cannot reach this runner."""
@@ -114,7 +128,7 @@ class Supervisor:
     async def _run(self) -> RunnerExit:
         launched: Launched | None = await self._launcher.adopt() or await self._launcher.launch()
         while True:
-            ended = await self._live(launched) if launched is not None else self._again("it could not be started", 0.0)
+            ended = await self._live(launched) if launched is not None else self._again(self._failure, 0.0)
             if isinstance(ended, RunnerExit):
                 return ended
             if ended > 0 and (stopped := await self._pause(ended)) is not None:
@@ -128,6 +142,8 @@ class Supervisor:
             return await self._launcher.launch(resume=resume)
         except (ProviderError, TerminalError) as error:
             log.warning("it cannot be started again now: %s", error)
+            self._failure = f"it cannot be started: {error}"
+            self._work.timeline.add("provider-not-started", reason=str(error))
             return None
 
     # --- one process --------------------------------------------------------------------------------------------------
@@ -137,6 +153,8 @@ class Supervisor:
         self._terminal, self._deaf = launched.terminal, launched.deaf
         self._work.degraded = DEAF if launched.deaf else None
         self._on_open(launched)
+        told = "provider-adopted" if launched.adopted else "provider-started"
+        self._work.timeline.add(told, pid=launched.terminal.process.pid, resumed=launched.plan.resumed)
         async with self._provider.connect(
             launched.spec, launched.plan, launched.terminal, self._emit, adopted=launched.adopted
         ) as process:
@@ -185,8 +203,8 @@ class Supervisor:
                 launched.terminal.detach()
                 return RunnerExit(instruction.code, instruction.reason)
             restart = instruction.order is Order.RESTART
-            self._work.lifecycle = "restarting" if restart else "shutting-down"
-            self._publish()
+            self._work.lifecycle = LIFECYCLE[instruction.order]
+            await self._announce()
             grace_s = 0.0 if instruction.order is Order.KILL else self._options.shutdown_timeout_s
             await self._end(process, launched, grace_s=grace_s)
             return 0.0 if restart else RunnerExit(instruction.code, instruction.reason)
@@ -228,6 +246,7 @@ class Supervisor:
         screen = await self._last_screen(launched.terminal)
         reason = process.explain_exit(status, screen)
         log.warning("the provider ended (%s): %s", status, reason)
+        self._work.timeline.add("provider-exited", reason=reason, code=status.code)
         await self._gone(launched)
         if self._provider.lost_session(launched.plan, screen):
             log.warning("session %s is lost; a new one is started", launched.plan.session_id)
@@ -235,7 +254,10 @@ class Supervisor:
             if launched.plan.session_id is not None:
                 self._emit(SessionLost(launched.plan.session_id))
         elif not self._options.headless and not _accident(status):
-            return RunnerExit(0 if status.code == 0 else 1, reason)
+            if status.code == 0:
+                return RunnerExit(0, reason)
+            self._work.error = reason
+            return RunnerExit(1, reason)
         return self._again(reason, time.time() - launched.started_at)
 
     def _again(self, reason: str, ran_for: float) -> float | RunnerExit:
@@ -243,6 +265,7 @@ class Supervisor:
         decision = self._policy.after_exit(time.time(), ran_for)
         if isinstance(decision, GiveUp):
             self._work.error = f"given up: {decision.reason} ({reason})"
+            self._work.timeline.add("provider-given-up", reason=self._work.error)
             self._publish()
             return RunnerExit(1, self._work.error)
         self._work.lifecycle = "restarting"

@@ -154,6 +154,10 @@ class Terminal(Protocol):
         """
         ...
 
+    async def attended(self) -> bool:
+        """Say whether a person is looking at it now."""
+        ...
+
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program's whole process group: TERM, after `grace_s` KILL; return how it ended."""
         ...

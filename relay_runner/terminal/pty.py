@@ -145,6 +145,10 @@ class PtyTerminal:
         """Return the viewer, which needs none of ours; the pty itself cannot be shown to a second person."""
         return viewer
 
+    async def attended(self) -> bool:
+        """Say no: nobody can attach to a pty."""
+        return False
+
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""
         leftovers = self._belongings()

@@ -223,6 +223,13 @@ class TmuxTerminal:
         shown = ("new-session", "-A", "-s", session, "--", *viewer)
         return (*tmux, "-S", str(self._viewer.socket), *shown, *set_options)
 
+    async def attended(self) -> bool:
+        """Say whether a client is attached, to the terminal or to its viewer."""
+        for server in (self._server, self._viewer):
+            if server.socket.exists() and (await server.ask("list-clients", "-F", "#{client_pid}")).out.strip():
+                return True
+        return False
+
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""
         if not self._server.socket.exists():

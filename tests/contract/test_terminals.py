@@ -221,3 +221,10 @@ async def test_only_its_own_kind_is_adopted(tmp_path: Path, sockets: Path) -> No
     with pytest.raises(TerminalError, match="still runs"):
         await PtyTerminals().adopt(terminal.saved)
     await finish(terminal)
+
+
+async def test_nobody_looks_at_a_terminal_that_nobody_attached_to(terminals: Terminals, tmp_path: Path) -> None:
+    terminal = await terminals.open(spec(tmp_path, "cat"))
+    assert not await terminal.attended()
+    await finish(terminal)
+    assert not await terminal.attended()

@@ -143,11 +143,15 @@ def test_a_restart_is_followed(place: Home) -> None:
     with person(place, "start", "demo", "--prompt", "echo the first prompt") as terminal:
         terminal.expect("the first prompt")
         idle(place)
-        assert place.run("restart", AGENT).stdout == f"{AGENT}: restarted\n"
+        for verb in ("restart", "kill"):
+            said = place.run(verb, AGENT, check=1).stderr
+            assert "a person is attached" in said and "--force" in said
+        idle(place)
+        assert place.run("restart", AGENT, "--force").stdout == f"{AGENT}: restarted\n"
         terminal.expect(f"{AGENT} was restarted")
         terminal.expect(SHOWN)
         idle(place)
-        assert place.run("kill", AGENT).stdout == f"{AGENT}: killed\n"
+        assert place.run("kill", AGENT, "--force").stdout == f"{AGENT}: killed\n"
         terminal.expect(f"{AGENT} ended")
         terminal.expect(pexpect.EOF)
     sent = place.json("read", "1")

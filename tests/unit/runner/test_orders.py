@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from relay_runner.errors import ConfigError, ProtocolError, ProviderUnsupported
+from relay_runner.errors import AgentAttended, ConfigError, ProtocolError, ProviderUnsupported
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import Decision, NewDecision
 from relay_runner.providers.base import ProcessState
@@ -23,6 +23,10 @@ class Crew:
     def __init__(self) -> None:
         self.process: ScriptedProcess | None = ScriptedProcess()
         self.given: list[tuple[Order, str]] = []
+        self.watched = False
+
+    async def attended(self) -> bool:
+        return self.watched
 
     def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
         self.given.append((order, reason))
@@ -66,6 +70,18 @@ async def test_shutdown_and_kill_end_the_provider_and_retire_the_agent(office: O
     assert await office.obey(type, reason="enough") == {"reason": f"{type} by person:ann (enough)"}
     assert office.crew.given == [(order, f"{type} by person:ann (enough)")]
     assert office.orders.retiring
+
+
+@pytest.mark.parametrize("type", ["agent.kill", "agent.restart"])
+async def test_nobody_takes_an_agent_from_under_a_persons_hands_unless_forced(office: Office, type: str) -> None:
+    office.crew.watched = True
+    for args in ({}, {"force": False}, {"force": "yes"}):
+        with pytest.raises(AgentAttended, match="--force"):
+            await office.obey(type, **args)
+    assert office.crew.given == [] and not office.orders.retiring
+    await office.obey(type, force=True)
+    await office.obey("agent.shutdown")  # in order: the program itself may still ask
+    assert len(office.crew.given) == 2
 
 
 async def test_a_restart_retires_nobody(office: Office) -> None:

@@ -154,3 +154,64 @@ async def test_being_superseded_ends_it_for_good(journal: Journal, tmp_path: Pat
             async with Desk(other, operator, instance_id="i2").running(None):
                 await until(lambda: bool(old.superseded))
                 await until(lambda: not old.presence.connected)
+
+
+async def test_what_is_announced_is_there_when_it_returns(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        for action in ("restarting", "shutting-down"):
+            desk.work.lifecycle = action
+            await desk.presence.announce()
+            status = (await desk.operator.agent("bob")).status
+            assert (status.lifecycle_action, status.ready) == (action, False)
+
+
+async def test_a_relay_that_is_away_holds_no_announcement_up(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with asyncio.timeout(5):
+        await desk.presence.announce()
+    async with desk.running():
+        desk.presence.connected = False
+        await desk.presence.announce()
+
+
+async def test_many_redials_and_new_tokens_are_heard_wherever_it_stands(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    relay = _shaky(desk)
+    async with desk.running():
+        for _ in range(5):
+            before = relay.hellos
+            desk.presence.new_token()
+            await until(lambda before=before: relay.hellos > before and desk.presence.connected)
+
+
+async def test_a_refusal_asks_for_another_token_and_goes_on_with_it(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    healed = 0
+
+    async def heal() -> None:
+        nonlocal healed
+        healed += 1
+        desk.presence.new_token()
+
+    desk.presence._heal = heal
+    relay = _shaky(desk, RelayUnauthorized("expired"))
+    async with desk.running():
+        assert (healed, relay.hellos) == (1, 2)
+        kinds = [event.kind for event in desk.work.timeline.waiting]
+        assert kinds == ["transport-unauthorized", "transport-connected"]
+
+
+async def test_a_missing_scope_is_not_a_case_for_another_token(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_runner.runner.presence.REFUSED_RETRY_S", 0.01)
+    desk = Desk(journal, MemoryRelay())
+
+    async def heal() -> None:
+        raise AssertionError("nothing to heal")
+
+    desk.presence._heal = heal
+    _shaky(desk, RelayUnauthorized("lacks the scope", status=403))
+    async with desk.running():
+        assert desk.presence.connected

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay_runner.protocol.agents import AgentState
 from relay_runner.runner.options import RunnerExit
 from relay_runner.runner.supervisor import _accident
 from relay_runner.terminal.base import ExitStatus
@@ -53,3 +54,31 @@ async def test_an_order_beats_an_exit_that_it_caused(stage: Stage, tmp_path: Pat
         life.runner.stop("wanted")
         stage.terminal.ends(1)
         assert await life.over() == RunnerExit(0, "wanted")
+
+
+@pytest.mark.parametrize(("now", "action"), [(False, "shutting-down"), (True, "killed")])
+async def test_others_know_before_the_program_is_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, now: bool, action: str
+) -> None:
+    seen: list[tuple[str | None, bool]] = []
+    async with stage.running() as life:
+        terminate = stage.terminal.terminate
+
+        async def watched(*, grace_s: float = 5.0) -> ExitStatus:
+            status = (await stage.operator.agent("bob")).status
+            seen.append((status.lifecycle_action, status.ready))
+            return await terminate(grace_s=grace_s)
+
+        monkeypatch.setattr(stage.terminal, "terminate", watched)
+        life.runner.stop("enough", now=now)
+        await life.over()
+    assert seen == [(action, False)]
+
+
+async def test_a_program_that_failed_in_a_terminal_leaves_the_reason(stage: Stage) -> None:
+    async with stage.running(headless=False) as life:
+        stage.terminal.ends(3)
+        assert (await life.over()).code == 1
+    status = (await stage.operator.agent("bob")).status
+    assert status.agent_status is AgentState.ERROR and status.detail == str(ExitStatus(3))
+    assert [event.kind for event in status.timeline][:2] == ["provider-started", "provider-exited"]

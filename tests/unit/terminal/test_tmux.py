@@ -68,6 +68,7 @@ async def test_a_viewer_does_not_change_the_size(tmux: TmuxTerminals, tmp_path: 
     terminal, _ = await collecting(tmux, tmp_path)
     viewer = attach(terminal, rows=10, columns=40)
     await until(lambda: ask(terminal, "#{session_attached}") == "1")
+    assert await terminal.attended()
     assert ask(terminal, "#{pane_width}x#{pane_height}") == "200x50"
     viewer.send("\x1dd")  # Ctrl-] d
     viewer.expect(pexpect.EOF, timeout=20)
