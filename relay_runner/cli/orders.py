@@ -156,7 +156,8 @@ def _done(agent_id: str, *, reason: str | None = None, ended: Sequence[str] = ()
 
 
 def _result(agent_id: str, command: Command, timeout_s: float) -> dict[str, Any]:
-    reason = command.result.get("reason")
+    # Of what was done it is why it was ordered, which the one who ordered it knows.
+    reason = command.result.get("reason") if command.state is CommandState.FAILED else None
     if command.state not in (CommandState.SUCCEEDED, CommandState.FAILED):
         reason = f"no answer within {timeout_s:g} s"
     return {
