@@ -51,7 +51,7 @@ async def test_a_first_start_shows_no_dialog(tmp_path: Path, tmux: TmuxTerminals
         begun = await rig.event(SessionStarted)
         assert begun.session_id == rig.plan.session_id
         assert (begun.source, begun.model) == ("startup", "claude-opus-4-8[1m]")
-        assert (await rig.event(Learnt)).values == {"model": "claude-opus-4-8[1m]"}
+        assert (await rig.event(Learnt)).values["model"] == "claude-opus-4-8[1m]"
         assert rig.control.endpoint.secret not in " ".join(rig.plan.argv)
         submission = await rig.say("SAY:ready")
         await rig.event(TurnEnded, submission.nonce)
