@@ -31,6 +31,7 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
 from relay_runner.providers.claude.ending import explain_exit, last_evidence
+from relay_runner.providers.claude.failures import Limits
 from relay_runner.providers.claude.health import Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.injections import Injections
@@ -73,6 +74,7 @@ class ClaudeProcess:
         self._evidence = CommandEvidence()
         self._context = ContextWatch(resumed=plan.resumed or adopted)
         self._spending = Spending(recalling=adopted)
+        self._limits = Limits()
         self._records = Records(
             home,
             spec.cwd,
@@ -154,6 +156,9 @@ class ClaudeProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcripts of this process's sessions what became of a nonce."""
+        return self._limits.evidence(await self._find(nonce), time.time())
+
+    async def _find(self, nonce: str) -> Evidence:
         while True:
             self.look()
             if (ended := self._tracker.settled(nonce)) is not None:
@@ -183,6 +188,7 @@ class ClaudeProcess:
         now = time.time()
         if call.name == "StatusLine":
             self._spending.price(call.payload, now)
+            self._limits.status_line(call.payload)
             self._tell(self._context.status_line(call.payload, now))
             return HookReply()
         if folder := call.payload.get("cwd"):
@@ -216,8 +222,9 @@ class ClaudeProcess:
         return True
 
     def _tell(self, events: Iterable[Event]) -> None:
-        told = list(events)
-        self._closing.tell(told, time.time())
+        now = time.time()
+        told = [self._limits.mark(event, now) for event in events]
+        self._closing.tell(told, now)
         if told:
             self._changed.set()
 

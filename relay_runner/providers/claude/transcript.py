@@ -15,6 +15,7 @@ from typing import Any
 from relay_runner.protocol.envelope import nonces
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import Evidence, TurnState
+from relay_runner.providers.claude import failures
 from relay_runner.providers.tail import scan
 
 INTERRUPTED = "[Request interrupted by user"
@@ -150,8 +151,7 @@ class Ledger:
         turn.worked, turn.final = True, message.get("stop_reason") == "end_turn"
         text = _text(message.get("content"))
         if line.get("isApiErrorMessage"):
-            kind = str(line.get("error") or "error")
-            turn.reason = f"{kind}: {text}" if text else kind
+            turn.reason = failures.reason(line.get("error"), text)
         elif text:
             turn.result, turn.reason = text, None
 

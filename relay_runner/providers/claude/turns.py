@@ -34,6 +34,7 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
+from relay_runner.providers.claude import failures
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
 from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger
 
@@ -140,9 +141,9 @@ class Tracker:
         elif name == "Stop":
             self._stop(payload, source, now)
         elif name == "StopFailure":
-            kind, text = str(payload.get("error") or "error"), payload.get("last_assistant_message")
             self._open(source, now)
-            self._end(Outcome.FAILED, source, now, reason=f"{kind}: {text}" if text else kind)
+            why = failures.reason(payload.get("error"), payload.get("last_assistant_message"))
+            self._end(Outcome.FAILED, source, now, reason=why)
         return self._drain(source, now)
 
     def read(self, reading: Reading | None, now: float) -> list[Event]:

@@ -79,7 +79,7 @@ def test_an_interrupt_in_a_tool() -> None:
 def test_an_api_error() -> None:
     error = said("API Error: 429", isApiErrorMessage=True, error="rate_limit")
     evidence = told(user(envelope("n1")), error, paused())
-    assert (evidence.outcome, evidence.reason) == (Outcome.FAILED, "rate_limit: API Error: 429")
+    assert (evidence.outcome, evidence.reason) == (Outcome.FAILED, "rate-limited: API Error: 429")
 
 
 def test_an_error_that_was_overcome() -> None:

@@ -133,7 +133,7 @@ def test_an_api_error_fails_the_turn() -> None:
     play = Play().idle()
     play.begin()
     (ended,) = play.hook("StopFailure", error="rate_limit", last_assistant_message="API Error: 429")
-    assert ended == TurnEnded(Outcome.FAILED, "hook:StopFailure", ("n1",), None, "rate_limit: API Error: 429")
+    assert ended == TurnEnded(Outcome.FAILED, "hook:StopFailure", ("n1",), None, "rate-limited: API Error: 429")
     assert play.file("idle") == [StateChanged(ProcessState.IDLE, "state-file", None)]
 
 
