@@ -403,7 +403,7 @@ async def test_interrupt_timing_ends_the_turn_first(tmp_path: Path, tmux: TmuxTe
         assert (await rig.event(TurnEnded, first.nonce)).outcome is Outcome.INTERRUPTED
 
 
-@pytest.mark.parametrize(("code", "kind"), [(400, "400"), (429, "rate_limit"), (529, "server_error")])
+@pytest.mark.parametrize(("code", "kind"), [(400, "400"), (429, "rate-limited"), (529, "overloaded")])
 async def test_an_api_error_fails_the_turn_with_its_reason(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, code: int, kind: str
 ) -> None:

@@ -114,6 +114,8 @@ class FakeAnthropic:
         self.requests: list[Request] = []
         self.side_requests: list[Request] = []
         self.failures: Counter[str] = Counter()
+        self.errors: dict[int, str] = {}
+        """What an error of this status says, where it is not `fake error CODE`."""
         self.ids = itertools.count(1)
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -192,7 +194,10 @@ class _Answer(BaseHTTPRequestHandler):
         return self._message(body, [{"type": "text", "text": "ok"}], slow)
 
     def _error(self, code: int) -> None:
-        error = {"type": ERROR_TYPES.get(code, "api_error"), "message": f"fake error {code}"}
+        error = {
+            "type": ERROR_TYPES.get(code, "api_error"),
+            "message": self.server_of.errors.get(code, f"fake error {code}"),
+        }
         self._send(code, json.dumps({"type": "error", "error": error}).encode())
 
     def _send(self, code: int, data: bytes) -> None:
