@@ -180,7 +180,9 @@ class Journal(Database):
         """Drop what settled, and which commands were taken, long ago."""
         self._run("DELETE FROM deliveries WHERE stage = 'settled' AND updated_at < ?", now - KEEP_S)
         self._run("DELETE FROM spent WHERE day < ?", day_of(now - KEEP_S))
-        self._run("DELETE FROM facts WHERE name LIKE 'command:%' AND json_extract(value, '$.at') < ?", now - KEEP_S)
+        for kind in ("command", "tool"):
+            old = f"DELETE FROM facts WHERE name LIKE '{kind}:%' AND json_extract(value, '$.at') < ?"
+            self._run(old, now - KEEP_S)
 
     # --- what turns cost ---
 

@@ -16,7 +16,7 @@ from relay_runner.config import AgentPaths, private_dir
 from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
-from relay_runner.providers.base import LaunchPlan, LaunchSpec, Provider
+from relay_runner.providers.base import LaunchPlan, LaunchSpec, Provider, Tools
 from relay_runner.runner import environment, record
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.journal import Journal
@@ -56,6 +56,7 @@ class Launcher:
         journal: Journal,
         runner_id: str,
         environ: Mapping[str, str],
+        tools: Tools | None = None,
         auth: Callable[[], Auth | None] = lambda: None,
     ) -> None:
         self._options = options
@@ -66,6 +67,7 @@ class Launcher:
         self._journal = journal
         self._runner_id = runner_id
         self._environ = environ
+        self._tools = tools
         self._auth = auth
         self._launches = 0
 
@@ -154,6 +156,7 @@ class Launcher:
             trust_folder=options.trust_folder,
             label=options.label,
             resume_session=resume,
+            tools=self._tools,
             isolated_home=options.isolated_home,
             secrets=options.secrets,
         )

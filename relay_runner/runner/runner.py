@@ -44,6 +44,7 @@ from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.services import Shutdown, live
 from relay_runner.runner.supervisor import Order, Supervisor
 from relay_runner.runner.timeline import Timeline
+from relay_runner.runner.tools import RelayTools
 from relay_runner.runner.work import Work
 from relay_runner.terminal.base import Terminals
 
@@ -145,6 +146,7 @@ class Runner:
             runner_id=self._identity.runner_id,
             environ=os.environ if environ is None else environ,
             auth=lambda: self._work.auth,
+            tools=RelayTools(relay, self._journal, options.agent_id),
         )
         self._supervisor = Supervisor(
             options,

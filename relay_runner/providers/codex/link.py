@@ -46,7 +46,7 @@ class Link:
         self.plan = plan
         self.emit = emit
         self.tracker = Tracker()
-        self.approvals = Approvals(emit, process=process)
+        self.approvals = Approvals(emit, process=process, standing=spec.isolated_home)
         self.client: Client | None = None
         """The connection, once the thread is joined over it."""
         self.session: session.Session | None = None
