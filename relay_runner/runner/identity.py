@@ -78,6 +78,10 @@ class Identity:
             attach=attach,
         )
 
+    def _mode(self) -> str:
+        """Return the approval mode that is in force: it may have been changed since the start."""
+        return str(self._learnt.get("approvalMode") or self._options.approval_mode)
+
     def _meta(self, status: Status) -> dict[str, Any]:
         options = self._options
         meta: dict[str, Any] = {
@@ -101,7 +105,7 @@ class Identity:
             "automationRunId": options.automation_run_id,
             "workspace": dict(options.workspace),
             "lifecycleCapabilities": lifecycle(self._capabilities),
-            "providerCapabilities": abilities(self._capabilities, options.approval_mode, "context" in self._learnt),
+            "providerCapabilities": abilities(self._capabilities, self._mode(), "context" in self._learnt),
             **self._terminal,
             **self._learnt,
         }

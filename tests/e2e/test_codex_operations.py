@@ -14,7 +14,7 @@ import pytest
 
 from relay_runner.errors import ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.messages import Outcome, Timing
-from relay_runner.providers.base import Held, ProcessState, SessionStarted, Submission, TurnEnded
+from relay_runner.providers.base import ContextUsed, Held, Learnt, ProcessState, SessionStarted, Submission, TurnEnded
 from relay_runner.providers.codex.operations.table import OPERATIONS
 from tests.contract.providers import Rig, Running, codex_rig, running, submission
 from tests.fake_models.responses import FakeResponses
@@ -68,6 +68,8 @@ async def test_a_message_that_comes_during_a_compaction_waits_and_has_its_own_re
         done = await compacting
         assert done["outcome"] == "completed"
         assert done["context"]["window"]
+        told = [event.context.lifecycle_state for event in it.events if isinstance(event, ContextUsed)]
+        assert list(dict.fromkeys(told)) == ["fresh", "active", "compacting", "compacted"]
 
 
 async def test_what_would_end_a_running_turn_is_refused_and_the_turn_goes_on(rig: Rig) -> None:
@@ -229,6 +231,10 @@ async def test_settings_hold_for_the_coming_turns(rig: Rig, tmp_path: Path) -> N
         assert (tmp_path / "other" / "written").exists()
         body = model(rig).requests[-1].body
         assert (body["model"], body["reasoning"]["effort"]) == ("gpt-5.4", "low")
+        modes = [
+            event.values["approvalMode"] for event in it.events if isinstance(event, Learnt) and "model" in event.values
+        ]
+        assert (modes[0], modes[-1]) == ("read-only", "bypass"), "what is told is what is in force"
         with pytest.raises(ProviderRefused, match="approvalMode must be one of"):
             await do(it, "settings", approvalMode="whatever")
 

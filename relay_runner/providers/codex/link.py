@@ -21,7 +21,7 @@ from relay_runner.providers.base import (
     TurnEnded,
 )
 from relay_runner.providers.beside import beside
-from relay_runner.providers.codex import family, launch, operations, projection, restarted, session
+from relay_runner.providers.codex import family, launch, operations, projection, restarted, session, settings
 from relay_runner.providers.codex.approvals import RESOLVED, Approvals
 from relay_runner.providers.codex.client import Client, Disconnected, Request, opened
 from relay_runner.providers.codex.home import CodexHome
@@ -115,10 +115,10 @@ class Link:
             self.emit(SessionLost(wanted))
         if first:
             self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
-            self.emit(Learnt({"model": joined.model, "effort": joined.effort, "providerVersion": joined.version}))
-            self.emit(Learnt({"home": projection.describe(self.spec)}))
+            self.emit(Learnt({"providerVersion": joined.version, "home": projection.describe(self.spec)}))
         else:
             self.emit(Degraded(None))
+        self._learn(joined)
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
         for events in await family.join(client, self.thread, self.tracker.agents):
             self.tell(self.tracker.looked(events))
@@ -169,6 +169,8 @@ class Link:
             return
         if method == family.STARTED and family.parent(params.get("thread")) is not None:
             self.tell(self.tracker.looked(family.born(params["thread"], self.thread_id, self.tracker.agents, now)))
+        elif thread_id == self.thread_id and method == settings.UPDATED:
+            self._set(settings.told(params.get("threadSettings") or {}))
         elif thread_id == self.thread_id:
             self.tell(self.tracker.notice(method, params, now))
         elif thread_id is not None:
@@ -187,7 +189,22 @@ class Link:
             self.tracker = Tracker()
         self.session, self.thread_id = joined, joined.thread_id
         self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
+        self._learn(joined)
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
+
+    def _learn(self, joined: session.Session) -> None:
+        """Tell what the thread runs with."""
+        learnt = {"model": joined.model, "effort": joined.effort, "approvalMode": joined.approval_mode}
+        self.emit(Learnt(learnt))
+        if joined.source != "resume":
+            self.tell(self.tracker.fresh(time.time()))
+
+    def _set(self, now_set: dict[str, Any]) -> None:
+        """Take in what the thread runs with from now on, whoever changed it."""
+        if (joined := self.session) is not None:
+            joined.model, joined.effort = now_set["model"], now_set["effort"]
+            joined.approval_mode = now_set["approvalMode"]
+        self.emit(Learnt(now_set))
 
     def live_turns(self) -> list[str]:
         """Return the turns that run, the sub-agents' included."""

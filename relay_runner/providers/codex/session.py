@@ -12,6 +12,7 @@ from relay_runner.errors import ProviderNotReady, ProviderRefused
 from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.codex import launch, prompt, tools
 from relay_runner.providers.codex.client import Client, Refused
+from relay_runner.providers.codex.settings import approval_mode
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Session:
     """`start`, `resume`, or `fresh` where the one to resume is lost."""
     model: str | None = None
     effort: str | None = None
+    approval_mode: str | None = None
+    """What it may do unasked, as the program itself tells: a thread that is loaded already keeps what it had."""
     version: str | None = None
     context: bool = False
     """Whether another agent's words can go in beside the prompt, as untrusted context."""
@@ -130,6 +133,7 @@ def _session(answer: dict[str, Any], source: str, settings: dict[str, Any], newe
         source,
         model=answer.get("model"),
         effort=answer.get("reasoningEffort"),
+        approval_mode=approval_mode(answer.get("approvalPolicy"), answer.get("sandbox")),
         version=thread.get("cliVersion"),
         settings=settings,
     )

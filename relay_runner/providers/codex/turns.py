@@ -16,11 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay_runner.protocol.agents import context
 from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
-    ContextUsed,
     Event,
     Evidence,
     ProcessState,
@@ -32,6 +30,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.providers.codex import failures, history
 from relay_runner.providers.codex.subagents import SubAgents
+from relay_runner.providers.codex.window import Window
 
 NO_END_S = 1.0
 """How long the thread may be idle without its turn's end before the listed turns are asked."""
@@ -77,6 +76,11 @@ class Tracker:
         self._seen: deque[str] = deque(maxlen=KEPT_ENDS)
         self._ended: deque[str] = deque(maxlen=KEPT_ENDS)
         self._events: list[Event] = []
+        self._window = Window()
+
+    def fresh(self, now: float) -> list[Event]:
+        """Take note that nothing was said in this thread yet."""
+        return self._window.fresh(now)
 
     def joining(self) -> None:
         """Take note that the thread is about to be started, resumed or joined again."""
@@ -121,7 +125,7 @@ class Tracker:
             case "turn/completed":
                 self._completed(params["turn"])
             case "thread/tokenUsage/updated":
-                self._usage(params.get("tokenUsage"), now)
+                self._events += self._window.usage(params.get("tokenUsage"), now)
         if method.startswith("item/") and self.turn is not None:
             self.turn.troubled_at = None
         return self._told(method)
@@ -197,7 +201,7 @@ class Tracker:
         item = params.get("item")
         if not isinstance(item, dict):
             return
-        self._events += self.agents.item(item, now)
+        self._events += self.agents.item(item, now) + self._window.item(method, item, now)
         turn = self.turn if self.turn is not None and self.turn.id == params.get("turnId") else None
         if item.get("type") == "userMessage" and method == "item/started":
             if turn is not None:
@@ -258,18 +262,6 @@ class Tracker:
             self._events.append(ended)
         self._ended.append(turn.id)
         self.turn = None
-
-    def _usage(self, usage: Any, now: float) -> None:
-        if isinstance(usage, dict) and isinstance(last := usage.get("last"), dict):
-            tokens, window = last.get("totalTokens"), usage.get("modelContextWindow")
-            found = context(
-                tokens if isinstance(tokens, int) else None,
-                window if isinstance(window, int) else None,
-                source="api",
-                confidence="exact",
-                at=now,
-            )
-            self._events.append(ContextUsed(found))
 
     def _end_with_agents(self) -> None:
         """Tell the end that waited for sub-agents: they are done, or something newer began."""

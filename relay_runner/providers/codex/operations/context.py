@@ -13,18 +13,13 @@ from relay_runner.providers.base import ProcessState
 from relay_runner.providers.codex import launch
 from relay_runner.providers.codex.operations.args import Args
 from relay_runner.providers.codex.operations.room import Room
+from relay_runner.providers.codex.settings import POLICIES, SANDBOXES, of_mode
 
 SPILL_BYTES = 32_000
 """What is longer goes into a file, and the model is told where."""
 SPILLED = "injected"
 TAG = "injected-context"
 STATES = ("active", "paused", "blocked", "complete")
-SANDBOXES: dict[str, dict[str, Any]] = {
-    "read-only": {"type": "readOnly"},
-    "workspace-write": {"type": "workspaceWrite", "networkAccess": True},
-    "danger-full-access": {"type": "dangerFullAccess"},
-}
-POLICIES = ("untrusted", "on-request", "never")
 
 
 async def inject(room: Room, args: Args) -> dict[str, Any]:
@@ -51,19 +46,23 @@ async def settings(room: Room, args: Args) -> dict[str, Any]:
         if (value := args.text(name)) is not None:
             changes[name] = value
     if (mode := args.one_of("approvalMode", tuple(launch.MODES))) is not None:
-        changes["approvalPolicy"] = launch.MODES[mode].approval_policy
-        changes["sandboxPolicy"] = SANDBOXES[launch.MODES[mode].sandbox]
+        changes.update(of_mode(mode))
     if (policy := args.one_of("approvalPolicy", POLICIES)) is not None:
         changes["approvalPolicy"] = policy
     if (sandbox := args.one_of("sandbox", tuple(SANDBOXES))) is not None:
         changes["sandboxPolicy"] = SANDBOXES[sandbox]
     if not changes:
         raise ProviderRefused("nothing to change was named")
+    await apply(room, changes)
+    return {"applied": sorted(changes)}
+
+
+async def apply(room: Room, changes: dict[str, Any]) -> None:
+    """Change settings at once, or with the next turn where the server has no other way."""
     if "thread/settings/update" in room.session.methods:
         await room.of_thread("thread/settings/update", **changes)
     else:
         room.next_turn.update(changes)
-    return {"applied": sorted(changes)}
 
 
 async def output_schema(room: Room, args: Args) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any
 from relay_runner.errors import ProviderError, ProviderRefused
 from relay_runner.providers.codex import session
 from relay_runner.providers.codex.operations.args import Args
+from relay_runner.providers.codex.operations.context import apply
 from relay_runner.providers.codex.operations.room import Room
 from relay_runner.providers.codex.session import Session
+from relay_runner.providers.codex.settings import of_mode
 
 FIRST, MOST = 10, 100
 
@@ -55,7 +57,10 @@ async def resume(room: Room, args: Args) -> dict[str, Any]:
         old = room.session.thread_id
         if wanted == old:
             return {"sessionId": old, "formerSessionId": old}
-        await _move(room, old, await session.another(room.client, room.spec, room.session, wanted))
+        new = await session.another(room.client, room.spec, room.session, wanted)
+        await _move(room, old, new)
+        if new.approval_mode not in (None, room.spec.approval_mode):  # it is loaded already, with settings of its own
+            await apply(room, of_mode(room.spec.approval_mode))
     return {"sessionId": wanted, "formerSessionId": old}
 
 

@@ -46,7 +46,7 @@ async def review(room: Room, args: Args) -> dict[str, Any]:
 
 async def shell(room: Room, args: Args) -> dict[str, Any]:
     """Run a command as the user would with `!`, outside the sandbox; the model sees its output."""
-    if room.spec.approval_mode == "read-only":
+    if (room.session.approval_mode or room.spec.approval_mode) == "read-only":
         raise ProviderRefused("this agent is read-only: a shell command would run outside its sandbox")
     params: dict[str, Any] = {"command": args.need("command")}
     if (timeout_ms := args.number("timeoutMs")) is not None:

@@ -72,3 +72,18 @@ async def test_the_sessions_of_the_folder_are_listed(tmp_path: Path) -> None:
         (one,) = (await sessions.sessions(made.room, Args({"limit": 1000})))["sessions"]
         assert (one["sessionId"], one["current"], len(one["preview"])) == (THREAD, True, 200)
         assert made.server.calls[-1] == ("thread/list", {"cwd": str(tmp_path), "limit": 100, "archived": False})
+
+
+async def test_a_session_that_was_loaded_with_other_rights_gets_the_agents(tmp_path: Path) -> None:
+    async with room(tmp_path, approval_mode="read-only") as made:
+        made.answers("thread/settings/update", {})
+        made.room.session.methods = frozenset({"thread/settings/update"})
+        loaded = {"thread": {"id": OTHER}, "approvalPolicy": "never", "sandbox": {"type": "dangerFullAccess"}}
+        made.answers("thread/resume", loaded)
+        made.server.answers["thread/turns/list"] = lambda params: {"data": []}
+        await sessions.resume(made.room, Args({"sessionId": OTHER}))
+        (given,) = [params for method, params in made.server.calls if method == "thread/settings/update"]
+        assert given["sandboxPolicy"] == {"type": "readOnly"}
+        made.answers("thread/resume", {**loaded, "sandbox": {"type": "readOnly"}})
+        await sessions.resume(made.room, Args({"sessionId": OTHER}))
+        assert [method for method, _ in made.server.calls].count("thread/settings/update") == 1
