@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import Learnt, SessionStarted
 from relay_runner.providers.codex import projection
 from relay_runner.providers.codex.launch import MODES
@@ -75,6 +77,15 @@ async def test_an_isolated_home_leaves_no_trace_in_the_users(rig: Rig, tmp_path:
     # Its session is found again in it.
     async with running(rig, isolated_home=True, secrets=secrets, resume_session=session) as it:
         assert (await it.event(SessionStarted)).source == "resume"
+
+
+async def test_a_turn_that_lacks_a_secret_is_blocked_and_says_which(rig: Rig) -> None:
+    without = {name: value for name, value in rig.spec.environ.items() if name != "FAKE_KEY"}
+    rig.spec = replace(rig.spec, environ=without)
+    async with running(rig, headless=False) as it:
+        ended = await it.ended(await it.deliver("SAY:never"))
+        assert (ended.outcome, ended.result) == (Outcome.BLOCKED, None)
+        assert str(ended.reason).startswith("secret-unavailable: ") and "FAKE_KEY" in str(ended.reason)
 
 
 @pytest.fixture

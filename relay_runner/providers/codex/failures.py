@@ -34,6 +34,11 @@ def kind(error: Mapping[str, Any]) -> str:
     return SECRET_UNAVAILABLE if MISSING_VARIABLE in str(error.get("message")) else FAILED
 
 
+def blocked(error: Mapping[str, Any] | None) -> bool:
+    """Say whether a turn could not even begin, for want of a secret that a person has to give."""
+    return bool(error) and kind(error or {}) == SECRET_UNAVAILABLE
+
+
 def reason(error: Mapping[str, Any] | None) -> str:
     """Return one line for a person."""
     if not error:

@@ -43,11 +43,13 @@ def of_turn(turn: Mapping[str, Any]) -> Evidence:
     if turn.get("status") == RUNNING:
         return Evidence(True, SOURCE, TurnState.RUNNING)
     outcome = OUTCOMES.get(str(turn.get("status")), Outcome.FAILED)
+    if outcome is Outcome.FAILED and failures.blocked(turn.get("error")):
+        outcome = Outcome.BLOCKED
     return Evidence(
         True,
         SOURCE,
         TurnState.ENDED,
         outcome,
         result(turn) if outcome is Outcome.COMPLETED else None,
-        failures.reason(turn.get("error")) if outcome is Outcome.FAILED else None,
+        failures.reason(turn.get("error")) if outcome in (Outcome.FAILED, Outcome.BLOCKED) else None,
     )

@@ -35,3 +35,8 @@ def test_the_reason_is_one_line() -> None:
     error = {"message": "first\nsecond", "codexErrorInfo": "other", "additionalDetails": "more"}
     assert failures.reason(error) == "failed: first second: more"
     assert failures.reason(None) == "failed: Codex did not say why"
+
+
+def test_what_lacks_a_secret_is_blocked() -> None:
+    assert failures.blocked({"message": "Missing environment variable: `KEY`."})
+    assert not failures.blocked({"message": "other"}) and not failures.blocked(None)
