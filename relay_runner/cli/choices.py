@@ -89,7 +89,7 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
     if flags.agent_id and flags == Flags(agent_id=flags.agent_id, headless=flags.headless):
         again = last(paths, check_agent_id(flags.agent_id))
         if again is not None and again.options.cwd.is_dir():
-            return replace(again, options=replace(again.options, headless=flags.headless))
+            return replace(again, options=_spawned(replace(again.options, headless=flags.headless), environ))
     cwd = _folder(flags.cwd)
     settings = config.load(paths, cwd, environ)
     name, why = (flags.provider, None) if flags.provider else compose.choose_provider(settings)
@@ -137,6 +137,16 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         workspace=_workspace(flags.workspace),
     )
     return Request(options, relay_url=flags.relay, tmux=flags.tmux, why=why)
+
+
+def _spawned(options: RunnerOptions, environ: Mapping[str, str]) -> RunnerOptions:
+    """Return a start again with what the one who starts it now says by the environment."""
+    info_file = environ.get(INFO_VARIABLE)
+    return replace(
+        options,
+        tags=_unique(options.tags, _csv(environ.get(TAGS_VARIABLE, ""))),
+        info_file=Path(info_file).absolute() if info_file else None,
+    )
 
 
 def agent_id(paths: config.Paths, cwd: Path, provider: str) -> str:

@@ -129,14 +129,15 @@ class Presence:
             except (RelayUnavailable, ProtocolError) as error:
                 delay_s = next(delays)
                 self._lost(str(error))
-                log.warning("no relay, next try in %.1f s: %s", delay_s, error)
+                log.warning("the relay cannot be reached: %s", error)
+                log.debug("next try in %.1f s", delay_s)
                 await self._pause(delay_s)
             except RelayUnauthorized as error:
                 await self._refused(error, fresh)
             except RelayRefused as error:
                 # A relay of another version, say: a person mends it, and we go on.
                 self._lost(str(error))
-                log.error("the relay refuses us, next try in %.0f s: %s", REFUSED_RETRY_S, error)
+                log.error("the relay refuses us: %s", error)
                 await self._pause(REFUSED_RETRY_S)
             finally:
                 self.connected = False

@@ -219,3 +219,13 @@ def test_a_budget_that_nobody_can_measure_is_refused(
     with pytest.raises(ConfigError, match=words):
         choices.resolve(replace(flags, cwd=str(folder)), paths, {})
     choices.resolve(Flags(provider="generic", cwd=str(folder), budget_turns=1), paths, {})
+
+
+def test_a_start_again_hears_what_its_spawner_says_by_the_environment(paths: config.Paths, folder: Path) -> None:
+    first = choices.resolve(Flags(provider="demo", cwd=str(folder), agent_id="bob", tags=("mine",)), paths, {})
+    config.private_dir(paths.agent("bob").root)
+    choices.remember(first, paths)
+    environ = {"AGENT_RELAY_TAGS": "spawned", "AGENT_RELAY_RUNNER_INFO_FILE": "/tmp/info"}
+    again = choices.resolve(Flags(agent_id="bob", headless=True), paths, environ).options
+    assert set(again.tags) == {*first.options.tags, "spawned"} and again.info_file == Path("/tmp/info")
+    assert choices.resolve(Flags(agent_id="bob"), paths, {}).options.info_file is None

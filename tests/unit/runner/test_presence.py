@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import RelayUnauthorized, RelayUnavailable
+from relay_runner.log import Repeats
 from relay_runner.protocol.agents import AgentState
 from relay_runner.protocol.frames import Hello
 from relay_runner.providers.base import ProcessState
@@ -215,3 +216,15 @@ async def test_a_missing_scope_is_not_a_case_for_another_token(
     _shaky(desk, RelayUnauthorized("lacks the scope", status=403))
     async with desk.running():
         assert desk.presence.connected
+
+
+async def test_a_relay_that_stays_away_is_said_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("relay_runner.runner.presence.RECONNECT_FIRST_S", 0.001)
+    repeats = Repeats()
+    desk = Desk(journal, MemoryRelay())
+    _shaky(desk, *(RelayUnavailable("not yet") for _ in range(6)))
+    async with desk.running():
+        warned = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert len(warned) == 6 and [repeats.filter(record) for record in warned] == [True, *[False] * 5]

@@ -396,3 +396,24 @@ async def test_a_runner_that_hands_over_leaves_its_questions_open(stage: Stage) 
         life.runner.hand_over("the next one takes it")
         await life.over()
         assert stage.operator.hub.questions.ids(open=True) == ["p1"]
+
+
+async def test_the_info_file_is_there_before_the_program_and_complete_after(stage: Stage, tmp_path: Path) -> None:
+    copy = tmp_path / "spawner.json"
+    before: list[dict[str, Any]] = []
+    opens = stage.terminals.open
+
+    async def watched(spec: Any) -> Any:
+        before.append(json.loads(copy.read_text()))
+        return await opens(spec)
+
+    stage.terminals.open = watched  # type: ignore[method-assign]
+    async with stage.running(info_file=copy):
+        after = json.loads(copy.read_text())
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    needed = {"agentId", "runnerId", "provider", "controlUrl", "pid", "tmuxSession", "tmuxSocket", "startedAt"}
+    for told in (*before, after):
+        assert needed <= set(told) and told["agentId"] == "bob" and told["controlUrl"].startswith("http://127.0.0.1:")
+    assert (before[0]["tmuxSession"], before[0]["providerPid"]) == (None, None)
+    assert after["tmuxSession"] == "bob" and after["providerPid"] is not None
+    assert (after["runnerId"], after["startedAt"]) == (before[0]["runnerId"], before[0]["startedAt"])
