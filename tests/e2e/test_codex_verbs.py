@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.codex import codex_environ, codex_home, model  # noqa: F401 - a fixture
-from tests.fake_models.responses import FakeResponses
-from tests.harness import Home, home
+from tests.fake_models.responses import COMPACTION, FakeResponses
+from tests.harness import PROGRAM, Home, home, kill, until
 
 pytestmark = [pytest.mark.codex, pytest.mark.slow]
 
@@ -86,3 +88,50 @@ def test_what_cannot_be_done_now_says_so_and_its_time_is_its_own(place: Home) ->
     assert place.settled(id)["result"] == "whole"
     late = ask(place, "operate", "cx", "shell", "command=sleep 5", "--timeout", "1", check=1)
     assert late["reason"] == "not done within 1 s"
+
+
+def test_a_message_outlives_a_compaction_that_the_program_did_not(place: Home, model: FakeResponses) -> None:
+    place.run("send", "cx", "SAY:before", "--wait")
+    model.compaction_s = 30.0
+    with ordering(place, "compact", "cx") as compacting:
+        until("the compaction", lambda: place.status("cx") == "busy" and asked_to_compact(model))
+        id = place.send("cx", "SAY:waited")
+        kill(place.provider_pid("cx"))
+        model.compaction_s = 0.0
+        assert place.settled(id)["result"] == "waited"
+        assert compacting.wait(60) == 1
+    assert model.times_in_conversation(f'<relay-message id="{id}" ') == 1
+
+
+def test_a_review_goes_on_when_the_runner_dies_and_a_message_waits_for_its_end(
+    place: Home, model: FakeResponses
+) -> None:
+    started = ask(place, "review", "cx", "SLOW:4\nSAY:still fine", "--no-wait")
+    id = place.send("cx", "SAY:afterwards")
+    kill(place.runner_pid("cx"))
+    place.start("cx", "codex")
+    assert place.settled(id)["result"] == "afterwards"
+    turn_id = started["result"]["providerResult"]["turnId"]
+    (told,) = ask(place, "operate", "cx", "turns", f"turnId={turn_id}")["result"]["providerResult"]["turns"]
+    assert (told["outcome"], told["result"]) == ("completed", "still fine")
+
+
+def test_who_attaches_after_a_new_session_sees_that_one(place: Home) -> None:
+    before = place.file("cx", "info.json")["attach"]
+    assert session_of(place) in before
+    place.run("fork", "cx", "--switch")
+    after = place.file("cx", "info.json")["attach"]
+    assert session_of(place) in after and after != before
+
+
+def asked_to_compact(model: FakeResponses) -> bool:
+    return any(text.startswith(COMPACTION) for request in list(model.requests) for text in request.prompts())
+
+
+@contextmanager
+def ordering(place: Home, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Give an order, and do something else while it is carried out."""
+    with subprocess.Popen(
+        [*PROGRAM, *words], env=place.environ, cwd=place.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        yield command

@@ -30,13 +30,13 @@ async def inject(room: Room, args: Args) -> dict[str, Any]:
         raise ProviderRefused("content is missing")
     if room.doing is not None:
         raise ProviderRefused(f"Codex is {room.doing}", hint="try again when that is done")
-    if id is not None and id in room.memo.injected:
-        return {"count": 0, "already": True, "woken": False}
-    await room.of_thread("thread/inject_items", items=items)
-    if id is not None:
-        room.memo.inject(id)
+    already = id is not None and id in room.memo.injected
+    if not already:
+        await room.of_thread("thread/inject_items", items=items)
+        if id is not None:
+            room.memo.inject(id)
     woken = wake and await _wake(room, id)
-    return {"count": len(items), "already": False, "woken": woken}
+    return {"count": 0 if already else len(items), "already": already, "woken": woken}
 
 
 async def settings(room: Room, args: Args) -> dict[str, Any]:
@@ -140,13 +140,18 @@ def _spilled(room: Room, text: str) -> str:
 
 
 async def _wake(room: Room, id: str | None) -> bool:
-    """Let the model look at it in a turn of its own; a turn that runs already sees it anyway."""
+    """Let the model look at it in a turn of its own, once; a turn that runs already sees it anyway."""
+    mark = None if id is None else f"wake:{id}"
+    if mark is not None and mark in room.memo.injected:
+        return False
     async with room.submitting():
         if room.state is not ProcessState.IDLE:
             return False
         text = "Something was put into your context: look at it, and do what it asks for."
         params: dict[str, Any] = {"input": [{"type": "text", "text": text}]}
-        if id is not None:
-            params["clientUserMessageId"] = f"wake:{id}"
+        if mark is not None:
+            params["clientUserMessageId"] = mark
         await room.of_thread("turn/start", **params)
+        if mark is not None:
+            room.memo.inject(mark)
         return True

@@ -49,6 +49,8 @@ async def test_a_wake_is_a_turn_only_of_an_idle_agent(tmp_path: Path) -> None:
         made.answers("thread/inject_items", {})
         assert (await context.inject(made.room, Args({"content": "x", "id": "i", "wake": True})))["woken"] is True
         assert made.server.called("turn/start")[0]["clientUserMessageId"] == "wake:i"
+        again = await context.inject(made.room, Args({"content": "x", "id": "i", "wake": True}))
+        assert again == {"count": 0, "already": True, "woken": False}
         made.state = ProcessState.BUSY
         assert (await context.inject(made.room, Args({"content": "x", "wake": True})))["woken"] is False
         assert len(made.server.called("turn/start")) == 1
