@@ -56,11 +56,11 @@ class AgentToken:
                     said = True
                 await asyncio.sleep(RETRY_S)
 
-    async def obtain(self) -> tuple[compose.RelayAccess, TokenGrant]:
-        """Return the relay and a token; raise where there is none to be had."""
+    async def obtain(self, *, start: bool = True) -> tuple[compose.RelayAccess, TokenGrant]:
+        """Return the relay and a token; raise where there is none to be had. `start` starts this machine's relay."""
         settings = config.load(self._paths, Path(self._request.options.cwd))
         scopes = (agent_scope(self._agent_id), SEND)
-        access = self._access = await compose.access(self._paths, settings, url=self._request.relay_url)
+        access = self._access = await compose.access(self._paths, settings, url=self._request.relay_url, start=start)
         with compose.token_wanted(access):
             async with compose.relay_at(access) as relay:
                 try:
@@ -76,8 +76,11 @@ class AgentToken:
                 return access, await _configured(relay, access, self._agent_id, kept)
 
     async def another(self) -> TokenGrant:
-        """Return a token in place of one that is lost."""
-        return (await self.obtain())[1]
+        """Return a token in place of one that is lost; a relay that was stopped on purpose stays so."""
+        try:
+            return (await self.obtain(start=False))[1]
+        except OSError as error:
+            raise RelayUnavailable(f"the relay cannot be asked ({error.strerror or error})") from error
 
     def keep(self, grant: TokenGrant) -> None:
         """Remember what the agent's configured token was renewed to, for the next start."""
@@ -86,7 +89,10 @@ class AgentToken:
             return
         if grant.subject == agent_principal(self._agent_id):
             kept = KeptToken(of=_digest(access.token), grant=grant)
-            config.write_private(self._paths.agent(self._agent_id).token, encode(kept))
+            try:
+                config.write_private(self._paths.agent(self._agent_id).token, encode(kept))
+            except OSError as error:  # the token is good all the same, until the next start
+                log.warning("the renewed token cannot be kept: %s", error)
 
     def _kept(self, access: compose.RelayAccess) -> TokenGrant | None:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -100,20 +100,35 @@ class Wire:
     ) -> AsyncIterator[httpx.Response]:
         """Open an answer that goes on; what breaks inside is raised as our errors."""
         endpoint = await self.endpoint()
-        client = await self._open(endpoint)
-        headers = _headers(endpoint, {"Accept": accept})
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
         try:
-            async with client.stream(
-                "GET", endpoint.url + path, params=query, headers=headers, timeout=timeout
-            ) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise _refusal(response)
+            async with AsyncExitStack() as stack:
+                try:
+                    response = await stack.enter_async_context(self._streamed(endpoint, path, accept, query))
+                except RelayUnauthorized as error:
+                    again = await self._other_token(endpoint, heal=error.status == 401)
+                    if again == endpoint:
+                        raise
+                    endpoint = again
+                    response = await stack.enter_async_context(self._streamed(endpoint, path, accept, query))
                 yield response
         except httpx.HTTPError as error:
             self._endpoint = None
             raise _unavailable(endpoint, error) from error
+
+    @asynccontextmanager
+    async def _streamed(
+        self, endpoint: Endpoint, path: str, accept: str, query: Mapping[str, str]
+    ) -> AsyncIterator[httpx.Response]:
+        client = await self._open(endpoint)
+        headers = _headers(endpoint, {"Accept": accept})
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+        async with client.stream(
+            "GET", endpoint.url + path, params=query, headers=headers, timeout=timeout
+        ) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise _refusal(response)
+            yield response
 
     def ended(self, why: str) -> RelayUnavailable:
         """Return the error of a stream that came to its end; the source is asked again for the next one."""

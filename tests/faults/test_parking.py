@@ -23,7 +23,7 @@ def _row(place: Home) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_a_program_that_ends_again_and_again_parks_its_agent(place: Home) -> None:
+def test_not_11_a_program_that_ends_again_and_again_parks_its_agent(place: Home) -> None:
     runner = place.start("bob", "generic", "--", "sh", "-c", "echo it is broken; sleep 0.2; exit 7", wait=False)
     assert runner.wait(60) == 1
     assert "given up" in place.log("bob")

@@ -116,7 +116,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
             yield stage
 
 
-async def test_the_agents_tools_go_on_while_its_token_is_renewed_again_and_again(tmp_path: Path) -> None:
+async def test_not_4_the_agents_tools_go_on_while_its_token_is_renewed_again_and_again(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
         before = len(await stage.operator.list_tokens())
         grant = await stage.token(ttl_s=2.0)
@@ -159,7 +159,7 @@ async def test_a_storm_of_refusals_makes_one_token_and_no_call_fails(tmp_path: P
             assert len(made) == 1
 
 
-async def test_a_runner_without_a_token_is_silent_and_goes_on_by_itself_with_another(
+async def test_not_1_a_runner_whose_token_is_refused_is_silent_and_goes_on_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "POLL_S", 0.05)

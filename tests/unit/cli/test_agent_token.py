@@ -141,6 +141,18 @@ async def test_what_a_configured_token_was_renewed_to_outlives_it(
     assert (await token.obtain())[1].jti != grant.jti
 
 
+async def test_a_token_that_cannot_be_kept_is_used_all_the_same(
+    world: World, token: AgentToken, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await configured(world, monkeypatch)
+    _, grant = await token.obtain()
+    holder = MemoryRelay.of_agent("nobody", world.hub)
+    holder.use_token(grant.token)
+    world.paths.agent("bob").token.mkdir()
+    token.keep(await holder.renew_token())
+    assert "cannot be kept" in caplog.text
+
+
 async def test_a_kept_token_that_cannot_be_read_is_left_alone(
     world: World, token: AgentToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ def test_jitter_only_makes_it_earlier(life_s: float, one: float, two: float) -> 
     assert schedule.renew_at(early) <= schedule.renew_at(late)
 
 
-def test_a_short_token_does_not_make_a_hot_loop() -> None:
+def test_not_3_a_short_token_does_not_make_a_hot_loop() -> None:
     assert TokenSchedule(0.0, 60.0).renew_at(30.0) == 30.0
 
 
@@ -186,7 +186,7 @@ async def test_a_renewal_that_fails_is_told_and_tried_again_after_a_minute(error
 
 
 @pytest.mark.anyio
-async def test_a_machine_that_slept_past_the_expiry_renews_when_it_wakes() -> None:
+async def test_not_2_a_machine_that_slept_past_the_expiry_renews_when_it_wakes() -> None:
     place = _place(_grant("old", left_s=3600.0), _lasting("new"))
     async with _running(place):
         await asyncio.sleep(0.02)

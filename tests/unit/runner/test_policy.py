@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from relay_runner.runner.policy import MAX_DELAY_S, MAX_EXITS, STEP_S, WINDOW_S, GiveUp, RestartPolicy
 
 
-def test_a_crash_every_31_seconds_is_given_up() -> None:
+def test_not_11_a_crash_every_31_seconds_is_given_up() -> None:
     policy = RestartPolicy()
     decisions = [policy.after_exit(31.0 * n, 31.0) for n in range(4)]
     assert all(isinstance(decision, float) for decision in decisions[:3])
