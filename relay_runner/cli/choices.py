@@ -45,6 +45,7 @@ class Flags:
     model: str | None = None
     effort: str | None = None
     prompt: str | None = None
+    turn_timeout: float | None = None
     system_prompt_append: str | None = None
     approval_mode: str | None = None
     isolated_home: bool = False
@@ -115,6 +116,7 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         tags=_unique(flags.tags, _csv(environ.get(TAGS_VARIABLE, "")), settings.tags, mine.tags),
         capabilities=_unique(flags.capabilities, mine.capabilities),
         prompt=flags.prompt,
+        turn_timeout_s=flags.turn_timeout,
         system_prompt_append=flags.system_prompt_append,
         isolated_home=flags.isolated_home or mine.isolated_home or secrets is not None,
         secrets=Path(secrets).expanduser().absolute() if secrets else None,
@@ -192,6 +194,7 @@ def not_applied(flags: Flags, before: Request | None, running: RunnerInfo) -> li
         "cwd": running.cwd,
         "resume": running.session_id,
         "policy": options and options.policy_name,
+        "turn_timeout": options and options.turn_timeout_s,
         "info_file": None,
         "args": None,
         "relay": before and before.relay_url,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -14,12 +13,13 @@ from relay_runner import config
 from relay_runner.cli import choices, compose, local, output
 from relay_runner.cli.agent_token import AgentToken
 from relay_runner.cli.choices import Request
-from relay_runner.errors import RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.errors import RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
-from relay_runner.protocol.messages import NewMessage
-from relay_runner.runner.options import RunnerExit, RunnerOptions
+from relay_runner.protocol.messages import MessageRecord, NewMessage
+from relay_runner.runner.options import RunnerExit
 
 if TYPE_CHECKING:
+    from relay_runner.runner.prompt import Say
     from relay_runner.runner.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,6 @@ async def run(
         if on_open is not None:
             on_open(info)
 
-    ready: asyncio.Future[RunnerInfo] = asyncio.get_running_loop().create_future()
     relay = compose.relay_at(access)
     relay.use_token(grant.token)
     runner = Runner(
@@ -66,40 +65,22 @@ async def run(
         grant=grant,
         reissue=token.another,
         on_token=token.keep,
+        say=speaker(access),
+        tell=tell,
         on_open=opened,
-        on_ready=lambda info: None if ready.done() else ready.set_result(info),
     )
     with _signals(runner):
-        async with asyncio.TaskGroup() as group:
-            prompter = group.create_task(_prompt(options, access, ready, tell), name="prompt")
-            ended = await runner.run()
-            prompter.cancel()
-    return ended
+        return await runner.run()
 
 
-async def _prompt(
-    options: RunnerOptions, access: compose.RelayAccess, ready: asyncio.Future[RunnerInfo], tell: Tell
-) -> None:
-    """Send the first prompt as a message of the person, once per session."""
-    if not options.prompt:
-        return
-    info = await ready
-    digest = hashlib.sha256(options.prompt.encode()).hexdigest()[:12]
-    new = NewMessage(
-        to=options.agent_id,
-        body=options.prompt,
-        idempotency_key=f"initial:{options.agent_id}:{info.session_id or info.runner_id}:{digest}",
-    )
-    while True:
-        try:
-            async with compose.relay_at(access) as relay:
-                await relay.send(new)
-            return
-        except RelayUnavailable:
-            await asyncio.sleep(RETRY_S)
-        except RelayRefused as error:
-            tell(f"the first prompt was not sent: {error}")
-            return
+def speaker(access: compose.RelayAccess) -> Say:
+    """Return what posts a message as the person who starts the agent, not as the agent."""
+
+    async def say(new: NewMessage) -> MessageRecord:
+        async with compose.relay_at(access) as relay:
+            return await relay.send(new)
+
+    return say
 
 
 async def _replace(paths: config.Paths, agent_id: str, tell: Tell) -> None:

@@ -58,6 +58,10 @@ def start(
     model: Annotated[str | None, typer.Option(metavar="NAME", help="The provider's model.")] = None,
     effort: Annotated[str | None, typer.Option(metavar="LEVEL", help="The model's reasoning effort.")] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="The first message, once per session.")] = None,
+    turn_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Interrupt a message's turn that takes longer: it has failed.", min=0.1),
+    ] = None,
     system_prompt_append: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Added to the system prompt.")
     ] = None,
@@ -122,6 +126,7 @@ def start(
         model=model,
         effort=effort,
         prompt=prompt,
+        turn_timeout=turn_timeout,
         system_prompt_append=system_prompt_append,
         approval_mode=approval_mode,
         isolated_home=isolated_home,

@@ -38,7 +38,8 @@ from relay_runner.providers.base import (
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.claims import Claims
-from relay_runner.runner.flights import Flights, find
+from relay_runner.runner.flight import find
+from relay_runner.runner.flights import Flights
 from relay_runner.runner.holding import Holding
 from relay_runner.runner.journal import Journal, Row, Stage
 from relay_runner.runner.receipts import Receipts

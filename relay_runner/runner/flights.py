@@ -10,11 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.budgets import BY_HAND, Bill, day_of
 from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
@@ -30,6 +28,7 @@ from relay_runner.providers.base import (
     TurnState,
 )
 from relay_runner.runner.claims import Claims
+from relay_runner.runner.flight import Flight, find, interrupted, overdue_fact
 from relay_runner.runner.journal import Journal, Row, Stage
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.work import Work
@@ -42,25 +41,6 @@ NEWS_FACT = "news"
 """In the journal: what the sender of the next message that ends is told beside its end."""
 SETTLE_S = 2.0
 """How long an idle provider may leave a seen message without its turn's end before its records are asked."""
-
-
-@dataclass(slots=True)
-class Flight:
-    """One message that is (or may be) in the provider."""
-
-    message: Message
-    attempt: int
-    nonce: str
-    stage: Stage
-    check_at: float
-    """When to ask the provider's records."""
-    give_up_at: float
-    """When an idle provider without any trace means that nobody can know."""
-    begun_at: float
-    continues: bool = False
-    """It is the continuation of a message whose turn a limit cut off: that one was seen before."""
-    fenced: bool = False
-    """The claim is lost: watch it to its end, report nothing."""
 
 
 class Flights:
@@ -87,6 +67,7 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
         """Takes over a message whose turn a limit cut off."""
+        self.on_seen: Callable[[], None] = lambda: None
         receipts.on_told = claims.drop
 
     def __len__(self) -> int:
@@ -112,6 +93,8 @@ class Flights:
         now = time.time()
         check_at, give_up_at = now + check_in_s, now + self._evidence_s
         flight = Flight(message, attempt, nonce, stage, check_at, give_up_at, begun_at=now, continues=continues)
+        if stage is Stage.SEEN:
+            self._is_seen(flight, now)
         self._flights[nonce] = flight
         self._claims.hold(message.id, attempt)
         label = f"message {message.id} from {message.sender}"
@@ -160,9 +143,14 @@ class Flights:
             return
         now = time.time()
         flight.stage = Stage.SEEN
+        self._is_seen(flight, now)
         flight.check_at = flight.give_up_at = now + self._evidence_s
         self._journal.advance(nonce, Stage.SEEN, now, evidence=evidence)
         self._report(flight, State.SEEN, evidence=evidence)
+
+    def _is_seen(self, flight: Flight, now: float) -> None:
+        flight.seen_at = now
+        self.on_seen()
 
     def turn_ended(self, turn: TurnEnded) -> None:
         """A turn ended, with everything that it carried; the first message pays for it."""
@@ -208,7 +196,7 @@ class Flights:
         elif evidence.seen or flight.stage is Stage.SEEN:
             self.seen(flight.nonce, evidence.source or "records")
             if evidence.turn is not TurnState.ENDED or evidence.outcome is None:
-                evidence = _interrupted("the provider ended during the turn")
+                evidence = interrupted("the provider ended during the turn")
             self._ended(flight, evidence)
         elif self._capabilities.evidence:
             self.land(flight)  # the conversation ends with its records, and it is not in them
@@ -231,7 +219,7 @@ class Flights:
         elif now < flight.give_up_at:
             flight.check_at = now + SETTLE_S
         elif flight.stage is Stage.SEEN:
-            self._ended(flight, _interrupted("the turn ended without leaving a result"))
+            self._ended(flight, interrupted("the turn ended without leaving a result"))
         elif flight.stage is Stage.SUBMITTED and not self._capabilities.evidence:
             self._ended(flight, evidence)
         else:
@@ -275,6 +263,9 @@ class Flights:
             return
         else:
             state, proof, outcome, reason = State.DONE, None, evidence.outcome, evidence.reason
+            overdue = self._journal.fact(overdue_fact(flight.nonce))
+            if overdue is not None and outcome is not Outcome.COMPLETED:
+                outcome, reason = Outcome.FAILED, overdue
         receipt = self._receipts.make(
             flight.attempt, state, flight.nonce,
             evidence=proof, outcome=outcome, result=evidence.result, reason=reason, usage=usage,
@@ -293,6 +284,7 @@ class Flights:
         message, took_s = flight.message, now - flight.begun_at
         log.info("message %d from %s: %s, %.1f s", message.id, message.sender, said, took_s)
         self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced, bill=bill)
+        self._journal.remember(overdue_fact(flight.nonce), None)
         if news is not None:
             self._journal.remember(NEWS_FACT, None)
         self.land(flight, keep_claim=not flight.fenced)
@@ -302,16 +294,3 @@ class Flights:
         if not flight.fenced:
             receipt = self._receipts.make(flight.attempt, state, flight.nonce, evidence=evidence)
             self._receipts.post(flight.message.id, receipt)
-
-
-def _interrupted(reason: str) -> Evidence:
-    return Evidence(True, None, TurnState.ENDED, Outcome.INTERRUPTED, None, reason)
-
-
-async def find(process: Process, nonce: str) -> Evidence | None:
-    """Return what the provider's records say, or None where they could not be asked."""
-    try:
-        return await process.find(nonce)
-    except (ProviderError, TerminalError) as error:
-        log.warning("the provider's records cannot be read: %s", error)
-        return None

@@ -26,7 +26,8 @@ from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
-from relay_runner.runner.flights import Flight, Flights
+from relay_runner.runner.flight import Flight
+from relay_runner.runner.flights import Flights
 from relay_runner.runner.group import task_group
 from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.queue import Entry, InboxQueue

@@ -35,7 +35,8 @@ from relay_runner.relay.base import Relay
 from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.continuing import Continuing, CutOff
-from relay_runner.runner.flights import Flight, Flights
+from relay_runner.runner.flight import Flight
+from relay_runner.runner.flights import Flights
 from relay_runner.runner.handover import Handover
 from relay_runner.runner.holding import Holding
 from relay_runner.runner.journal import Journal, Stage

@@ -47,6 +47,8 @@ class RunnerOptions:
     tmux_session: str | None = None
     info_file: Path | None = None
     shutdown_timeout_s: float = 5.0
+    turn_timeout_s: float | None = None
+    """How long the turn of a message may take: then it is interrupted, and has failed."""
     permission_deadline_s: float = PERMISSION_DEADLINE_S
     """How long an answer from elsewhere to a permission is waited for."""
     least_hold_s: float = LEAST_S

@@ -19,17 +19,12 @@ from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import Event, Provider
 from relay_runner.relay.base import Relay
 from relay_runner.runner import record
-from relay_runner.runner.attachments import AttachmentCache
-from relay_runner.runner.claims import Claims
 from relay_runner.runner.commands import Commands
-from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
+from relay_runner.runner.delivering import Delivering
 from relay_runner.runner.farewell import FLUSH_S, Farewell
-from relay_runner.runner.flights import Flights
-from relay_runner.runner.holding import Holding
 from relay_runner.runner.identity import Identity
-from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.info import InfoFile
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.launcher import Launched, Launcher
@@ -39,8 +34,7 @@ from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.orders import Orders
 from relay_runner.runner.permissions import Permissions
 from relay_runner.runner.presence import Presence
-from relay_runner.runner.receipts import Receipts
-from relay_runner.runner.refusing import Refusing
+from relay_runner.runner.prompt import FirstPrompt, Say, Tell
 from relay_runner.runner.services import Shutdown, live
 from relay_runner.runner.supervisor import Order, Supervisor
 from relay_runner.runner.timeline import Timeline
@@ -67,6 +61,8 @@ class Runner:
         grant: TokenGrant | None = None,
         reissue: Callable[[], Awaitable[TokenGrant]] | None = None,
         on_token: Callable[[TokenGrant], None] = lambda grant: None,
+        say: Say | None = None,
+        tell: Tell = log.info,
         on_open: Callable[[RunnerInfo], None] = lambda info: None,
         on_ready: Callable[[RunnerInfo], None] = lambda info: None,
         environ: Mapping[str, str] | None = None,
@@ -91,8 +87,6 @@ class Runner:
         self._credentials = self._credentials_of(grant, reissue) if grant is not None else None
         self._journal = Journal(self._paths.journal)
         self._control = ControlServer(relay, self._paths.control, status=lambda: encode(self._work.status(time.time())))
-        self._claims = Claims(relay, options.agent_id, instance_id)
-        self._receipts = Receipts(relay, self._journal, options.agent_id, instance_id, self._joined)
         self._presence = Presence(
             relay,
             agent_id=options.agent_id,
@@ -105,37 +99,19 @@ class Runner:
             on_superseded=self._superseded,
             heal=self._credentials.heal if self._credentials is not None else None,
         )
-        self._flights = Flights(
-            journal=self._journal,
-            claims=self._claims,
-            receipts=self._receipts,
+        self._delivering = Delivering(
+            relay,
+            self._journal,
+            options=options,
+            identity=self._identity,
+            paths=self._paths,
             work=self._work,
             capabilities=provider.capabilities,
+            joined=self._joined,
+            process=lambda: self._supervisor.process,
             publish=self._presence.publish,
         )
-        at_relay: dict[str, Any] = {
-            "relay": relay,
-            "journal": self._journal,
-            "claims": self._claims,
-            "receipts": self._receipts,
-        }
-        holding = Holding(**at_relay, work=self._work, publish=self._presence.publish, least_s=options.least_hold_s)
-        refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=options.agent_id)
-        self._attachments = AttachmentCache(relay, self._paths.attachments)
-        self._inbox = Inbox(
-            relay=relay,
-            journal=self._journal,
-            claims=self._claims,
-            receipts=self._receipts,
-            flights=self._flights,
-            capabilities=provider.capabilities,
-            agent_id=options.agent_id,
-            attachments=self._attachments,
-            joined=self._joined,
-            holding=holding,
-            refusing=refusing,
-            continuing=Continuing(**at_relay, flights=self._flights, holding=holding, refusing=refusing),
-        )
+        self._inbox = self._delivering.inbox
         self._launcher = Launcher(
             options,
             provider=provider,
@@ -173,6 +149,7 @@ class Runner:
             process=lambda: self._supervisor.process,
             publish=self._presence.publish,
         )
+        self._prompt = FirstPrompt(self._journal, options.agent_id, options.prompt, say=say, tell=tell)
         self._info = InfoFile(
             self._paths.info, options.info_file, identity=self._identity, control=self._control, provider=provider
         )
@@ -180,7 +157,7 @@ class Runner:
             self._work,
             self._identity,
             on_session=self._session,
-            on_lost=self._flights.session_lost,
+            on_lost=self._delivering.flights.session_lost,
             on_idle=self._supervisor.provider_idle,
         )
         self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin, decide=self._permissions.decide)
@@ -189,7 +166,7 @@ class Runner:
         )
         self._farewell = Farewell(
             relay,
-            receipts=self._receipts,
+            receipts=self._delivering.receipts,
             inbox=self._inbox,
             commands=self._commands,
             identity=self._identity,
@@ -225,11 +202,10 @@ class Runner:
             "supervisor": self._supervise(),
             "presence": self._presence.run(),
             "backstop": self._presence.backstop(),
-            "inbox": self._inbox.run(),
-            "receipts": self._receipts.run(),
-            "claims": self._claims.run(),
+            **self._delivering.services(),
             "commands": self._obey(),
             "permissions": self._permissions.run(),
+            "prompt": self._prompt.run(),
             "failures": self._fail(),
             "tidying": self._tidy(),
         }
@@ -264,7 +240,7 @@ class Runner:
     async def _tidy(self) -> None:
         while True:
             self._journal.prune(time.time())
-            await self._attachments.prune(time.time(), {row.message.id for row in self._journal.open()})
+            await self._delivering.attachments.prune(time.time(), {row.message.id for row in self._journal.open()})
             await asyncio.sleep(TIDY_S)
 
     async def _fail(self) -> None:
@@ -326,6 +302,8 @@ class Runner:
         if self._provider.capabilities.viewer:
             self._tell_open(info)
         self._tell_ready(info)
+        if (launched := self._info.launched) is not None:
+            self._prompt.ready(info.session_id or launched.spec.control.provider_session_id)
         self._permissions.ready()
 
     def _hello(self) -> Hello:

@@ -11,7 +11,8 @@ from relay_runner.protocol.messages import Message, Outcome, State
 from relay_runner.providers.base import Capabilities, Evidence, ProcessState, TurnEnded, TurnState
 from relay_runner.relay.base import Relay
 from relay_runner.runner.claims import Claims
-from relay_runner.runner.flights import Flight, Flights
+from relay_runner.runner.flight import Flight
+from relay_runner.runner.flights import Flights
 from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.work import Work
