@@ -112,6 +112,19 @@ async def test_approved_for_the_session_is_this_very_command_and_an_abort_ends_t
         assert (await it.ended(await it.deliver("SAY:goes on"))).result == "goes on"
 
 
+async def test_a_standing_rule_is_kept_in_the_agents_own_home_only(rig: Rig, tmp_path: Path) -> None:
+    async with running(rig, isolated_home=True) as it:
+        one = await it.deliver("RUN:touch a\nRUN:touch a\nSAY:twice")
+        told = await asked(it)
+        assert Decision.APPROVE_ALWAYS in told.decisions
+        assert await it.process.answer(told.id, Answer(Decision.APPROVE_ALWAYS))
+        assert (await it.ended(one)).result == "twice"
+        assert len(_told(it)) == 1
+        (rules,) = it.launched.spec.agent_dir.glob("**/rules/default.rules")
+        assert "touch" in rules.read_text()
+        assert not (tmp_path / "home" / ".codex" / "rules").exists()
+
+
 async def test_a_change_is_asked_with_its_diff(rig: Rig) -> None:
     async with running(rig) as it:
         one = await it.deliver("PATCH:new.txt hello\nSAY:written")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import ProcessState, Seen, SessionStarted, StateChanged, TurnEnded
+from relay_runner.providers.base import LaunchSpec, ProcessState, Seen, SessionStarted, StateChanged, TurnEnded
 from relay_runner.providers.codex import turns
+from relay_runner.providers.codex.client import opened
+from relay_runner.providers.codex.launch import socket
 from relay_runner.providers.codex.process import CodexProcess
+from relay_runner.providers.codex.session import CLIENT
 from tests.codex import CONFIG
 from tests.contract.providers import Rig, adopt, codex_rig, connected, launch, running
 from tests.terminals import sockets as sockets
@@ -118,6 +122,32 @@ async def test_a_question_that_is_open_while_no_runner_is_there_is_still_open_fo
         assert rig.answer is not None
         await rig.answer(it)
         assert (await it.ended(one)).result == "made"
+
+
+async def test_a_session_that_nobody_watched_is_put_away_and_comes_back(rig: Rig, tmp_path: Path) -> None:
+    config = tmp_path / "home" / ".codex" / "config.toml"
+    config.write_text("thread_unload_delay_secs = 1\n" + config.read_text())
+    launched = await launch(rig)
+    async with connected(rig, launched) as it:
+        one = await it.deliver("SAY:before")
+        assert (await it.ended(one)).result == "before"
+        session = (await it.event(SessionStarted)).session_id
+    await until(lambda: _loaded(launched.spec, []), patience_s=30)
+    again = await adopt(rig, launched)
+    again.plan = replace(again.plan, session_id=session)  # the runner remembers it
+    async with connected(rig, again, adopted=True) as it:
+        assert (await it.event(SessionStarted)).session_id == session
+        assert (await it.process.find(one.nonce)).result == "before"
+        assert (await it.ended(await it.deliver("SAY:after"))).result == "after"
+        assert await _loaded(launched.spec, [session]), "whoever watches keeps it loaded"
+
+
+async def _loaded(spec: LaunchSpec, expected: list[str]) -> bool:
+    """Say whether the app-server has just these threads loaded."""
+    async with opened(socket(spec), lambda method, params: None) as client:
+        await client.call("initialize", {"clientInfo": CLIENT, "capabilities": {"experimentalApi": True}})
+        await client.notify("initialized")
+        return bool((await client.call("thread/loaded/list", {}))["data"] == expected)
 
 
 def _runs(words: tuple[str, ...]) -> bool:

@@ -16,6 +16,7 @@ from relay_runner.providers.base import (
     LaunchPlan,
     LaunchSpec,
     Learnt,
+    ProcessState,
     SessionLost,
     SessionStarted,
     TurnEnded,
@@ -131,18 +132,24 @@ class Link:
     async def _serve(self, client: Client) -> None:
         """Look after what no notification tells, until the connection is over or the thread was put away."""
         while not client.closed.is_set() and not (self.tracker.unloaded and self.room.doing is None):
-            watchful = self.tracker.turn is not None or self.tracker.agents.running or self.approvals.unsettled
+            watchful = self.tracker.state is not ProcessState.IDLE or self.approvals.unsettled
             await self.wait_change(TICK_S if watchful else None, client)
             await self._settle()
-            now = time.time()
-            if self.tracker.lost_end(now) is not None:
-                self.tell(self.tracker.recover(await session.turns(client, self.thread, PAGE)))
-            elif (turn := self.tracker.hopeless(now)) is not None:
-                await client.call("turn/interrupt", {"threadId": self.thread, "turnId": turn.id})
             await self._refuse(client)
-            for id in self.tracker.agents.unsure(now):
-                found = await family.read(client, id)
-                self.tell(self.tracker.looked(self.tracker.agents.look(found, id, time.time())))
+            await self._look(client, time.time())
+
+    async def _look(self, client: Client, now: float) -> None:
+        """Ask for what should have been told: notifications may be lost, a turn's end above all."""
+        if self.tracker.lost_end(now) is not None:
+            self.tell(self.tracker.recover(await session.turns(client, self.thread, PAGE)))
+        elif (turn := self.tracker.hopeless(now)) is not None:
+            await client.call("turn/interrupt", {"threadId": self.thread, "turnId": turn.id})
+        if self.tracker.quiet(now):
+            found = await family.read(client, self.thread)
+            self.tell(self.tracker.looked_at(found, time.time()))
+        for id in self.tracker.agents.unsure(now):
+            found = await family.read(client, id)
+            self.tell(self.tracker.looked(self.tracker.agents.look(found, id, time.time())))
 
     async def _settle(self) -> None:
         find, live = CodexHome.of(self.spec.environ).rollout, self.live_turns()

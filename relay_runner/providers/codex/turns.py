@@ -34,6 +34,8 @@ from relay_runner.providers.codex.window import Window
 
 NO_END_S = 1.0
 """How long the thread may be idle without its turn's end before the listed turns are asked."""
+QUIET_S = 30.0
+"""How long a busy thread may say nothing before its status is asked for."""
 NO_NETWORK_S = 120.0
 """How long a turn may do nothing but try again: without a connection the program would try for ever."""
 KEPT_ENDS = 200
@@ -73,6 +75,7 @@ class Tracker:
         self._notified = False
         """A notification told the status since the thread is being joined: it is newer than the answer."""
         self._idle_at: float | None = None
+        self._heard_at = 0.0
         self._seen: deque[str] = deque(maxlen=KEPT_ENDS)
         self._ended: deque[str] = deque(maxlen=KEPT_ENDS)
         self._events: list[Event] = []
@@ -88,7 +91,7 @@ class Tracker:
 
     def joined(self, thread: Mapping[str, Any], turns: list[dict[str, Any]], now: float) -> list[Event]:
         """Take in a thread that was started, resumed or joined again, with its newest turns, newest first."""
-        self.unloaded = False
+        self.unloaded, self._heard_at = False, now
         if not self._notified:
             self._set_status(thread.get("status"), now)
         newest = turns[0] if turns else {}
@@ -110,6 +113,7 @@ class Tracker:
 
     def notice(self, method: str, params: Mapping[str, Any], now: float) -> list[Event]:
         """Take in one notification about the thread."""
+        self._heard_at = now
         match method:
             case "thread/status/changed":
                 self._notified = True
@@ -168,6 +172,17 @@ class Tracker:
         """End the open turn by what the listed turns say of it."""
         if self.turn is not None:
             self._end_from(turns, self.turn)
+        return self._told(history.SOURCE)
+
+    def quiet(self, now: float) -> bool:
+        """Say whether it is not idle and says nothing for so long that its thread has to be looked at."""
+        settled = self._status != "active" and self.turn is None
+        return not settled and now - self._heard_at >= QUIET_S
+
+    def looked_at(self, thread: Mapping[str, Any] | None, now: float) -> list[Event]:
+        """Take in the thread as it was read: what was told of its status may have been lost; None: it is put away."""
+        self._heard_at = now
+        self._set_status(thread.get("status") if thread is not None else {"type": "notLoaded"}, now)
         return self._told(history.SOURCE)
 
     def hopeless(self, now: float) -> OpenTurn | None:

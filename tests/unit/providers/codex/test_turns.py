@@ -3,8 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import ContextUsed, ProcessState, Seen, StateChanged, TurnEnded, TurnStarted
-from relay_runner.providers.codex.turns import NO_END_S, NO_NETWORK_S, Tracker
+from relay_runner.providers.base import (
+    ContextUsed,
+    ProcessState,
+    Seen,
+    StateChanged,
+    SubagentEnded,
+    SubagentStarted,
+    TurnEnded,
+    TurnStarted,
+)
+from relay_runner.providers.codex.turns import NO_END_S, NO_NETWORK_S, QUIET_S, Tracker
 
 IDLE = {"type": "idle"}
 ACTIVE: dict[str, Any] = {"type": "active", "activeFlags": []}
@@ -203,6 +212,43 @@ def test_a_thread_that_was_put_away_must_be_resumed() -> None:
     assert thread.tracker.unloaded
     thread.tracker.joined({"status": IDLE}, [], thread.now)
     assert not thread.tracker.unloaded
+
+
+def test_a_busy_thread_that_says_nothing_is_looked_at() -> None:
+    thread = Thread()
+    assert not thread.tracker.quiet(thread.now + QUIET_S), "an idle one may be as quiet as it likes"
+    thread.status(ACTIVE)
+    thread.begins()
+    assert not thread.tracker.quiet(thread.now + QUIET_S - 1)
+    thread.now += QUIET_S
+    assert thread.tracker.quiet(thread.now)
+    assert thread.tracker.looked_at({"status": ACTIVE}, thread.now) == [], "it does work"
+    assert not thread.tracker.quiet(thread.now + QUIET_S - 1)
+    thread.now += QUIET_S
+    assert thread.tracker.looked_at({"status": IDLE}, thread.now) == []
+    assert thread.tracker.lost_end(thread.now + NO_END_S) is not None
+    assert thread.tracker.looked_at(None, thread.now) == [] and thread.tracker.unloaded
+
+
+def test_a_turn_ends_with_its_sub_agents() -> None:
+    thread = Thread()
+    thread.status(ACTIVE)
+    thread.begins()
+    thread.prompt("n1")
+    spawned = {"type": "subAgentActivity", "kind": "started", "agentThreadId": "a", "agentPath": "/root/a"}
+    assert thread("item/started", item=spawned, turnId="t1") == [
+        SubagentStarted("a", "subAgentActivity", label="a"),
+    ]
+    thread.tracker.elsewhere("a", "thread/status/changed", {"status": ASKING}, thread.now)
+    assert thread.tracker.waiting and thread.tracker.state is ProcessState.WAITING
+    thread.status(IDLE)
+    assert thread.ends() == []
+    assert thread.tracker.carries("n1") and thread.tracker.only_agents
+    assert thread.tracker.elsewhere("a", "thread/status/changed", {"status": IDLE}, thread.now) == [
+        SubagentEnded("a", "thread/status/changed"),
+        TurnEnded(Outcome.COMPLETED, "turn/completed", ("n1",)),
+        StateChanged(ProcessState.IDLE, "thread/status/changed"),
+    ]
 
 
 def test_how_full_the_context_is() -> None:
