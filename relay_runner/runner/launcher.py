@@ -27,6 +27,8 @@ from relay_runner.terminal.base import Terminal, Terminals, TerminalSpec
 log = logging.getLogger(__name__)
 
 SESSION_FACT = "session"
+SPOKEN_FACT = "spoken"
+"""The last session in which something was said: another one that cannot be resumed is no loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Launched:
     started_at: float
     deaf: bool = False
     """It was adopted, and posts its hooks to a port that somebody else took meanwhile."""
+    lost: str | None = None
+    """The session that it was to go on with, and could not: it begins anew."""
 
 
 class Launcher:
@@ -108,11 +112,16 @@ class Launcher:
                 title=plan.title,
             )
         )
-        launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at)
+        launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at, lost=self._lost(spec, plan))
         self._save(launched)
         self._launches += 1
         log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
         return launched
+
+    def spoken_in(self, session_id: str) -> None:
+        """Note that something was said in a session."""
+        if self._journal.fact(SPOKEN_FACT) != session_id:
+            self._journal.remember(SPOKEN_FACT, session_id)
 
     def session_is(self, session_id: str) -> None:
         """Note the session that the process has now, for every later start."""
@@ -125,6 +134,14 @@ class Launcher:
         """The process is dead and its terminal closed: nobody is to adopt it."""
         self._paths.process.unlink(missing_ok=True)
         shutil.rmtree(launched.terminal.saved.run_dir, ignore_errors=True)
+
+    def _lost(self, spec: LaunchSpec, plan: LaunchPlan) -> str | None:
+        """Return the session that the program cannot go on with, where that is a loss."""
+        wanted = spec.resume_session
+        if wanted is None or plan.resumed:
+            return None
+        asked_for = not self._launches and wanted == self._options.resume
+        return wanted if asked_for or wanted == self._journal.fact(SPOKEN_FACT) else None
 
     def _session_to_resume(self) -> str | None:
         if not self._provider.capabilities.resume:

@@ -36,12 +36,14 @@ class Notes:
         *,
         on_session: Callable[[str], None],
         on_lost: Callable[[str], None],
+        on_turn: Callable[[str], None],
         on_idle: Callable[[], None],
     ) -> None:
         self._work = work
         self._identity = identity
         self._on_session = on_session
         self._on_lost = on_lost
+        self._on_turn = on_turn
         self._on_idle = on_idle
 
     def take(self, event: Event) -> None:
@@ -63,6 +65,8 @@ class Notes:
                 self._work.start(WorkKind.TURN, turn_id, now=now, source=source)
             case TurnEnded():
                 self._work.clear(WorkKind.TURN)
+                if self._work.session_id is not None:
+                    self._on_turn(self._work.session_id)
             case SubagentStarted(id, source, role, label):
                 self._work.start(WorkKind.SUBAGENT, id, now=now, source=source, role=role, label=label)
             case SubagentEnded(None):

@@ -158,6 +158,7 @@ class Runner:
             self._identity,
             on_session=self._session,
             on_lost=self._delivering.flights.session_lost,
+            on_turn=self._launcher.spoken_in,
             on_idle=self._supervisor.provider_idle,
         )
         self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin, decide=self._permissions.decide)

@@ -153,6 +153,8 @@ class Supervisor:
         self._terminal, self._deaf = launched.terminal, launched.deaf
         self._work.degraded = DEAF if launched.deaf else None
         self._on_open(launched)
+        if launched.lost is not None:
+            self._emit(SessionLost(launched.lost))
         told = "provider-adopted" if launched.adopted else "provider-started"
         self._work.timeline.add(told, pid=launched.terminal.process.pid, resumed=launched.plan.resumed)
         async with self._provider.connect(

@@ -243,3 +243,12 @@ def test_the_users_own_settings_are_not_touched(place: Home, peer: Home) -> None
     assert not (place.root / "user" / ".claude" / "settings.json").exists()
     known = json.loads((place.root / "user" / ".claude.json").read_text())
     assert known["hasCompletedOnboarding"] is True
+
+
+def test_the_next_sender_is_told_that_the_session_was_lost(place: Home) -> None:
+    lost = "01a1fb2e-0000-4000-8000-00000000dead"
+    place.start("cc", "claude", "--trust-folder", "--resume", lost)
+    told = place.json("send", "cc", "SAY:fresh", "--wait")
+    assert told["result"] == {"text": "fresh"}
+    assert told["deliveries"][0]["reason"].startswith(f"session {lost} was lost")
+    assert place.json("send", "cc", "SAY:more", "--wait")["deliveries"][0]["reason"] is None

@@ -1,12 +1,13 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay_runner.config import Paths
-from relay_runner.errors import ProviderNotFound
-from relay_runner.providers.base import Capabilities
+from relay_runner.errors import ProviderNotFound, ProviderUnsupported
+from relay_runner.providers.base import Capabilities, LaunchPlan, LaunchSpec
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import record
 from relay_runner.runner.control import ControlServer
@@ -108,3 +109,31 @@ async def test_what_is_forgotten_cannot_be_adopted(yard: Yard) -> None:
     launcher.forget(launched)
     assert record.load(yard.paths.process) is None
     assert not Path(launched.terminal.saved.run_dir).exists()
+
+
+class Forgetful(ScriptedProvider):
+    """A provider that knows none of its sessions any more, and begins them anew."""
+
+    def plan(self, spec: LaunchSpec) -> LaunchPlan:
+        return replace(super().plan(spec), resumed=False)
+
+
+async def test_a_session_that_begins_anew_is_lost_only_where_something_was_said_in_it(yard: Yard) -> None:
+    yard.provider = Forgetful(Capabilities(resume=True))
+    launcher = yard.launcher()
+    assert (await launcher.launch()).lost is None
+    launcher.session_is("session-1")
+    assert (await launcher.launch()).lost is None, "nothing was said in it"
+    launcher.spoken_in("session-1")
+    assert (await launcher.launch()).lost == "session-1"
+    assert (await yard.launcher(fresh=True).launch()).lost is None
+    assert (await yard.launcher(resume="chosen").launch()).lost == "chosen", "somebody asked for it"
+
+
+async def test_an_isolated_home_is_refused_where_the_provider_has_none(yard: Yard) -> None:
+    with pytest.raises(ProviderUnsupported, match="scripted has no isolated home"):
+        await yard.launcher(isolated_home=True).launch()
+    assert yard.terminals.opened == []
+    yard.provider = ScriptedProvider(Capabilities(isolated_home=True))
+    await yard.launcher(isolated_home=True, secrets=Path("/secrets")).launch()
+    assert (yard.provider.specs[0].isolated_home, yard.provider.specs[0].secrets) == (True, Path("/secrets"))

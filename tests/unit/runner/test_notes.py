@@ -29,12 +29,14 @@ class Desk:
         self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work")))
         self.sessions: list[str] = []
         self.lost: list[str] = []
+        self.turns: list[str] = []
         self.idle = 0
         self.notes = Notes(
             self.work,
             self.identity,
             on_session=self.sessions.append,
             on_lost=self.lost.append,
+            on_turn=self.turns.append,
             on_idle=self._idle,
         )
 
@@ -100,3 +102,10 @@ def test_a_lost_session_is_shown_and_passed_on(desk: Desk) -> None:
     desk.notes.take(SessionLost("session-0"))
     assert desk.lost == ["session-0"]
     assert desk.identity.hello(Status()).meta["lostSession"] == "session-0"
+
+
+def test_the_session_of_each_turn_is_passed_on(desk: Desk) -> None:
+    desk.notes.take(TurnEnded(Outcome.COMPLETED, "hook"))
+    desk.notes.take(SessionStarted("session-1", "hook"))
+    desk.notes.take(TurnEnded(Outcome.COMPLETED, "hook"))
+    assert desk.turns == ["session-1"]
