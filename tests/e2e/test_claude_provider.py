@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import uuid
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -28,6 +30,7 @@ from relay_runner.providers.base import (
     TurnState,
 )
 from relay_runner.providers.claude import ClaudeProvider, paste
+from relay_runner.providers.claude.process import ClaudeProcess
 from relay_runner.terminal.base import Key, TerminalSpec
 from relay_runner.terminal.tmux import TmuxTerminals
 from tests.claude import Rig, claude_environ, claude_home, plugin_copy, started
@@ -494,6 +497,21 @@ async def test_an_adopted_process_goes_on_with_a_running_turn(
         ended = await rig.event(TurnEnded, first.nonce)
         assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "heard in the end")
         assert rig.ends(first.nonce) == 1
+
+
+async def test_a_program_that_is_ended_right_after_a_turn_keeps_it(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say("SAY:keep this")
+        process = cast(ClaudeProcess, rig.process)
+        async with asyncio.timeout(30):
+            while not process._closing.waiting:  # noqa: ASYNC110 - the very moment in which the hook says so
+                await asyncio.sleep(0)
+        await rig.process.quit()
+        await rig.terminal.wait_exit()
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "keep this"
+        assert "turn_duration" in transcript(rig)
 
 
 async def test_a_dead_process_answers_for_its_turns(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:

@@ -49,6 +49,8 @@ FAST_S = 0.05
 SLOW_S = 0.2
 """How often the state file and the transcript are looked at: a few stats, cheap."""
 INTERRUPT_S = 3.0
+WRITE_S = 1.0
+"""How long the end of a turn may take to be written down before the program is ended all the same."""
 ENTERING_S = 5.0
 """How long an operation waits for a message that is on its way in."""
 PERMISSION_PROMPT = "permission prompt"
@@ -276,7 +278,11 @@ class ClaudeProcess:
         return await self._operations.operate(action, args)
 
     async def quit(self) -> None:
-        """Ask the program to end: on SIGTERM it runs its last hooks, writes everything down, and is gone in 100 ms."""
+        """Ask the program to end, once what it did last is written down: on SIGTERM it is gone in 100 ms.
+
+        It writes its transcript up to 100 ms after a turn's end, and what is not written then never is (2.1.197).
+        """
+        await self._until(lambda: not (self._terminal.alive() and self._closing.waiting), WRITE_S)
         if self._terminal.alive():
             os.kill(self._terminal.process.pid, signal.SIGTERM)
 
