@@ -132,6 +132,9 @@ class Status(Wire, frozen=True, kw_only=True):
     active_subagents: int = 0
     provider_state: str | None = None
     """The provider's own word: `idle`, `busy`, `waiting: permission prompt`, `shell`."""
+    provider_state_source: str | None = None
+    """Where that is known from."""
+    provider_state_since: float = 0.0
     provider_session_id: str | None = None
     context: Context | None = None
     terminal_status: str | None = None

@@ -34,7 +34,7 @@ from relay_runner.errors import (
     TerminalError,
 )
 from relay_runner.protocol.calls import API
-from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
@@ -50,6 +50,8 @@ PORT_TRIES = 50
 MAX_BODY_BYTES = 16 * 1024 * 1024
 UPLOADS = f"{API}/attachments"
 """Passed on as it comes: the relay bounds it."""
+MAX_STATUS_BYTES = 16 * 1024
+"""A posted status is published whole, with every status of the agent."""
 PROCESS_HEADER = "x-relay-process"
 CLOSE_S = 2.0
 
@@ -60,6 +62,8 @@ class ControlServer:
     def __init__(self, relay: Relay, file: Path, *, status: Callable[[], bytes]) -> None:
         self._file = file
         self._status = status
+        self.on_status: Callable[[StatusPost], StatusAnswer] = lambda post: StatusAnswer(accepted=False)
+        """Takes what scripts inside the program say of it."""
         self._socket: socket.socket | None = None
         self._process: Process | None = None
         self.endpoint = ControlEndpoint(url="", port=0, secret="", provider_session_id="")
@@ -67,6 +71,7 @@ class ControlServer:
             routes=[
                 Route("/healthz", self._health, methods=["GET"]),
                 Route("/status", self._get_status, methods=["GET"]),
+                Route("/status", self._post_status, methods=["POST"]),
                 Route("/hooks/{name}", self._hook, methods=["POST"]),
                 *proxy_routes(relay),
             ],
@@ -141,6 +146,13 @@ class ControlServer:
 
     async def _get_status(self, request: Request) -> Response:
         return Response(self._status(), media_type="application/json")
+
+    async def _post_status(self, request: Request) -> Response:
+        body = await request.body()
+        if len(body) > MAX_STATUS_BYTES:
+            raise ProtocolError(f"a status has at most {MAX_STATUS_BYTES} bytes")
+        answer = self.on_status(decode(body, StatusPost))
+        return Response(encode(answer), media_type="application/json")
 
     async def _hook(self, request: Request) -> Response:
         body = await request.body()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from relay_runner.protocol.agents import WorkKind
+from relay_runner.protocol.control import StatusAnswer, StatusPost
+from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.providers.base import (
     ContextUsed,
     Degraded,
@@ -23,7 +25,9 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.runner.identity import Identity
-from relay_runner.runner.work import Work
+from relay_runner.runner.work import POSTED, Work
+
+MAX_KIND_CHARS = 60
 
 
 class Notes:
@@ -57,8 +61,8 @@ class Notes:
             case SessionLost(session_id):
                 self._identity.learn({"lostSession": session_id})
                 self._on_lost(session_id)
-            case StateChanged(state, detail=detail):
-                self._work.provider(state, detail)
+            case StateChanged(state, source, detail):
+                self._work.provider(state, detail, source=source, now=now)
                 if state is ProcessState.IDLE:
                     self._on_idle()
             case TurnStarted(turn_id, source):
@@ -80,3 +84,15 @@ class Notes:
                 self._work.degraded = reason
             case Learnt(values):
                 self._identity.learn(values)
+
+    def post(self, post: StatusPost, *process: str) -> StatusAnswer:
+        """Take what a script inside the program says; `process` are the ids that are this program's own."""
+        told = post.provider_session_id
+        if told is not None and told not in (*process, self._work.session_id):
+            return StatusAnswer(accepted=False, reason="it is of another session")
+        if not self._work.posted(post, time.time()):
+            return StatusAnswer(accepted=False, reason="too much is posted already")
+        if post.timeline is not None:
+            kind = sanitise_line(post.timeline.kind, MAX_KIND_CHARS)
+            self._work.timeline.add(f"{POSTED}:{kind}", **{POSTED: post.timeline.data})
+        return StatusAnswer(accepted=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from relay_runner.config import Paths, private_dir
 from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
-from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.control import RunnerInfo, StatusAnswer, StatusPost
 from relay_runner.protocol.frames import CommandFrame, Hello, MessageNew, PermissionDecision, ServerFrame
 from relay_runner.protocol.tokens import TokenGrant
 from relay_runner.protocol.wire import encode
@@ -161,6 +161,7 @@ class Runner:
             on_turn=self._launcher.spoken_in,
             on_idle=self._supervisor.provider_idle,
         )
+        self._control.on_status = self._posted
         self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin, decide=self._permissions.decide)
         self._commands = Commands(
             relay, self._journal, self._identity, self._work, self._presence.publish, self._orders.obey
@@ -248,6 +249,11 @@ class Runner:
         raise await self._failed.get()
 
     # --- what happens -------------------------------------------------------------------------------------------------
+
+    def _posted(self, post: StatusPost) -> StatusAnswer:
+        answer = self._notes.post(post, self._control.endpoint.provider_session_id)
+        self._presence.publish()
+        return answer
 
     def _emit(self, event: Event) -> None:
         try:

@@ -6,11 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.agents import WorkKind
+from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.wire import decode
 from relay_runner.providers.base import HookCall, HookReply
 from relay_runner.relay.memory.relay import MemoryRelay
-from relay_runner.runner.control import MAX_BODY_BYTES, PORTS, ControlServer
+from relay_runner.runner.control import MAX_BODY_BYTES, MAX_STATUS_BYTES, PORTS, ControlServer
 from tests.scripted import ScriptedProcess
 
 pytestmark = pytest.mark.anyio
@@ -142,3 +143,25 @@ async def test_the_port_of_a_live_process_is_taken_again_or_said_to_be_gone(tmp_
 async def test_the_status_can_be_asked(server: ControlServer) -> None:
     async with _client(server) as client:
         assert (await client.get("/status")).json() == {"agentStatus": "idle"}
+
+
+async def test_a_script_inside_posts_what_it_does(server: ControlServer) -> None:
+    posts: list[StatusPost] = []
+
+    def take(post: StatusPost) -> StatusAnswer:
+        posts.append(post)
+        return StatusAnswer(accepted=True)
+
+    server.on_status = take
+    async with _client(server) as client:
+        post = {"status": "busy", "reason": "subagent", "id": "b1", "parentId": "t1", "clear": ["provider-turn"]}
+        answered = await client.post("/status", json=post)
+        assert (answered.status_code, answered.json()) == (200, {"accepted": True, "reason": None})
+        assert (posts[0].reason, posts[0].parent_id, posts[0].clear) == (WorkKind.SUBAGENT, "t1", (WorkKind.TURN,))
+        for wrong in ({"status": "sleeping"}, {}, {"status": "busy", "reason": "tea"}):
+            assert (await client.post("/status", json=wrong)).status_code == 400
+        large = {"status": "busy", "label": "x" * MAX_STATUS_BYTES}
+        assert (await client.post("/status", json=large)).status_code == 400
+    async with _client(server, Authorization="Bearer wrong") as stranger:
+        assert (await stranger.post("/status", json=post)).status_code == 401
+    assert len(posts) == 1

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.protocol.agents import AgentState, Status, WorkKind, context
+from relay_runner.protocol.control import PostedStatus, StatusPost, TimelinePost
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
     ContextUsed,
@@ -109,3 +110,22 @@ def test_the_session_of_each_turn_is_passed_on(desk: Desk) -> None:
     desk.notes.take(SessionStarted("session-1", "hook"))
     desk.notes.take(TurnEnded(Outcome.COMPLETED, "hook"))
     assert desk.turns == ["session-1"]
+
+
+def test_a_post_of_this_session_counts_and_of_another_is_dropped(desk: Desk) -> None:
+    desk.notes.take(StateChanged(ProcessState.IDLE, "screen"))
+    desk.notes.take(SessionStarted("session-1", "hook"))
+    for told in (None, "process-1", "session-1"):
+        post = StatusPost(status=PostedStatus.BUSY, provider_session_id=told, id=str(told))
+        assert desk.notes.post(post, "process-1").accepted
+    other = StatusPost(status=PostedStatus.BUSY, provider_session_id="process-0", id="old")
+    answer = desk.notes.post(other, "process-1")
+    assert (answer.accepted, answer.reason) == (False, "it is of another session")
+    assert len(desk.work.items) == 3
+
+
+def test_a_posted_event_is_in_the_timeline(desk: Desk) -> None:
+    event = TimelinePost(kind="deployed\n", data={"to": "staging"})
+    desk.notes.post(StatusPost(status=PostedStatus.IDLE, timeline=event))
+    (told,) = desk.work.timeline.waiting
+    assert (told.kind, told.data) == ("post:deployed", {"post": {"to": "staging"}})
