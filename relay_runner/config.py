@@ -12,7 +12,7 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -193,6 +193,8 @@ class Settings:
 
     relay_url: str | None = None
     relay_token: str | None = None
+    relay_token_file: str | None = None
+    """Holds the token instead; a runner that lost its token reads it again."""
     provider: str | None = None
     approval_mode: str = "ask"
     model: str | None = None
@@ -241,10 +243,13 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
     from_environment = {
         "relay_url": environ.get("RELAY_RUNNER_URL"),
         "relay_token": environ.get("RELAY_RUNNER_TOKEN"),
+        "relay_token_file": environ.get("RELAY_RUNNER_TOKEN_FILE"),
         "provider": environ.get("RELAY_RUNNER_PROVIDER"),
     }
+    if from_environment["relay_token_file"]:
+        table.pop("relay_token", None)
     table.update({key: value for key, value in from_environment.items() if value})
-    settings = _convert(table, "settings")
+    settings = _with_token(_convert(table, "settings"))
     if not 0 < settings.max_attachment_mib <= MAX_ATTACHMENT_MIB:
         raise ConfigError(f"max_attachment_mib is above 0 and at most {MAX_ATTACHMENT_MIB}")
     if settings.approval_mode not in APPROVAL_MODES:
@@ -252,6 +257,18 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
             f"approval_mode {settings.approval_mode!r} is unknown", hint=f"use {', '.join(APPROVAL_MODES)}"
         )
     return settings
+
+
+def _with_token(settings: Settings) -> Settings:
+    """Return the settings with the token that stands in a file of its own, where none is given directly."""
+    if settings.relay_token is not None or settings.relay_token_file is None:
+        return settings
+    file = Path(settings.relay_token_file).expanduser()
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the relay's token in {file}: {error}") from error
+    return replace(settings, relay_token=token)
 
 
 def scrub(environ: Mapping[str, str]) -> dict[str, str]:
@@ -319,7 +336,7 @@ def _read_project(file: Path, user_mode: object) -> dict[str, Any]:
     It must not choose what runs, with which secrets, without asking, or where messages go.
     """
     table = _read(file, frozenset({0, os.getuid()}))
-    for key in ("relay_url", "relay_token", "max_attachment_mib", "limits", "budget", "providers"):
+    for key in ("relay_url", "relay_token", "relay_token_file", "max_attachment_mib", "limits", "budget", "providers"):
         if key in table:
             raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
     mode = table.get("approval_mode")

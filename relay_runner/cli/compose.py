@@ -165,7 +165,7 @@ def token_wanted(found: RelayAccess) -> Iterator[None]:
             raise
         raise RelayUnauthorized(
             f"the relay at {found.url} wants {'another' if found.token else 'a'} token",
-            hint="set RELAY_RUNNER_TOKEN or relay_token in config.toml",
+            hint="set RELAY_RUNNER_TOKEN or RELAY_RUNNER_TOKEN_FILE, or relay_token in config.toml",
             code=error.code,
         ) from error
 

@@ -57,7 +57,8 @@ def new(
 ) -> None:
     """Make a token and show it once.
 
-    For an agent that runs elsewhere, put it into RELAY_RUNNER_TOKEN or relay_token there."""
+    An agent that runs elsewhere finds it in RELAY_RUNNER_TOKEN, or in the file that RELAY_RUNNER_TOKEN_FILE names: that
+    is read again whenever its token was lost."""
     wanted = _request(whom, tuple(scope or ()), _seconds(ttl), profile)
     told = loop.run(_new(wanted, Path(out).expanduser().absolute() if out else None))
     if as_json:
@@ -101,7 +102,9 @@ def revoke(
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id as `relay token list` shows it, or its start.")],
     as_json: JsonFlag = False,
 ) -> int:
-    """Make a token worthless at once, with every token that was renewed from it."""
+    """Make a token worthless at once.
+
+    Every token that was renewed from it goes with it."""
     told = loop.run(_revoke(token))
     if as_json:
         output.say_json(told)

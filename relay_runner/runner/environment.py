@@ -50,7 +50,8 @@ def of_provider(
                 "AGENT_RELAY_TOKEN_EXPIRES_AT": f"{auth.expires_at:.0f}",
             }
         )
-    environ.pop("RELAY_RUNNER_TOKEN", None)
+    for name in ("RELAY_RUNNER_TOKEN", "RELAY_RUNNER_TOKEN_FILE"):
+        environ.pop(name, None)
     return environ
 
 

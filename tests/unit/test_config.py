@@ -53,7 +53,13 @@ def test_environment_over_project_over_user(tmp_path: Path, paths: Paths) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ['relay_url = "http://evil"', 'relay_token = "x"', '[providers.claude]\ncommand = ["rm"]']
+    "text",
+    [
+        'relay_url = "http://evil"',
+        'relay_token = "x"',
+        'relay_token_file = "x"',
+        '[providers.claude]\ncommand = ["rm"]',
+    ],
 )
 def test_a_project_cannot_choose_what_runs_or_where_messages_go(tmp_path: Path, paths: Paths, text: str) -> None:
     write(tmp_path / ".relay-runner.toml", text)
@@ -182,3 +188,20 @@ def test_the_largest_attachment_is_the_person_s_to_say(tmp_path: Path, paths: Pa
     write(tmp_path / ".relay-runner.toml", "max_attachment_mib = 1")
     with pytest.raises(ConfigError, match="may not stand"):
         config.load(paths, tmp_path, {})
+
+
+def test_a_token_may_stand_in_a_file_that_is_read_every_time(tmp_path: Path) -> None:
+    where = Paths(state=tmp_path, config=tmp_path)
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    environ = {"RELAY_RUNNER_TOKEN_FILE": str(file)}
+    assert config.load(where, tmp_path, environ).relay_token == "first"
+    file.write_text("second\n")
+    (tmp_path / "config.toml").write_text('relay_token = "in the settings"\n')
+    assert config.load(where, tmp_path, environ).relay_token == "second"
+    assert config.load(where, tmp_path, {**environ, "RELAY_RUNNER_TOKEN": "given"}).relay_token == "given"
+    (tmp_path / "config.toml").write_text(f'relay_token_file = "{file}"\n')
+    assert config.load(where, tmp_path, {}).relay_token == "second"
+    file.unlink()
+    with pytest.raises(ConfigError, match="cannot read the relay's token"):
+        config.load(where, tmp_path, {})
