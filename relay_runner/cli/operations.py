@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 REVIEW_S = 600.0
-LOOK_S = 2.0
+LOOK_S = 1.0
+GONE_AFTER = 3
+"""How many looks in a row must not find the turn of a review before it counts as gone."""
 AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id; see ps.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TimeoutOption = Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)]
@@ -147,11 +149,16 @@ async def _review(agent: str, args: Mapping[str, Any], timeout_s: float, *, wait
     deadline = time.monotonic() + timeout_s
     begun = await orders.order(agent, "agent.review", min(timeout_s, MAX_COMMAND_TIMEOUT_S), args)
     started = answers.provider_result(begun)
+    missed = 0
     while begun["ok"] and wait and time.monotonic() < deadline:
         asked = await orders.order(agent, "agent.turns", 30.0, {"turnId": started["turnId"]})
-        told = answers.provider_result(asked).get("turns") or [{}]
-        if told[0].get("outcome") is not None:
-            begun["result"]["providerResult"] = {**started, **told[0]}
+        told = (answers.provider_result(asked).get("turns") or [{}])[0] if asked["ok"] else None
+        # A program that was killed in the middle of a review resumes its session without a trace of it.
+        missed = missed + 1 if told == {} else 0
+        if missed >= GONE_AFTER:
+            told = {"outcome": "interrupted", "reason": "the program ended during the review"}
+        if told and told.get("outcome") is not None:
+            begun["result"]["providerResult"] = {**started, **told}
             break
         await asyncio.sleep(LOOK_S)
     return begun

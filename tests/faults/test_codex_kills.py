@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.codex import Viewer, codex_environ, codex_home, model, viewer_pid  # noqa: F401 - a fixture
 from tests.fake_models.responses import FakeResponses
-from tests.harness import Home, home, kill, running, until
+from tests.harness import PROGRAM, Home, home, kill, running, until
 
 pytestmark = [pytest.mark.codex, pytest.mark.slow]
 
@@ -89,6 +90,30 @@ def test_a_killed_app_server_and_its_runner(place: Home, model: FakeResponses, m
     id = id or place.send("cx", BODY)
     place.start("cx", "codex")
     check(place, model, id, session)
+
+
+@pytest.mark.parametrize("operation", ["compact", "review"])
+@pytest.mark.parametrize("who", ["app-server", "runner"])
+def test_killed_while_it_compacts_or_reviews(
+    place: Home,
+    model: FakeResponses,
+    operation: str,
+    who: str,
+) -> None:
+    session = place.file("cx", "info.json")["sessionId"]
+    model.compaction_s = 3
+    words = ["compact", "cx"] if operation == "compact" else ["review", "cx", "SLOW:3\nSAY:it is good"]
+    ordered = subprocess.Popen(
+        [*PROGRAM, *words], env=place.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=place.work
+    )
+    until("it works", lambda: place.status("cx") == "busy")
+    id = place.send("cx", BODY)
+    kill(place.provider_pid("cx") if who == "app-server" else place.runner_pid("cx"))
+    if who == "runner":
+        place.start("cx", "codex")
+    check(place, model, id, session)
+    assert place.delivery(id)["result"] == "worked"
+    ordered.wait(60)
 
 
 @pytest.fixture

@@ -78,6 +78,11 @@ def test_a_review_that_did_not_end_well_has_its_exit_code(
     assert world.run("review", "bob", "all of it", code=code)[1].startswith("relay-runner: bob: ")
 
 
+def test_a_review_that_died_with_its_program_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(world, monkeypatch, {"turnId": "t1"}, {"turns": []})
+    assert "the program ended during the review" in world.run("review", "bob", code=5)[1]
+
+
 def test_a_review_need_not_be_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given = serve(world, monkeypatch, {"turnId": "t1", "turns": [{"outcome": None}]})
     assert "operate bob turns turnId=t1" in world.run("review", "bob", "--no-wait")[0]
