@@ -19,6 +19,7 @@ from tests.contract.providers import Rig, codex_rig, running
 from tests.fake_models.responses import FakeResponses
 from tests.harness import Home, home
 from tests.terminals import sockets as sockets
+from tests.terminals import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.codex]
 
@@ -66,7 +67,11 @@ async def test_an_isolated_home_leaves_no_trace_in_the_users(rig: Rig, tmp_path:
         assert (await it.ended(await it.deliver("SAY:apart"))).result == "apart"
         session = (await it.event(SessionStarted)).session_id
         (told,) = [event.values["home"] for event in it.events if isinstance(event, Learnt) if "home" in event.values]
-    own = rig.spec.agent_dir / projection.HOME
+        own = rig.spec.agent_dir / projection.HOME
+        assert it.terminal.process.pid in _codexes(own)
+        await it.terminal.terminate(grace_s=2)
+        await until(lambda: not _codexes(own))  # no daemon is left behind
+        assert not (own / "packages").exists()
     assert own.stat().st_mode & 0o777 == 0o700
     assert {(own / name).stat().st_mode & 0o777 for name in projection.FILES} == {0o600}
     assert list(own.glob(f"sessions/*/*/*/rollout-*{session}*.jsonl"))
@@ -110,6 +115,20 @@ def test_by_the_command_line_an_agent_has_a_home_of_its_own_or_says_what_is_miss
     assert not (tmp_path / "user" / ".codex" / "sessions").exists()
     refused = place.run("start", "demo", "--agent-id", "d", "--headless", "--isolated-home", check=1)
     assert "demo has no isolated home" in refused.stderr
+
+
+def _codexes(home: Path) -> list[int]:
+    """Return the processes of Codex that use this home."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                program, environ = (folder / "exe").readlink().name, (folder / "environ").read_bytes()
+            except OSError:
+                continue
+            if program.startswith("codex") and f"CODEX_HOME={home}\0".encode() in environ:
+                found.append(int(folder.name))
+    return found
 
 
 def _repository(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,36 @@ async def test_what_there_is_is_told(rig: Rig) -> None:
         assert used["session"]["total"]["totalTokens"] == 1010
         assert (used["account"], "authentication required" in used["reason"]) == (None, True)
         assert (await do(it, "limits"))["source"] == "turn"
+
+
+MCP_SERVER = """\
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    result = {}
+    if message["method"] == "initialize":
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}}
+        result["serverInfo"] = {"name": "echo", "version": "1"}
+    elif message["method"] == "tools/list":
+        result = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+async def test_mcp_servers_are_told_and_taken_anew_from_the_settings(rig: Rig, tmp_path: Path) -> None:
+    program = tmp_path / "server.py"
+    program.write_text(MCP_SERVER)
+    config = Path(rig.spec.environ["HOME"]) / ".codex" / "config.toml"
+    async with running(rig) as it:
+        assert (await do(it, "mcp"))["servers"] == []
+        entry = f'\n[mcp_servers.echo]\ncommand = "{sys.executable}"\nargs = ["{program}"]\n'
+        config.write_text(config.read_text() + entry)
+        await do(it, "mcpReload")
+        await it.ended(await it.deliver("SAY:hello"))  # the servers of a thread are started with its next turn
+        (server,) = (await do(it, "mcp"))["servers"]
+        assert (server["name"], server["tools"], server["error"]) == ("echo", ["echo"], None)
 
 
 async def test_background_commands_are_listed_and_ended(rig: Rig) -> None:

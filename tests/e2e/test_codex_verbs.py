@@ -116,12 +116,18 @@ def test_a_review_goes_on_when_the_runner_dies_and_a_message_waits_for_its_end(
     assert (told["outcome"], told["result"]) == ("completed", "still fine")
 
 
-def test_who_attaches_after_a_new_session_sees_that_one(place: Home) -> None:
+def test_who_attaches_after_a_new_session_sees_that_one_and_it_has_the_relays_tools(
+    place: Home, model: FakeResponses
+) -> None:
     before = place.file("cx", "info.json")["attach"]
     assert session_of(place) in before
     place.run("fork", "cx", "--switch")
     after = place.file("cx", "info.json")["attach"]
     assert session_of(place) in after and after != before
+    for order in (("fork", "cx", "--switch"), ("clear", "cx")):
+        place.run(*order)
+        place.run("send", "cx", "SAY:hello", "--wait")
+        assert "relay_send" in {tool.get("name") for tool in model.requests[-1].body["tools"]}, order
 
 
 def asked_to_compact(model: FakeResponses) -> bool:

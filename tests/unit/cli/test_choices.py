@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,3 +230,17 @@ def test_a_start_again_hears_what_its_spawner_says_by_the_environment(paths: con
     again = choices.resolve(Flags(agent_id="bob", headless=True), paths, environ).options
     assert set(again.tags) == {*first.options.tags, "spawned"} and again.info_file == Path("/tmp/info")
     assert choices.resolve(Flags(agent_id="bob"), paths, {}).options.info_file is None
+
+
+def test_a_folder_of_secrets_isolates_the_home(paths: config.Paths, folder: Path) -> None:
+    def options(**flags: Any) -> tuple[bool, Path | None]:
+        made = choices.resolve(Flags(provider="codex", agent_id="bob", cwd=str(folder), **flags), paths, {}).options
+        return made.isolated_home, made.secrets
+
+    assert options() == (False, None)
+    assert options(isolated_home=True) == (True, None)
+    assert options(secrets="/run/secrets/codex") == (True, Path("/run/secrets/codex"))
+    config.private_dir(paths.config)
+    paths.config_file.write_text('[providers.codex]\nsecrets = "/mounted"\n')
+    assert options() == (True, Path("/mounted"))
+    assert options(secrets="/other") == (True, Path("/other"))
