@@ -100,7 +100,7 @@ def turn(agent: str, found: Mapping[str, Any]) -> int:
             output.say(str(found.get("result") or ""))
             return Exit.OK
         case "interrupted":
-            output.note(f"{agent}: interrupted")
+            output.note(f"{agent}: {output.line(found.get('reason') or 'interrupted', 1000)}")
             return Exit.INTERRUPTED
     output.note(f"{agent}: {output.line(found.get('reason') or 'it failed', 1000)}")
     return Exit.FAILED
