@@ -203,9 +203,10 @@ class Home:
 
     def message(self, id: int) -> dict[str, Any]:
         """Return what became of a message, asked straight from the relay: a command each time would take too long."""
-        return until("the relay answers", lambda: self._get(f"/api/v1/messages/{id}"))
+        return until("the relay answers", lambda: self.get(f"/api/v1/messages/{id}"))
 
-    def _get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str) -> dict[str, Any]:
+        """Return what the relay itself answers to the person, {} when it does not."""
         try:
             relay = json.loads((self.state / "relay.json").read_text())
             request = urllib.request.Request(

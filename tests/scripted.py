@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from relay_runner.protocol.permissions import Decision
+from relay_runner.protocol.profiles import Fate, Profile, Projected, asked
 from relay_runner.providers.base import (
     NOT_FOUND,
     Answer,
@@ -241,6 +242,9 @@ class ScriptedProvider:
         self.processes: list[ScriptedProcess] = []
         self.lost = False
         self.not_ready: Exception | None = None
+
+    def project(self, profile: Profile) -> tuple[Projected, ...]:
+        return tuple(Projected(key=key, fate=Fate.IGNORED, why="it is scripted") for key in asked(profile))
 
     def check(self, spec: LaunchSpec) -> None:
         return

@@ -59,6 +59,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "The machine": {
         "relay": ("relay", "Run this machine's own relay."),
+        "profile": ("profile", "Look at profiles, which set agents up."),
         "doctor": ("doctor", "Check this machine, and say what to do."),
         "version": ("doctor", "Show the version."),
     },

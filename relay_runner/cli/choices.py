@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from relay_runner import config
-from relay_runner.cli import compose, local, output
+from relay_runner.cli import compose, local, output, profiles
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.addresses import check_agent_id, suggest_agent_id
 from relay_runner.protocol.budgets import Budgets
 from relay_runner.protocol.control import RunnerInfo
+from relay_runner.protocol.profiles import NO_PROFILE, Profile
 from relay_runner.runner.options import RunnerOptions
 
 _OURS = frozenset({"agent_id", "headless", "replace", "prompt"})
@@ -50,6 +51,7 @@ class Flags:
     approval_mode: str | None = None
     isolated_home: bool = False
     secrets: str | None = None
+    profile: str | None = None
     headless: bool = False
     trust_folder: bool = False
     resume: str | None = None
@@ -93,7 +95,8 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
             return replace(again, options=_spawned(replace(again.options, headless=flags.headless), environ))
     cwd = _folder(flags.cwd)
     settings = config.load(paths, cwd, environ)
-    name, why = (flags.provider, None) if flags.provider else compose.choose_provider(settings)
+    profile = profiles.load(flags.profile, paths) if flags.profile else NO_PROFILE
+    name, why = _provider(flags, settings, profile)
     if name not in compose.PROVIDERS and name in local.known(paths):
         raise ConfigError(f"{name} is an agent", hint=f"`relay-runner start --agent-id {name}` starts it")
     compose.check_provider(name)
@@ -101,6 +104,7 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         raise ConfigError("--resume and --fresh contradict each other", hint="give one of them")
     mine = settings.of(name)
     secrets = flags.secrets or mine.secrets
+    isolated = flags.isolated_home or profile.isolated or mine.isolated_home or secrets is not None
     info_file = flags.info_file or environ.get(INFO_VARIABLE)
     options = RunnerOptions(
         agent_id=check_agent_id(flags.agent_id) if flags.agent_id else agent_id(paths, cwd, name),
@@ -108,10 +112,11 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         cwd=cwd,
         args=(*mine.args, *flags.args),
         command=mine.command,
-        env=mine.env,
+        env={} if isolated else mine.env,
         model=flags.model or settings.model,
         effort=flags.effort or settings.effort,
-        approval_mode=_mode(flags.approval_mode or settings.approval_mode),
+        approval_mode=_mode(flags.approval_mode or profile.permissions.mode or settings.approval_mode),
+        profile=profile,
         label=flags.label,
         tags=_unique(flags.tags, _csv(environ.get(TAGS_VARIABLE, "")), settings.tags, mine.tags),
         capabilities=_unique(flags.capabilities, mine.capabilities),
@@ -149,6 +154,15 @@ def _spawned(options: RunnerOptions, environ: Mapping[str, str]) -> RunnerOption
         tags=_unique(options.tags, _csv(environ.get(TAGS_VARIABLE, ""))),
         info_file=Path(info_file).absolute() if info_file else None,
     )
+
+
+def _provider(flags: Flags, settings: config.Settings, profile: Profile) -> tuple[str, str | None]:
+    """Return the provider, and why it is that one where nobody named it."""
+    if flags.provider:
+        return flags.provider, None
+    if profile.provider:
+        return profile.provider, f"the profile {profile.name} says so"
+    return compose.choose_provider(settings)
 
 
 def agent_id(paths: config.Paths, cwd: Path, provider: str) -> str:
@@ -234,6 +248,12 @@ def _folder(text: str | None) -> Path:
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}", hint="make it, or give another --cwd")
     return folder
+
+
+def check_mode(text: str | None) -> None:
+    """Raise `ConfigError` for an approval mode that nobody knows; None is none."""
+    if text is not None:
+        _mode(text)
 
 
 def _mode(text: str) -> str:

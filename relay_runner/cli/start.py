@@ -74,6 +74,9 @@ def start(
     secrets: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Copy log-in and settings from there into an isolated home.")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="Set it up as this profile says; see `profile check`.")
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without a terminal.")] = False,
     trust_folder: Annotated[bool, typer.Option("--trust-folder", help="Trust the folder without asking.")] = False,
     resume: Annotated[
@@ -131,6 +134,7 @@ def start(
         approval_mode=approval_mode,
         isolated_home=isolated_home,
         secrets=secrets,
+        profile=profile,
         headless=headless or not (sys.stdin.isatty() and sys.stdout.isatty()),
         trust_folder=trust_folder,
         resume=resume,

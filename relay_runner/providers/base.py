@@ -25,6 +25,7 @@ from relay_runner.protocol.agents import Context
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.messages import Message, Outcome, Timing
 from relay_runner.protocol.permissions import Decision, Question
+from relay_runner.protocol.profiles import NO_PROFILE, Profile, Projected
 from relay_runner.protocol.usage import Usage
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
@@ -145,6 +146,7 @@ class LaunchSpec:
     label: str | None = None
     unreachable_s: float = 120.0
     """How long a turn may do nothing but try to reach its model, where the program itself would try for ever."""
+    profile: Profile = NO_PROFILE
     resume_session: str | None = None
     """Go on with this session; None starts a fresh one."""
     tools: Tools | None = None
@@ -555,6 +557,10 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        ...
+
+    def project(self, profile: Profile) -> tuple[Projected, ...]:
+        """Return what becomes of everything that a profile asks for: applied, partly, ignored, and why."""
         ...
 
     def check(self, spec: LaunchSpec) -> None:

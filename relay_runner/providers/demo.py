@@ -14,6 +14,8 @@ from pathlib import Path
 
 from relay_runner.config import private_dir
 from relay_runner.errors import ProviderUnsupported
+from relay_runner.protocol.profiles import Profile, Projected
+from relay_runner.providers import projection
 from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
 from relay_runner.providers.beside import beside
 from relay_runner.providers.demo_process import DemoProcess
@@ -33,8 +35,16 @@ class DemoProvider:
         approval_modes=APPROVAL_MODES, session_files=False, session_shell=False,
     )  # fmt: skip
 
+    def project(self, profile: Profile) -> tuple[Projected, ...]:
+        """Return what becomes of a profile: nothing, for there is no model."""
+        return projection.project(profile, {}, "the demo agent has no model to tell it to")
+
     def check(self, spec: LaunchSpec) -> None:
-        """Raise `ProviderUnsupported` for an approval mode that it does not have."""
+        """Raise `ProviderUnsupported` for an approval mode or a prompt that it cannot have."""
+        if spec.system_prompt_append:
+            raise ProviderUnsupported(
+                "the demo agent has no system prompt", hint="leave --system-prompt-append out, or use --prompt"
+            )
         if spec.approval_mode not in APPROVAL_MODES:
             raise ProviderUnsupported(
                 f"the demo agent has no approval mode {spec.approval_mode!r}", hint="use ask or bypass"

@@ -17,6 +17,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from relay_runner.errors import ConfigError, ProviderNotFound, ProviderUnsupported
+from relay_runner.protocol.profiles import Profile, Projected
+from relay_runner.providers import projection
 from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
 from relay_runner.providers.beside import beside
 from relay_runner.providers.generic_process import GenericProcess
@@ -36,6 +38,10 @@ class GenericProvider:
     def __init__(self, quiet_s: float = QUIET_S) -> None:
         self._quiet_s = quiet_s
 
+    def project(self, profile: Profile) -> tuple[Projected, ...]:
+        """Return what becomes of a profile: nothing, for what the program is nobody knows."""
+        return projection.project(profile, {}, "generic does not know the program: give it as arguments")
+
     def check(self, spec: LaunchSpec) -> None:
         """Raise what is known before a start: no command, a program that is not there, a mode that cannot be held."""
         command = (*spec.command, *spec.args)
@@ -45,6 +51,10 @@ class GenericProvider:
             raise ProviderUnsupported(
                 f"generic cannot hold a program to {spec.approval_mode!r}",
                 hint="use ask: the program asks as it always does",
+            )
+        if spec.system_prompt_append:
+            raise ProviderUnsupported(
+                "generic knows no system prompt", hint="leave --system-prompt-append out, and give it as an argument"
             )
         if shutil.which(command[0], path=spec.environ.get("PATH")) is None and not (spec.cwd / command[0]).is_file():
             raise ProviderNotFound(f"{command[0]} is not on PATH", hint="install it, or give its full path")

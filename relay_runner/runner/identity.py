@@ -6,13 +6,16 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from relay_runner import __version__
 from relay_runner.protocol.agents import Status
 from relay_runner.protocol.control import ControlEndpoint, RunnerInfo
 from relay_runner.protocol.frames import Hello
+from relay_runner.protocol.profiles import Projected
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.providers.base import Capabilities
 from relay_runner.runner.abilities import abilities, lifecycle
@@ -23,8 +26,14 @@ from relay_runner.terminal.base import Terminal
 class Identity:
     """One life of one runner: its ids, its options, and what its provider told about itself."""
 
-    def __init__(self, options: RunnerOptions, capabilities: Capabilities | None = None) -> None:
+    def __init__(
+        self,
+        options: RunnerOptions,
+        capabilities: Capabilities | None = None,
+        projected: Sequence[Projected] = (),
+    ) -> None:
         self._options = options
+        self._projected = projected
         self._capabilities = capabilities or Capabilities()
         self.agent_id = options.agent_id
         self.runner_id = uuid.uuid4().hex
@@ -49,6 +58,7 @@ class Identity:
             machine=socket.gethostname(),
             version=__version__,
             label=options.label,
+            broad=options.profile.relay.broad,
             tags=tuple(dict.fromkeys((*options.tags, *own))),
             capabilities=options.capabilities,
             status=status,
@@ -96,6 +106,7 @@ class Identity:
             "model": options.model,
             "effort": options.effort,
             "approvalMode": options.approval_mode,
+            "profile": self._profile(),
             "headless": options.headless,
             "label": options.label,
             "rig": options.rig,
@@ -113,3 +124,14 @@ class Identity:
             meta["auth"] = {"profileId": auth.profile_id, "jti": auth.jti, "expiresAt": auth.expires_at}
             meta["rootTokenFallback"] = auth.root_token_fallback or None
         return {name: value for name, value in meta.items() if value not in (None, {}, "")}
+
+    def _profile(self) -> dict[str, Any]:
+        """Return the profile's name and what became of each thing that it asks for; empty without one."""
+        profile = self._options.profile
+        if not profile.name:
+            return {}
+        return {
+            "name": profile.name,
+            "home": profile.home,
+            "projection": [msgspec.to_builtins(one) for one in self._projected],
+        }

@@ -94,7 +94,7 @@ class Launcher:
         """Start the program, on the agent's last session unless that is lost or not wanted."""
         endpoint = self._control.new_process()
         spec = self._spec(endpoint, self._session_to_resume() if resume else None)
-        if spec.isolated_home and not self._provider.capabilities.isolated_home:
+        if spec.isolated_home and not self._can_isolate:
             raise ProviderUnsupported(f"{self._provider.name} has no isolated home", hint="start it without one")
         self._provider.check(spec)
         plan = self._provider.plan(spec)
@@ -152,6 +152,10 @@ class Launcher:
             return self._options.resume
         return self._journal.fact(SESSION_FACT)
 
+    @property
+    def _can_isolate(self) -> bool:
+        return self._provider.capabilities.isolated_home
+
     def _spec(self, control: ControlEndpoint, resume: str | None) -> LaunchSpec:
         options = self._options
         return LaunchSpec(
@@ -172,9 +176,10 @@ class Launcher:
             headless=options.headless,
             trust_folder=options.trust_folder,
             label=options.label,
+            profile=options.profile,
             resume_session=resume,
             tools=self._tools,
-            isolated_home=options.isolated_home,
+            isolated_home=options.isolated_home or (options.profile.isolated and self._can_isolate),
             secrets=options.secrets,
         )
 

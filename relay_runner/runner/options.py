@@ -9,6 +9,7 @@ from typing import Any
 
 from relay_runner.protocol.budgets import Budgets
 from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
+from relay_runner.protocol.profiles import NO_PROFILE, Profile
 from relay_runner.runner.limits import LEAST_S
 
 
@@ -26,6 +27,7 @@ class RunnerOptions:
     model: str | None = None
     effort: str | None = None
     approval_mode: str = "ask"
+    profile: Profile = NO_PROFILE
     label: str | None = None
     tags: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()

@@ -75,7 +75,7 @@ class Runner:
         private_dir(paths.agents)
         private_dir(self._paths.root)
         private_dir(self._paths.run)
-        self._identity = Identity(options, provider.capabilities)
+        self._identity = Identity(options, provider.capabilities, provider.project(options.profile))
         instance_id = self._identity.instance_id
         self._tell_token = on_token
         self._tell_open = on_open

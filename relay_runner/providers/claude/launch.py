@@ -19,7 +19,7 @@ from relay_runner.config import AgentPaths, write_private
 from relay_runner.errors import ConfigError, ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
-from relay_runner.providers.claude import hook_client
+from relay_runner.providers.claude import hook_client, profile
 from relay_runner.providers.claude.home import ClaudeHome
 
 SETTINGS_FILE = "claude-settings.json"
@@ -86,7 +86,14 @@ def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> Launch
     session, session_id, notes = _session(spec, home)
     mode = _permission_mode(spec.approval_mode)
     env, more = _environment(spec)
-    argv = [*command, "--plugin-dir", str(plugin_dir()), "--settings", str(settings), *session]
+    argv = [
+        *command,
+        "--plugin-dir",
+        str(profile.relay_plugin(spec, plugin_dir())),
+        "--settings",
+        str(settings),
+        *session,
+    ]
     argv += ["--permission-mode", mode, "--name", spec.label or spec.agent_id]
     if spec.approval_mode == "read-only":
         argv.append(f"--disallowedTools={','.join(WRITING_TOOLS)}")
@@ -94,10 +101,8 @@ def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> Launch
         argv += ["--model", spec.model]
     if spec.effort:
         argv += ["--effort", spec.effort]
-    if spec.system_prompt_append:
-        argv += ["--append-system-prompt", spec.system_prompt_append]
     return LaunchPlan(
-        argv=(*argv, *spec.args),
+        argv=(*argv, *profile.arguments(spec), *spec.args),
         env=env,
         cwd=spec.cwd,
         session_id=session_id,
@@ -119,12 +124,13 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
         settings["skipDangerousModePermissionPrompt"] = True
     if spec.trust_folder:
         settings["enableAllProjectMcpServers"] = True
+    profile.extend(settings, spec)
     return settings
 
 
 def status_line(spec: LaunchSpec) -> dict[str, Any]:
     """Return our status line, with the fields of the user's own around it: it shows what the user's own shows."""
-    sources = _sources(spec.args)
+    sources = _sources((*spec.args, *([profile.NO_SOURCES] if spec.profile.hooks.mode == "none" else [])))
     own = ClaudeHome.of(spec.environ).status_line(spec.cwd, sources)
     return {**own, "type": "command", "command": f"{HOOK_PROGRAM} statusline {','.join(sources) or '-'}"}
 

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 from relay_runner.errors import ProviderNotFound, ProviderNotReady, ProviderUnsupported
+from relay_runner.protocol.profiles import Profile, Projected
 from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
 from relay_runner.providers.beside import beside
 from relay_runner.providers.claude import launch
+from relay_runner.providers.claude import profile as own
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.process import ClaudeProcess
 from relay_runner.providers.claude.screen import NO_CONVERSATION
@@ -39,10 +41,16 @@ class ClaudeProvider:
         subagents=True,
         approval_modes=frozenset(launch.PERMISSION_MODES),
         hooks=True,
+        isolated_home=True,
     )
+
+    def project(self, profile: Profile) -> tuple[Projected, ...]:
+        """Return what becomes of a profile."""
+        return own.project(profile)
 
     def check(self, spec: LaunchSpec) -> None:
         """Raise for what is known before a start; a dialog is only in the way when nobody is there to answer it."""
+        spec = own.placed(spec)
         self._program(spec)
         launch.check_args(spec.args)
         if spec.resume_session is not None and not _is_uuid(spec.resume_session):
@@ -53,11 +61,16 @@ class ClaudeProvider:
             raise ProviderUnsupported(
                 f"claude has no approval mode {spec.approval_mode!r}", hint=f"use {', '.join(launch.PERMISSION_MODES)}"
             )
+        if spec.secrets is not None:
+            raise ProviderUnsupported(
+                "claude takes no folder of secrets", hint="give its key in ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN"
+            )
         if spec.headless:
             self._check_unattended(spec)
 
     def plan(self, spec: LaunchSpec) -> LaunchPlan:
         """Render the settings and return how to start the program."""
+        spec = own.placed(spec)
         return launch.plan(spec, (self._program(spec), *spec.command[1:]), ClaudeHome.of(spec.environ))
 
     def lost_session(self, plan: LaunchPlan, screen: Screen | None) -> bool:
@@ -68,6 +81,7 @@ class ClaudeProvider:
         self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, *, adopted: bool
     ) -> AbstractAsyncContextManager[Process]:
         """Watch the program in `terminal`; see `Provider.connect`."""
+        spec = own.placed(spec)
         process = ClaudeProcess(spec, plan, terminal, emit, ClaudeHome.of(spec.environ), adopted=adopted)
         return _watched(process)
 
@@ -82,6 +96,11 @@ class ClaudeProvider:
         home = ClaudeHome.of(spec.environ)
         if not home.onboarded():
             raise ProviderNotReady("Claude Code was never set up here", hint="run `claude` once")
+        if spec.isolated_home and not home.logged_in(spec.environ):
+            raise ProviderNotReady(
+                "a home of its own has no log-in of Claude Code",
+                hint="set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or start it without one",
+            )
         if not home.logged_in(spec.environ):
             raise ProviderNotReady("Claude Code is not logged in", hint="run `claude` once")
         if home.asks_for_key(spec.environ):

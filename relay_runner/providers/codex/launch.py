@@ -17,6 +17,7 @@ from typing import Any
 from relay_runner.config import private_dir, write_private
 from relay_runner.errors import ProviderNotFound, ProviderUnsupported
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
+from relay_runner.providers.codex import profile
 from relay_runner.providers.codex.home import CodexHome
 
 PROGRAM = "codex"
@@ -121,14 +122,16 @@ def thread(spec: LaunchSpec, instructions: str | None) -> dict[str, Any]:
         config["sandbox_workspace_write"] = {"network_access": True}  # else it could not reach the relay
     if spec.effort:
         config["model_reasoning_effort"] = spec.effort
-    words = (instructions, introduction(spec.agent_id), spec.system_prompt_append)
+    config.update(profile.settings(spec))
     params: dict[str, Any] = {
         "cwd": str(spec.cwd),
         "approvalPolicy": mode.approval_policy,
         "sandbox": mode.sandbox,
         "config": config,
-        "developerInstructions": "\n\n".join(word for word in words if word),
+        "developerInstructions": profile.instructions(spec, instructions, introduction(spec.agent_id)),
     }
+    if spec.profile.instructions.system is not None:
+        params["baseInstructions"] = spec.profile.instructions.system
     if spec.model:
         params["model"] = spec.model
     return params
@@ -166,6 +169,12 @@ def toml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def skill_roots(spec: LaunchSpec) -> list[str]:
+    """Return the folders whose skills the model has besides those of its home: ours, and its profile's."""
+    ours = skills_dir() if spec.profile.relay.context else None
+    return [*([str(ours)] if ours is not None else []), *spec.profile.skills]
 
 
 def skills_dir() -> Path | None:

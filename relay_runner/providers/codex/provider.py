@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from relay_runner.errors import ProviderNotReady, ProviderUnsupported
+from relay_runner.protocol.profiles import Profile, Projected
 from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSpec, Process
 from relay_runner.providers.beside import beside
 from relay_runner.providers.codex import launch, projection
+from relay_runner.providers.codex import profile as own
 from relay_runner.providers.codex.process import CodexProcess
 from relay_runner.terminal.base import Screen, Terminal
 
@@ -36,6 +38,10 @@ class CodexProvider:
         read_only_shell=True,
         isolated_home=True,
     )
+
+    def project(self, profile: Profile) -> tuple[Projected, ...]:
+        """Return what becomes of a profile."""
+        return own.project(profile)
 
     def check(self, spec: LaunchSpec) -> None:
         """Raise for what is known before a start."""

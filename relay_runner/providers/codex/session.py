@@ -55,7 +55,7 @@ async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopt
     """Shake hands and go on with the thread, or start one; raise `ProviderNotReady` where a person is needed first."""
     await client.call("initialize", {"clientInfo": CLIENT, "capabilities": {"experimentalApi": True}})
     await client.notify("initialized")
-    await _skills(client)
+    await _skills(client, spec)
     await _check_login(client, spec)
     if thread_id is None and adopted:
         thread_id = await _loaded(client)
@@ -160,9 +160,9 @@ async def _resume(client: Client, params: dict[str, Any]) -> dict[str, Any] | No
         raise ProviderNotReady(f"Codex cannot resume its session: {error}", hint="start with --fresh") from error
 
 
-async def _skills(client: Client) -> None:
-    if (folder := launch.skills_dir()) is not None:
-        await _or_nothing(client, "skills/extraRoots/set", {"extraRoots": [str(folder)]})
+async def _skills(client: Client, spec: LaunchSpec) -> None:
+    if roots := launch.skill_roots(spec):
+        await _or_nothing(client, "skills/extraRoots/set", {"extraRoots": roots})
 
 
 async def _check_login(client: Client, spec: LaunchSpec) -> None:

@@ -244,3 +244,21 @@ def test_a_folder_of_secrets_isolates_the_home(paths: config.Paths, folder: Path
     paths.config_file.write_text('[providers.codex]\nsecrets = "/mounted"\n')
     assert options() == (True, Path("/mounted"))
     assert options(secrets="/other") == (True, Path("/other"))
+
+
+def test_a_profile_stands_between_flags_and_settings(paths: config.Paths, folder: Path) -> None:
+    paths.config.mkdir()
+    paths.config_file.write_text('approval_mode = "accept-edits"\n[providers.demo]\nenv = { KEY = "host" }\n')
+    (folder / "p.toml").write_text('provider = "demo"\n[permissions]\nmode = "bypass"\n')
+    flags = Flags(profile=str(folder / "p.toml"), cwd=str(folder))
+    request = choices.resolve(flags, paths, {})
+    assert request.options.provider == "demo" and request.why == "the profile p says so"
+    assert request.options.approval_mode == "bypass" and request.options.env == {"KEY": "host"}
+    assert choices.decode(choices.encode(request)) == request, "it travels to the runner whole"
+    typed = choices.resolve(replace(flags, provider="generic", approval_mode="ask"), paths, {}).options
+    assert (typed.provider, typed.approval_mode) == ("generic", "ask")
+    (folder / "p.toml").write_text('provider = "demo"\nhome = "isolated"\n')
+    assert choices.resolve(flags, paths, {}).options.env == {}, "the host's own are not for a home of its own"
+    (folder / "p.toml").write_text('[permissions]\nmode = "yolo"\n')
+    with pytest.raises(ConfigError, match="yolo"):
+        choices.resolve(flags, paths, {})

@@ -50,6 +50,8 @@ def test_bypass_answers_by_itself_and_read_only_is_refused(tmp_path: Path) -> No
     assert "--allow" in DemoProvider().plan(replace(spec, approval_mode="bypass")).argv
     with pytest.raises(ProviderUnsupported, match="read-only"):
         DemoProvider().check(replace(spec, approval_mode="read-only"))
+    with pytest.raises(ProviderUnsupported, match="no system prompt"):
+        DemoProvider().check(replace(spec, system_prompt_append="be brief"))
 
 
 async def test_it_runs_on_a_pty(tmp_path: Path, sockets: Path) -> None:

@@ -35,6 +35,8 @@ def test_what_cannot_start_is_refused(tmp_path: Path) -> None:
         provider.check(launch_spec(tmp_path, "no-such-program"))
     with pytest.raises(ProviderUnsupported, match="read-only"):
         provider.check(launch_spec(tmp_path, "sh", approval_mode="read-only"))
+    with pytest.raises(ProviderUnsupported, match="system prompt"):
+        provider.check(launch_spec(tmp_path, "sh", system_prompt_append="be brief"))
     provider.check(launch_spec(tmp_path, "sh", "-i", approval_mode="bypass"))
     (tmp_path / "own").touch()
     provider.check(launch_spec(tmp_path, "./own"))

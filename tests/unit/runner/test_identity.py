@@ -4,6 +4,7 @@ from pathlib import Path
 from relay_runner import __version__
 from relay_runner.protocol.agents import Auth, Status
 from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.profiles import Fate, Projected, profile_of
 from relay_runner.providers.base import Capabilities
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.options import RunnerOptions
@@ -67,3 +68,17 @@ def test_hello_and_meta_are_complete(tmp_path: Path) -> None:
     abilities = hello.meta["providerCapabilities"]
     assert abilities["session"] == {"files": "read", "shell": "none"}
     assert abilities["context"] == {"stats": True, "compact": True, "clear": False, "inject": False}
+
+
+def test_the_meta_tells_what_became_of_the_profile() -> None:
+    profile = profile_of({"name": "quiet", "skills": ["/s"], "relay": {"broad": False}}, "test")
+    projected = (Projected(key="skills", fate=Fate.IGNORED, why="no model"),)
+    options = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work"), profile=profile)
+    hello = Identity(options, Capabilities(), projected).hello(Status())
+    assert hello.broad is False and _identity().hello(Status()).broad is True
+    assert hello.meta["profile"] == {
+        "name": "quiet",
+        "home": "host",
+        "projection": [{"key": "skills", "fate": "ignored", "why": "no model"}],
+    }
+    assert "profile" not in _identity().hello(Status()).meta

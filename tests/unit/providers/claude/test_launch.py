@@ -130,7 +130,7 @@ def test_what_the_person_asked_for_is_passed_on(spec: LaunchSpec) -> None:
     )
     argv = plan(asked).argv
     assert (after(argv, "--model"), after(argv, "--effort")) == ("opus", "high")
-    assert after(argv, "--append-system-prompt") == "be brief"
+    assert Path(after(argv, "--append-system-prompt-file")).read_text() == "be brief"
     assert after(argv, "--name") == plan(asked).title == "Front desk"
     assert argv[-2:] == ("--add-dir", "/x")
 
