@@ -171,3 +171,18 @@ def test_codex_is_set_up_as_its_profile_says(tmp_path: Path, responses: FakeResp
         assert {key for key, fate in fates.items() if fate != "applied"} == {
             "instructions.global", "plugins", "permissions.allow", "permissions.deny",
         }  # fmt: skip
+
+
+@pytest.mark.codex
+@pytest.mark.slow
+def test_codex_in_a_home_of_its_own_has_none_of_the_user_s_instructions(
+    tmp_path: Path, responses: FakeResponses
+) -> None:
+    with home(tmp_path, codex_environ(codex_home(tmp_path / "user", responses))) as place:
+        (tmp_path / "user" / ".codex" / "AGENTS.md").write_text("INSTRUCTIONS-OF-USER")
+        (place.work / "apart.toml").write_text('name = "strict"\nhome = "isolated"\n[instructions]\nglobal = false\n')
+        place.start("cx", "codex", "--profile", "./apart.toml")
+        place.settled(place.send("cx", "SAY:x"))
+        assert "INSTRUCTIONS-OF-USER" not in json.dumps(responses.requests[-1].body)
+        assert projection(place, "cx") == {"home": "applied", "instructions.global": "applied"}
+        assert (place.state / "agents" / "cx" / "codex-home" / "config.toml").is_file()

@@ -19,9 +19,7 @@ SAYS: Says = {
     "home": APPLIED,
     "relay.context": APPLIED,
     "instructions.repo": APPLIED,
-    "instructions.global": partly(
-        "developer_instructions are left out; AGENTS.md of its home stays, unless that is isolated"
-    ),
+    "instructions.global": partly("developer_instructions are left out; AGENTS.md of a host home stays"),
     "instructions.system": APPLIED,
     "instructions.append": APPLIED,
     "skills": APPLIED,
