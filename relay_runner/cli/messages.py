@@ -78,7 +78,10 @@ def inbox(
     if as_json:
         output.say_json(builtins(records))
         return
-    rows = [(one.message.id, output.age(one.message.created_at), one.message.sender, headline(one)) for one in records]
+    rows = [
+        (one.message.id, output.age(one.message.created_at), one.message.sender, _wanting(one) + headline(one))
+        for one in records
+    ]
     output.table(("id", "age", "from", "message"), rows, empty="no messages" if show_all else "no unread messages")
 
 
@@ -238,6 +241,10 @@ def _show(record: MessageRecord) -> None:
         if delivery.result:
             output.say(f"\n--- the turn's final text ({output.line(verdict.name(delivery.recipient or '?'))}) ---")
             output.say(delivery.result)
+
+
+def _wanting(record: MessageRecord) -> str:
+    return "(wants a reply) " if record.message.reply_required and not record.replies else ""
 
 
 def headline(record: MessageRecord) -> str:

@@ -168,6 +168,8 @@ class Agent(Wire, frozen=True, kw_only=True):
     meta: dict[str, Any] = {}
     queued: int = 0
     """Deliveries that wait for it."""
+    obligations: int = 0
+    """Messages that it has, that ask for a reply, and that it has not answered."""
     last_seen_at: float = 0.0
     created_at: float = 0.0
 

@@ -65,6 +65,9 @@ class Outcome(StrEnum):
 TERMINAL = frozenset({State.DONE, State.DEAD, State.UNKNOWN})
 IN_PROVIDER = frozenset({State.SUBMITTING, State.SUBMITTED, State.SEEN})
 
+OWING = frozenset({State.SUBMITTED, State.SEEN, State.DONE})
+"""The states of a delivery from which on a reply that the message asks for is owed."""
+
 # What a runner's receipt may do to a delivery. `submitted -> submitting | queued`: the program died, and its records
 # prove that the message never entered it. `unknown -> seen | done` is late evidence: the truth wins over a guess.
 MOVES: dict[State, frozenset[State]] = {

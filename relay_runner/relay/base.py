@@ -167,6 +167,13 @@ class Relay(Protocol):
         """Return one agent."""
         ...
 
+    async def obligations(self, agent_id: str) -> list[MessageRecord]:
+        """Return the messages that an agent has, that ask for a reply, and that it has not answered, oldest first.
+
+        Needs the agent's own scope, or the operator's.
+        """
+        ...
+
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent: it is listed no more; what is queued for it waits until its TTL, then is dead."""
         ...

@@ -176,6 +176,10 @@ class HttpRelay(HttpDesk):
         """Return one agent."""
         return await self._wire.call("GET", _agent(agent_id), Agent)
 
+    async def obligations(self, agent_id: str) -> list[MessageRecord]:
+        """Return what an agent has to answer, oldest first."""
+        return await self._wire.call("GET", f"{_agent(agent_id)}/obligations", list[MessageRecord])
+
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent: it is listed no more; what is queued for it waits until its TTL, then is dead."""
         await self._wire.tell("DELETE", _agent(agent_id))

@@ -60,6 +60,9 @@ def proxy_routes(relay: Relay) -> list[Route]:
     async def agent(request: Request) -> Response:
         return _json(await relay.agent(request.path_params["id"]))
 
+    async def obligations(request: Request) -> Response:
+        return _json(await relay.obligations(request.path_params["id"]))
+
     base = "/api/v1"
     return [
         Route(f"{base}/messages", send, methods=["POST"]),
@@ -73,6 +76,7 @@ def proxy_routes(relay: Relay) -> list[Route]:
         Route(f"{base}/attachments/{{id}}", download, methods=["GET"]),
         Route(f"{base}/agents", agents, methods=["GET"]),
         Route(f"{base}/agents/{{id}}", agent, methods=["GET"]),
+        Route(f"{base}/agents/{{id}}/obligations", obligations, methods=["GET"]),
     ]
 
 

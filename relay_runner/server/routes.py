@@ -126,6 +126,13 @@ async def _agent(call: Call) -> Agent:
     return await call.core.store.agent(call.text("id"))
 
 
+async def _obligations(call: Call) -> list[MessageRecord]:
+    agent_id = call.text("id")
+    if not call.caller.operates:
+        call.caller.need_agent(agent_id)
+    return await call.core.store.obligations(call.caller, agent_id)
+
+
 async def _remove_agent(call: Call) -> None:
     agent_id = call.text("id")
     if not call.caller.operates:
@@ -266,6 +273,9 @@ ROUTES: tuple[Route, ...] = (
     *ATTACHMENT_ROUTES,
     _api("GET", "/agents", _agents, "List the agents", None, list[Agent]),
     _api("GET", "/agents/{id}", _agent, "Show an agent", None, Agent),
+    _api(
+        "GET", "/agents/{id}/obligations", _obligations, "List what an agent has to answer", None, list[MessageRecord]
+    ),
     _api("DELETE", "/agents/{id}", _remove_agent, "Retire an agent"),
     _api("PUT", "/agents/{id}/status", _status, "Publish an agent's status", StatusUpdate),
     _api("PUT", "/agents/{id}/ready", _ready, "Publish whether an agent is ready", ReadyUpdate),

@@ -674,6 +674,32 @@ async def test_commands_need_an_operator_a_target_and_time(world: World) -> None
         assert await bob.relay.pending_commands("bob") == []
 
 
+async def test_a_reply_that_is_asked_for_is_owed_from_the_delivery_to_the_reply(world: World) -> None:
+    """BEHAVIOUR 1, row obligations."""
+    async with seat(world, "bob") as bob, seat(world, "eve") as eve:
+        plain, asked, other = [
+            (await post(world.operator, "bob", reply_required=wants)).message.id for wants in (False, True, True)
+        ]
+
+        async def owed(relay: Relay) -> list[int]:
+            return [record.message.id for record in await relay.obligations("bob")]
+
+        assert await owed(bob.relay) == []
+        for one in (plain, asked, other):
+            await bob.relay.receipt(one, bob.receipt(State.SUBMITTING))
+            await bob.relay.receipt(one, bob.receipt(State.SEEN))
+        assert await owed(bob.relay) == await owed(world.operator) == [asked, other]
+        assert (await world.operator.agent("bob")).obligations == 2
+        await bob.relay.receipt(asked, bob.receipt(State.DONE))
+        await world.operator.send(NewMessage(to="bob", body="?", reply_to=asked))  # not bob's own word
+        assert await owed(bob.relay) == [asked, other]
+        await bob.relay.reply(asked, NewReply(body="yes"))
+        assert await owed(bob.relay) == [other]
+        assert {agent.id: agent.obligations for agent in await world.operator.agents()} == {"bob": 1, "eve": 0}
+        await fails(RelayUnauthorized, eve.relay.obligations("bob"))
+        await fails(RelayNotFound, world.operator.obligations("nobody"))
+
+
 async def test_what_nobody_works_on_can_be_given_up(world: World) -> None:
     async with seat(world, "bob") as bob:
         queued, unknown, seen = [(await post(world.operator, "bob")).message.id for _ in range(3)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from relay_runner.protocol.agents import Agent
 from relay_runner.protocol.frames import Hello
 from relay_runner.relay.memory.board import Board
@@ -48,4 +50,5 @@ class Hub:
 
     def agent(self, agent_id: str) -> Agent:
         """Return an agent as others see it."""
-        return self.members.view(agent_id, self.mail.queued(agent_id))
+        owed = len(self.mail.owed(agent_id))
+        return replace(self.members.view(agent_id, self.mail.queued(agent_id)), obligations=owed)

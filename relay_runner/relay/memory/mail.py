@@ -15,6 +15,7 @@ from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.frames import MessageNew
 from relay_runner.protocol.messages import (
     MESSAGE_TTL_S,
+    OWING,
     Delivery,
     Message,
     MessageQuery,
@@ -262,6 +263,18 @@ class Mail:
                     self.put(entry, index, deliveries.inherit(delivery, instance_id, self._board.clock()))
                     taken.append(delivery.message_id)
         return tuple(taken)
+
+    def owed(self, agent_id: str) -> list[int]:
+        """Return the messages that an agent has to answer, oldest first."""
+        me = agent_principal(agent_id)
+        answered = {entry.message.reply_to for entry in self.entries.values() if entry.message.sender == me}
+        return [
+            message_id
+            for message_id, entry in self.entries.items()
+            if entry.message.reply_required
+            and message_id not in answered
+            and any(one.recipient == me and one.state in OWING for one in entry.deliveries)
+        ]
 
     def queued(self, agent_id: str) -> int:
         """Return how many deliveries wait for an agent."""

@@ -238,6 +238,13 @@ class MemoryRelay(MemoryDesk):
         """Return one agent."""
         return self.hub.agent(agent_id)
 
+    async def obligations(self, agent_id: str) -> list[MessageRecord]:
+        """Return what an agent has to answer, oldest first."""
+        if not self._caller.operates:
+            self._caller.need_agent(agent_id)
+        self.hub.agent(agent_id)
+        return [self.hub.mail.record(self._caller, id) for id in self.hub.mail.owed(agent_id)]
+
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent."""
         if not self._caller.operates:

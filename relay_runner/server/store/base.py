@@ -200,6 +200,10 @@ class Store(Protocol):
         """Return one agent."""
         ...
 
+    async def obligations(self, caller: Caller, agent_id: str) -> list[MessageRecord]:
+        """Return the messages that an agent has, that ask for a reply, and that it has not answered, oldest first."""
+        ...
+
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent."""
         ...

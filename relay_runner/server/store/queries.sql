@@ -112,6 +112,16 @@ WHERE m.id > :after AND (:reply_to IS NULL OR m.reply_to = :reply_to)
     )
 ORDER BY m.id /*order*/ LIMIT :limit
 
+-- name: obligations
+SELECT m.id FROM messages m JOIN deliveries d ON d.message_id = m.id
+WHERE m.reply_required AND d.recipient = :agent AND d.state IN (SELECT value FROM json_each(:owing))
+    AND NOT EXISTS (SELECT 1 FROM messages r WHERE r.reply_to = m.id AND r.sender = :agent)
+ORDER BY m.id LIMIT :limit
+-- name: obligation_counts
+SELECT d.recipient, count(*) FROM messages m JOIN deliveries d ON d.message_id = m.id
+WHERE m.reply_required AND d.state IN (SELECT value FROM json_each(:owing)) AND d.recipient LIKE 'agent:%'
+    AND NOT EXISTS (SELECT 1 FROM messages r WHERE r.reply_to = m.id AND r.sender = d.recipient)
+GROUP BY d.recipient
 -- name: agent_known
 SELECT removed_at IS NULL FROM agents WHERE id = ?
 -- name: agent_instance

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS messages (
 );
 CREATE INDEX IF NOT EXISTS messages_by_sender ON messages (sender, id);
 CREATE INDEX IF NOT EXISTS messages_by_parent ON messages (reply_to) WHERE reply_to IS NOT NULL;
+CREATE INDEX IF NOT EXISTS messages_to_answer ON messages (id) WHERE reply_required;
 CREATE INDEX IF NOT EXISTS messages_by_task ON messages (json_extract(payload, '$.taskId'))
     WHERE json_extract(payload, '$.taskId') IS NOT NULL;
 

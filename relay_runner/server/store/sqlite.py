@@ -168,6 +168,10 @@ class SqliteStore(SqliteDesk):
         """Return one agent."""
         return await self._reader.ask(lambda tx: views.agent(tx, agent_id))
 
+    async def obligations(self, caller: Caller, agent_id: str) -> list[MessageRecord]:
+        """Return what an agent has to answer, oldest first."""
+        return await self._reader.ask(lambda tx: views.obligations(tx, caller, agent_id))
+
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent."""
 

@@ -7,10 +7,11 @@ from msgspec.structs import replace
 from relay_runner.errors import RelayNotFound, RelayUnauthorized
 from relay_runner.protocol import acceptance
 from relay_runner.protocol.access import Caller
-from relay_runner.protocol.addresses import Kind
+from relay_runner.protocol.addresses import Kind, agent_principal
 from relay_runner.protocol.agents import Agent
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.messages import (
+    OWING,
     TERMINAL,
     UNPROVEN,
     Delivery,
@@ -26,6 +27,7 @@ from relay_runner.server.store.sql import queries
 from relay_runner.server.store.writer import Transaction
 
 MAX_PAGE = 500
+_OWING = to_json(sorted(OWING))
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 """A page of messages ends early where its bodies are larger than this."""
 
@@ -77,12 +79,25 @@ def agent(tx: Transaction, agent_id: str) -> Agent:
     row = tx.one("agent", (agent_id,))
     if row is None:
         raise acceptance.unknown_agent(agent_id, [row[0] for row in tx.run("agent_ids")])
-    return agent_of(row)
+    return replace(agent_of(row), obligations=_owed(tx).get(agent_principal(agent_id), 0))
 
 
 def agents(tx: Transaction) -> list[Agent]:
     """Return every agent, by id."""
-    return [agent_of(row) for row in tx.run("agents")]
+    owed = _owed(tx)
+    found = [agent_of(row) for row in tx.run("agents")]
+    return [replace(one, obligations=owed.get(agent_principal(one.id), 0)) for one in found]
+
+
+def obligations(tx: Transaction, caller: Caller, agent_id: str) -> list[MessageRecord]:
+    """Return what an agent has to answer, oldest first."""
+    agent(tx, agent_id)
+    asked = {"agent": agent_principal(agent_id), "owing": _OWING, "limit": MAX_PAGE}
+    return [record(tx, caller, row[0]) for row in tx.run("obligations", asked).fetchall()]
+
+
+def _owed(tx: Transaction) -> dict[str, int]:
+    return dict(tx.run("obligation_counts", {"owing": _OWING}).fetchall())
 
 
 def addresses(tx: Transaction) -> dict[str, frozenset[str]]:

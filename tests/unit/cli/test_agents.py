@@ -25,7 +25,7 @@ __all__ = ["program"]
 
 SHAPE = {
     "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
-    "tmuxSocket", "sessionId", "model", "effort", "context", "queued", "since", "transport", "timeline",
+    "tmuxSocket", "sessionId", "model", "effort", "context", "queued", "obligations", "since", "transport", "timeline",
 }  # fmt: skip
 
 
@@ -76,6 +76,7 @@ def test_the_json_shape_is_stable(world: World) -> None:
             "at": 150.0,
         },
         "queued": 1,
+        "obligations": 0,
         "since": 100.0,
         "transport": {"state": "connected", "since": 50.0, "detail": None},
         "timeline": [{"id": "e1", "kind": "provider-started", "at": 60.0, "data": {"pid": 7}}],

@@ -119,6 +119,14 @@ def test_inbox_read_and_reply(world: World) -> None:
     assert again["replies"] == [2] and again["reactions"][0]["emoji"] == "👍"
 
 
+def test_a_message_that_wants_a_reply_says_so_until_it_has_one(world: World) -> None:
+    bob = world.agent("bob")
+    asyncio.run(bob.send(NewMessage(to="person:operator", body="may I?", reply_required=True)))
+    assert "(wants a reply) may I?" in world.run("inbox")[0]
+    world.run("reply", "1", "you may")
+    assert "(wants a reply)" not in world.run("inbox", "--all")[0]
+
+
 def test_reading_somebody_else_s_message_marks_nothing(world: World) -> None:
     world.agent("bob")
     world.send("bob", "for bob")

@@ -71,6 +71,11 @@ async def test_it_sees_who_is_there(inside: Inside) -> None:
     assert (await inside.get("/agents/eve"))["connected"] is True
 
 
+async def test_it_sees_what_it_owes_and_not_what_others_do(inside: Inside) -> None:
+    assert await inside.get("/agents/bob/obligations") == []
+    assert (await inside.client.get("/api/v1/agents/eve/obligations")).status_code == 403
+
+
 async def test_it_cannot_read_what_is_not_for_it(inside: Inside) -> None:
     id = (await inside.operator.send(NewMessage(to="eve", body="secret"))).message.id
     assert (await inside.client.get(f"/api/v1/messages/{id}")).status_code in (403, 404)
