@@ -434,6 +434,21 @@ async def test_a_background_agent_holds_the_turn(tmp_path: Path, tmux: TmuxTermi
         assert rig.ends(submission.nonce) == 1
 
 
+async def test_a_killed_background_agent_does_not_keep_it_busy(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model, approval_mode="bypass") as rig:
+        submission = await rig.say("BGTASK:RUN=sleep 60\nSAY:waiting for it")
+        working = await rig.event(SubagentStarted)
+        await until(lambda: "waiting for it" in transcript(rig))
+        stop = await rig.say(f'TOOL:TaskStop {{"task_id": "{working.id}"}}\nSAY:killed it', timing=Timing.STEER)
+        await rig.event(TurnEnded, stop.nonce)
+        await rig.reach(ProcessState.IDLE)
+        assert rig.ends(submission.nonce) == 1
+        ended = [event.id for event in rig.events if isinstance(event, SubagentEnded)]
+        assert ended and set(ended) <= {working.id, None}
+
+
 async def test_a_background_shell_does_not_hold_the_turn(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
 ) -> None:

@@ -36,7 +36,7 @@ from relay_runner.providers.claude.health import Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.ladder import Ladder
-from relay_runner.providers.claude.operations import NAMES, TYPED, CommandEvidence, Operations
+from relay_runner.providers.claude.operations import COMPACT, NAMES, TYPED, CommandEvidence, Operations
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Rewake
@@ -100,7 +100,7 @@ class ClaudeProcess:
             self._injections,
             self._evidence,
             self.look,
-            lambda over: self._tell(self._context.compacting(time.time(), over=over)),
+            self._compacting,
         )
         self._ladder = Ladder(spec.cwd, self._tracker, self._rewake, self._paste, self)
         self._start = Start(spec, terminal, self._tracker, self._health, self._tell, self._changed, adopted=adopted)
@@ -229,6 +229,10 @@ class ClaudeProcess:
         self._closing.tell(told, now)
         if told:
             self._changed.set()
+
+    def _compacting(self, over: bool) -> None:
+        self._tracker.doing = None if over else COMPACT
+        self._tell(self._context.compacting(time.time(), over=over))
 
     # --- orders -------------------------------------------------------------------------------------------------------
 

@@ -24,30 +24,25 @@ from relay_runner.protocol.envelope import nonces
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import (
     Event,
-    Learnt,
     ProcessState,
     Seen,
-    SessionStarted,
     StateChanged,
-    SubagentEnded,
-    SubagentStarted,
     TurnEnded,
     TurnStarted,
 )
 from relay_runner.providers.claude import failures
+from relay_runner.providers.claude.carried import Carried
+from relay_runner.providers.claude.parts import STATE_FILE, Session, Subagents
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
-from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger
+from relay_runner.providers.claude.transcript import TAKEN_BACK
 
 IDLE_GRACE_S = 1.0
 """How long an idle state file waits for the transcript to say why a turn without a Stop ended."""
 BUSY_GRACE_S = 1.0
 """How long the state file may be busy without a prompt hook before that counts as a turn of its own."""
-SESSION_GRACE_S = 0.5
-"""How long the state file's new session id waits for the SessionStart hook that says more."""
 NO_ANSWER = "the turn stopped without an answer"
-STATE_FILE = "state-file"
 TRANSCRIPT = "transcript"
-HOLDING_TASKS = frozenset({"subagent"})
+HOLDING = frozenset({"subagent"})
 """Background tasks that hold a turn open; a background shell does not."""
 
 
@@ -72,27 +67,27 @@ class Tracker:
 
     def __init__(self, *, adopted: bool = False) -> None:
         self.state = ProcessState.STARTING
-        self.session_id: str | None = None
-        """The session that was announced last."""
+        self._session = Session()
         self.heard = False
         """Whether any hook arrived."""
-        self.ledger = Ledger()
+        self._carried = Carried()
         self._detail: str | None = None
         self._asks: str | None = None
         """What a dialog asks before the program says anything of itself."""
         self._turn: OpenTurn | None = None
         self._reading: Reading | None = None
-        self._session_noticed_at: float | None = None
         self._ended_at = float("-inf")
         # An adopted process may have been at work for long: nothing to wait for.
         self._busy_grace_s = 0.0 if adopted else BUSY_GRACE_S
-        self._seen: set[str] = set()
-        self._loose: list[str] = []
-        """Messages seen in the transcript only (steered in, or a lost hook): the transcript says how their turn ends.
-        It is written up to a few hundred milliseconds after the hooks fire, so no open turn may claim them."""
-        self._settled: dict[str, TurnEnded] = {}
-        self._subagents: set[str] = set()
+        self.doing: str | None = None
+        """The operation of ours that keeps it busy."""
+        self._subagents = Subagents()
         self._events: list[Event] = []
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that was announced last."""
+        return self._session.id
 
     @property
     def turn(self) -> OpenTurn | None:
@@ -116,15 +111,15 @@ class Tracker:
 
     def has(self, nonce: str) -> bool:
         """Say whether the program has the message: the model saw it, or it waits in the program's own queue."""
-        return nonce in self._seen or nonce in self.ledger.queued
+        return self._carried.has(nonce)
 
     def settled(self, nonce: str) -> TurnEnded | None:
         """Return how the message's turn ended, if that was told; the transcript may not have it yet."""
-        return self._settled.get(nonce)
+        return self._carried.settled(nonce)
 
     def carries(self, nonce: str) -> bool:
         """Say whether the message belongs to something that still goes on."""
-        return nonce in self._loose or (self._turn is not None and nonce in self._turn.nonces)
+        return nonce in self._carried.loose or (self._turn is not None and nonce in self._turn.nonces)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -133,9 +128,9 @@ class Tracker:
         self.heard = True
         source = f"hook:{name}"
         if payload.get("agent_id"):
-            self._subagent(name, payload, source)
+            self._events.extend(self._subagents.hook(name, payload, source))
         elif name == "SessionStart":
-            self._session(payload, source)
+            self._events.extend(self._session.hook(payload, source))
         elif name == "UserPromptSubmit":
             self._prompt(payload, source, now)
         elif name == "Stop":
@@ -149,8 +144,10 @@ class Tracker:
     def read(self, reading: Reading | None, now: float) -> list[Event]:
         """Take what the state file says now, changed or not; also the clock's tick."""
         self._reading = reading
+        if reading is None and self._turn is not None:
+            self._check_told(self._turn, now)
         if reading is not None:
-            self._check_session(reading, now)
+            self._events.extend(self._session.read(reading, now))
             if self._turn is None:
                 self._check_busy(reading, now)
                 self._give_up_loose(reading, now)
@@ -161,9 +158,9 @@ class Tracker:
     def lines(self, batch: Iterable[Any], now: float) -> list[Event]:
         """Take what was added to the transcript."""
         for line in batch:
-            for nonce in self.ledger.feed(line):
+            for nonce in self._carried.ledger.feed(line):
                 self._see(nonce, TRANSCRIPT)
-            told, turn = self.ledger.current, self._turn
+            told, turn = self._carried.ledger.current, self._turn
             interrupted = told is not None and told.outcome is Outcome.INTERRUPTED
             if told is not None and turn is not None and interrupted and told.ended_at >= turn.prompted_at:
                 self._end(Outcome.INTERRUPTED, TRANSCRIPT, now, reason=told.reason)
@@ -179,41 +176,25 @@ class Tracker:
         reading, turn = self._reading, self._turn
         if reading is None or not reading.idle or (turn is not None and reading.since <= turn.prompted_at):
             return ()
-        return (*self._loose, *(turn.nonces if turn is not None else ()))
+        return (*self._carried.loose, *(turn.nonces if turn is not None else ()))
 
     def take_back(self, now: float) -> list[Event]:
         """End what is silent: an Escape before the model's first word gave the prompt back to the person."""
         if self._turn is not None:
             self._end(Outcome.INTERRUPTED, "screen", now, reason=TAKEN_BACK)
-        if self._loose:
-            carried, self._loose = tuple(self._loose), []
+        if self._carried.loose:
+            carried = tuple(self._carried.claim_loose())
             self._settle(TurnEnded(Outcome.INTERRUPTED, "screen", carried, None, TAKEN_BACK))
         return self._drain("screen", now)
 
     def recall(self, batch: Iterable[Any]) -> None:
         """Take the transcript as an earlier runner left it: what ended there is settled through `find`."""
-        for line in batch:
-            self._seen.update(self.ledger.feed(line))
-        told = self.ledger.current
-        if told is not None and not told.ended:
-            self._loose.extend(told.nonces)
+        self._carried.recall(batch)
 
     # --- hooks --------------------------------------------------------------------------------------------------------
 
-    def _session(self, payload: Mapping[str, Any], source: str) -> None:
-        session_id, model = str(payload.get("session_id") or ""), payload.get("model")
-        if session_id and session_id != self.session_id:
-            self.session_id = session_id
-            self._events.append(SessionStarted(session_id, str(payload.get("source") or source), model))
-        if model:
-            self._events.append(Learnt({"model": model}))
-
     def _prompt(self, payload: Mapping[str, Any], source: str, now: float) -> None:
-        found = list(nonces(str(payload.get("prompt") or "")))
-        new = [nonce for nonce in found if nonce not in self._seen]
-        # The transcript may have been quicker: then the message is seen already, and loose.
-        carried = [nonce for nonce in found if nonce in new or nonce in self._loose]
-        self._loose = [nonce for nonce in self._loose if nonce not in carried]
+        new, carried = self._carried.prompt(nonces(str(payload.get("prompt") or "")))
         if self._turn is None:
             turn_id = str(payload.get("prompt_id") or now)
             self._turn = OpenTurn(turn_id, now, now, carried)
@@ -222,36 +203,19 @@ class Tracker:
             # Several queued prompts go to the model at once; after a background agent the same turn goes on.
             self._turn.nonces.extend(carried)
         self._turn.paused, self._turn.prompted_at = False, now
-        self._seen.update(new)
         self._events.extend(Seen(nonce, source) for nonce in new)
 
     def _stop(self, payload: Mapping[str, Any], source: str, now: float) -> None:
         turn = self._open(source, now)
         turn.result = payload.get("last_assistant_message")
         tasks = payload.get("background_tasks") or ()
-        turn.paused = any(task.get("type") in HOLDING_TASKS and task.get("status") == "running" for task in tasks)
+        running = {str(one.get("id")) for one in tasks if one.get("type") in HOLDING and one.get("status") == "running"}
+        turn.paused = bool(running)
+        self._events.extend(self._subagents.only(running, source))
         if not turn.paused:
             self._end(Outcome.COMPLETED, source, now, result=turn.result)
 
-    def _subagent(self, name: str, payload: Mapping[str, Any], source: str) -> None:
-        agent_id, kind = str(payload["agent_id"]), payload.get("agent_type")
-        if name == "SubagentStart" and kind:
-            self._subagents.add(agent_id)
-            self._events.append(SubagentStarted(agent_id, source, role=str(kind)))
-        elif name == "SubagentStop" and agent_id in self._subagents:
-            self._subagents.discard(agent_id)
-            self._events.append(SubagentEnded(agent_id, source))
-
     # --- state file ---------------------------------------------------------------------------------------------------
-
-    def _check_session(self, reading: Reading, now: float) -> None:
-        if reading.session_id == self.session_id:
-            self._session_noticed_at = None
-        elif self._session_noticed_at is None:
-            self._session_noticed_at = now
-        elif now - self._session_noticed_at >= SESSION_GRACE_S:
-            self.session_id, self._session_noticed_at = reading.session_id, None
-            self._events.append(SessionStarted(reading.session_id, STATE_FILE))
 
     def _check_busy(self, reading: Reading, now: float) -> None:
         """Open a turn that no hook told of."""
@@ -261,15 +225,21 @@ class Tracker:
             turn.prompted_at = reading.since
         self._busy_grace_s = BUSY_GRACE_S
 
+    def _check_told(self, turn: OpenTurn, now: float) -> bool:
+        """End a turn that the transcript tells as ended; without hook and state file nothing else does."""
+        told = self._carried.ledger.current
+        if told is None or told.outcome is None or told.ended_at < turn.prompted_at:
+            return False
+        result = told.result if told.outcome is Outcome.COMPLETED else None
+        self._end(told.outcome, TRANSCRIPT, now, result=result, reason=told.reason)
+        return True
+
     def _check_idle(self, turn: OpenTurn, reading: Reading, now: float) -> None:
         """End a turn that no Stop ended."""
-        told = self.ledger.current
-        if told is not None and told.outcome is not None and told.ended_at >= turn.prompted_at:
-            result = told.result if told.outcome is Outcome.COMPLETED else None
-            self._end(told.outcome, TRANSCRIPT, now, result=result, reason=told.reason)
-        elif now - reading.since < IDLE_GRACE_S:
+        if self._check_told(turn, now) or now - reading.since < IDLE_GRACE_S:
             return
-        elif turn.paused or not turn.nonces:
+        told = self._carried.ledger.current
+        if turn.paused or not turn.nonces:
             self._end(Outcome.COMPLETED, STATE_FILE, now, result=turn.result)
         else:
             reason = told.reason if told is not None and not told.ended else None
@@ -280,8 +250,7 @@ class Tracker:
     def _open(self, source: str, now: float) -> OpenTurn:
         """Return the turn that goes on; make it up when its beginning was missed."""
         if self._turn is None:
-            self._turn = OpenTurn(f"{self.session_id}:{now}", now, now, list(self._loose), made_up=True)
-            self._loose.clear()
+            self._turn = OpenTurn(f"{self.session_id}:{now}", now, now, self._carried.claim_loose(), made_up=True)
             self._events.append(TurnStarted(self._turn.id, source, tuple(self._turn.nonces)))
         return self._turn
 
@@ -291,45 +260,28 @@ class Tracker:
         turn, self._turn = self._turn, None
         assert turn is not None
         self._ended_at = now
-        if self._subagents:
-            # A killed subagent says nothing; nothing of the turn runs any more.
-            self._subagents.clear()
-            self._events.append(SubagentEnded(None, source))
+        self._events.extend(self._subagents.over(source))
         self._settle(TurnEnded(outcome, source, tuple(turn.nonces), result, reason))
 
     def _settle(self, ended: TurnEnded) -> None:
-        self._events.append(ended)
-        self._settled.update(dict.fromkeys(ended.nonces, ended))
-        while len(self._settled) > KEPT_TURNS:
-            del self._settled[next(iter(self._settled))]
+        self._events.append(self._carried.settle(ended))
 
     def _see(self, nonce: str, source: str) -> None:
-        if nonce in self._seen:
-            return
-        self._seen.add(nonce)
-        self._events.append(Seen(nonce, source))
-        turn = self._turn
-        (turn.nonces if turn is not None and turn.made_up else self._loose).append(nonce)
-
-    def _settle_loose(self) -> None:
-        """End what the transcript shows as ended and no turn of ours carried: its line came after the Stop."""
-        for nonce in list(self._loose):
-            told = self.ledger.turn_of(nonce)
-            if told is not None and told.outcome is not None:
-                self._loose.remove(nonce)
-                result = told.result if told.outcome is Outcome.COMPLETED else None
-                self._settle(TurnEnded(told.outcome, TRANSCRIPT, (nonce,), result, told.reason))
+        if self._carried.see(nonce):
+            self._events.append(Seen(nonce, source))
+            turn = self._turn
+            (turn.nonces if turn is not None and turn.made_up else self._carried.loose).append(nonce)
 
     def _give_up_loose(self, reading: Reading, now: float) -> None:
         """End what nothing ended although the program is idle: it was killed in that turn, or gave up in it."""
-        if self._loose and self._turn is None and reading.idle and now - reading.since >= IDLE_GRACE_S:
-            carried, self._loose = tuple(self._loose), []
+        if self._carried.loose and self._turn is None and reading.idle and now - reading.since >= IDLE_GRACE_S:
+            carried = tuple(self._carried.claim_loose())
             self._settle(TurnEnded(Outcome.FAILED, STATE_FILE, carried, None, NO_ANSWER))
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     def _drain(self, source: str, now: float) -> list[Event]:
-        self._settle_loose()
+        self._events.extend(self._carried.settle_loose())
         state, detail = self._now()
         if (state, detail) != (self.state, self._detail):
             self.state, self._detail = state, detail
@@ -342,9 +294,9 @@ class Tracker:
         if reading is not None and reading.status == WAITING:
             return ProcessState.WAITING, reading.waiting_for
         if self._turn is not None:
-            return ProcessState.BUSY, "background agent" if self._turn.paused else None
+            return ProcessState.BUSY, "background agent" if self._turn.paused else self.doing
         if reading is not None and reading.status == BUSY:
-            return ProcessState.BUSY, None
+            return ProcessState.BUSY, self.doing
         if not self.started:
             return (ProcessState.WAITING, self._asks) if self._asks else (ProcessState.STARTING, None)
         return ProcessState.IDLE, "shell" if reading is not None and reading.status == "shell" else None

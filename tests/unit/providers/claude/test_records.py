@@ -10,8 +10,9 @@ from typing import Any
 
 from relay_runner.providers.base import Event, LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded, TurnStarted
 from relay_runner.providers.claude.home import ClaudeHome
+from relay_runner.providers.claude.parts import SESSION_GRACE_S
 from relay_runner.providers.claude.records import WRITTEN_S, Records
-from relay_runner.providers.claude.turns import SESSION_GRACE_S, Tracker
+from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal import processes
 
 SESSION = "11111111-2222-3333-4444-555555555555"

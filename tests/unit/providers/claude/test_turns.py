@@ -22,9 +22,10 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
+from relay_runner.providers.claude.parts import SESSION_GRACE_S
 from relay_runner.providers.claude.state_file import Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
-from relay_runner.providers.claude.turns import BUSY_GRACE_S, IDLE_GRACE_S, NO_ANSWER, SESSION_GRACE_S, Tracker
+from relay_runner.providers.claude.turns import BUSY_GRACE_S, IDLE_GRACE_S, NO_ANSWER, Tracker
 
 SESSION = "11111111-2222-3333-4444-555555555555"
 T0 = 1_800_000_000.0
@@ -431,3 +432,42 @@ def test_nothing_sticks_and_nothing_ends_twice(steps: list[tuple[str, Any]]) -> 
     assert sorted(ended) == sorted(seen)
     states = [event.state for event in play.events if isinstance(event, StateChanged)]
     assert not states or states[-1] is ProcessState.IDLE
+
+
+# --- what is lost -----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_subagent_is_gone_when_the_stop_hook_does_not_name_it() -> None:
+    play = Play().idle()
+    play.begin()
+    for id in ("a1", "a2"):
+        play.hook("SubagentStart", agent_id=id, agent_type="scout")
+    events = play.hook("Stop", background_tasks=[{"id": "a2", "type": "subagent", "status": "running"}])
+    assert events == [
+        SubagentEnded("a1", "hook:Stop"),
+        StateChanged(ProcessState.BUSY, "hook:Stop", "background agent"),
+    ]
+    assert play.ends() == []
+
+
+def test_without_hook_and_state_file_the_transcript_ends_the_turn() -> None:
+    play = Play()
+    play.hook("SessionStart", source="startup")
+    play.hook("UserPromptSubmit", prompt=envelope("n1"), prompt_id="p1")
+    play.now += 1
+    play.user(envelope("n1"))
+    play.said("done")
+    assert play.tick(5.0) == []
+    play.duration()
+    play.tick(0.1)
+    (ended,) = play.ends()
+    assert (ended.outcome, ended.source, ended.result) == (Outcome.COMPLETED, "transcript", "done")
+    assert play.tracker.state is ProcessState.IDLE
+
+
+def test_an_operation_of_ours_is_named_while_it_lasts() -> None:
+    play = Play().idle()
+    play.tracker.doing = "compact"
+    assert play.file("busy") == [StateChanged(ProcessState.BUSY, "state-file", "compact")]
+    play.tracker.doing = None
+    assert play.file("idle") == [StateChanged(ProcessState.IDLE, "state-file", None)]
