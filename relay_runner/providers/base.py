@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from relay_runner.protocol.agents import Context
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.messages import Message, Outcome, Timing
-from relay_runner.protocol.permissions import Decision, Question
+from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S, Decision, Question
 from relay_runner.protocol.profiles import NO_PROFILE, Profile, Projected
 from relay_runner.protocol.usage import Usage
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
@@ -147,6 +147,8 @@ class LaunchSpec:
     unreachable_s: float = 120.0
     """How long a turn may do nothing but try to reach its model, where the program itself would try for ever."""
     profile: Profile = NO_PROFILE
+    permission_deadline_s: float = PERMISSION_DEADLINE_S
+    """How long the runner waits for an answer from elsewhere: a hook that waits with it has to wait longer."""
     resume_session: str | None = None
     """Go on with this session; None starts a fresh one."""
     tools: Tools | None = None

@@ -177,6 +177,7 @@ class Launcher:
             trust_folder=options.trust_folder,
             label=options.label,
             profile=options.profile,
+            permission_deadline_s=options.permission_deadline_s,
             resume_session=resume,
             tools=self._tools,
             isolated_home=options.isolated_home or (options.profile.isolated and self._can_isolate),

@@ -20,6 +20,7 @@ from relay_runner.errors import ConfigError, ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
 from relay_runner.providers.claude import hook_client, profile
+from relay_runner.providers.claude.asks import HOOK as PERMISSION_HOOK
 from relay_runner.providers.claude.home import ClaudeHome
 
 SETTINGS_FILE = "claude-settings.json"
@@ -27,6 +28,8 @@ HOOK_PROGRAM = "relay-runner-hook"
 HTTP_EVENTS = ("UserPromptSubmit", "Stop", "StopFailure", "SubagentStart", "SubagentStop")
 """Every one costs Claude Code 5 to 40 ms when it fires, so only what nothing else tells stands here."""
 HOOK_TIMEOUT_S = 10
+HELD_LONGER_S = 60
+"""How much longer than our own deadline Claude Code holds the hook that waits for a person's answer."""
 
 PERMISSION_MODES = {
     "ask": "default",
@@ -116,7 +119,12 @@ def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> Launch
 def settings_of(spec: LaunchSpec) -> dict[str, Any]:
     """Return the settings of one process: hooks that post by themselves, and dialogs that nobody could answer."""
     settings: dict[str, Any] = {
-        "hooks": {event: [{"hooks": [_http_hook(event, spec.control)]}] for event in HTTP_EVENTS},
+        "hooks": {
+            **{event: [{"hooks": [_http_hook(event, spec.control)]}] for event in HTTP_EVENTS},
+            PERMISSION_HOOK: [
+                {"hooks": [_http_hook(PERMISSION_HOOK, spec.control, spec.permission_deadline_s + HELD_LONGER_S)]}
+            ],
+        },
         "permissions": {"allow": [*(f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS), _may_read(spec)]},
     }
     settings["statusLine"] = status_line(spec)
@@ -159,11 +167,11 @@ def _may_read(spec: LaunchSpec) -> str:
     return f"Read(/{AgentPaths(spec.agent_dir.resolve()).attachments}/**)"
 
 
-def _http_hook(event: str, control: ControlEndpoint) -> dict[str, Any]:
+def _http_hook(event: str, control: ControlEndpoint, timeout_s: float = HOOK_TIMEOUT_S) -> dict[str, Any]:
     return {
         "type": "http",
         "url": f"{control.url}/hooks/{event}",
-        "timeout": HOOK_TIMEOUT_S,
+        "timeout": timeout_s,
         "headers": {
             "Authorization": f"Bearer {control.secret}",
             "X-Relay-Process": control.provider_session_id,

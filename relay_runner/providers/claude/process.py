@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from relay_runner.errors import ProviderError, ProviderExited, ProviderRefused, ProviderUnsupported, TerminalError
+from relay_runner.errors import ProviderError, ProviderExited, ProviderRefused, TerminalError
 from relay_runner.providers.base import (
     NOT_FOUND,
     Answer,
@@ -28,6 +28,7 @@ from relay_runner.providers.base import (
     SubmitResult,
     TurnState,
 )
+from relay_runner.providers.claude import asks
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
 from relay_runner.providers.claude.ending import explain_exit, last_evidence
@@ -38,6 +39,7 @@ from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.ladder import Ladder
 from relay_runner.providers.claude.operations import COMPACT, NAMES, TYPED, CommandEvidence, Operations
 from relay_runner.providers.claude.paste import Paste
+from relay_runner.providers.claude.permissions import PERMISSION_PROMPT, Permissions
 from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Rewake
 from relay_runner.providers.claude.spending import Spending
@@ -53,7 +55,6 @@ WRITE_S = 1.0
 """How long the end of a turn may take to be written down before the program is ended all the same."""
 ENTERING_S = 5.0
 """How long an operation waits for a message that is on its way in."""
-PERMISSION_PROMPT = "permission prompt"
 
 
 class ClaudeProcess:
@@ -103,6 +104,9 @@ class ClaudeProcess:
             self._compacting,
         )
         self._ladder = Ladder(spec.cwd, self._tracker, self._rewake, self._paste, self)
+        self._permissions = Permissions(
+            spec, terminal, self._tracker, lambda event: self._tell((event,)), self.look, adopted=adopted
+        )
         self._start = Start(spec, terminal, self._tracker, self._health, self._tell, self._changed, adopted=adopted)
 
     @property
@@ -116,6 +120,7 @@ class ClaudeProcess:
             self._emit(StateChanged(self.state, "runner"))
         while True:
             self.look()
+            await self._permissions.tend()
             await self._see_to_silence()
             resting = self.state is ProcessState.IDLE and not (self._ladder.submitting or self._closing.waiting)
             await asyncio.sleep(SLOW_S if resting else FAST_S)
@@ -135,9 +140,10 @@ class ClaudeProcess:
             self._tell(self._tracker.take_back(time.time()))
 
     def close(self) -> None:
-        """Tell what is held back, and let go of the program's poller, so that it finds the next runner."""
+        """Tell what is held back; let go of the poller and the open questions, so that they find the next runner."""
         self._closing.close()
         self._rewake.close()
+        self._permissions.close()
 
     async def ready(self) -> None:
         """Return when messages can go in; see `Process.ready`."""
@@ -201,6 +207,8 @@ class ClaudeProcess:
         self._health.whole(Part.HOOKS)
         if call.name == "SessionStart":
             self._tell(self._context.session(str(call.payload.get("source")), now))
+        if call.name == asks.HOOK:
+            return await self._permissions.hook(call)
         if call.name == "SessionStart" and call.payload.get("source") != "resume":
             return HookReply(introduction(self._agent_id))
         if call.name == "UserPromptSubmit" and not call.payload.get("agent_id"):
@@ -226,6 +234,8 @@ class ClaudeProcess:
     def _tell(self, events: Iterable[Event]) -> None:
         now = time.time()
         told = [self._limits.mark(event, now) for event in events]
+        for event in told:
+            self._permissions.before(event)
         self._closing.tell(told, now)
         if told:
             self._changed.set()
@@ -244,6 +254,7 @@ class ClaudeProcess:
                 return
             if self.state is not ProcessState.BUSY and self._tracker.detail != PERMISSION_PROMPT:
                 raise ProviderRefused("a dialog is open", hint="answer it in the terminal")
+            self._permissions.interrupting()
             await self._terminal.press(Key.ESCAPE)
             if await self._until(lambda: self.state is ProcessState.IDLE, INTERRUPT_S):
                 return
@@ -259,11 +270,12 @@ class ClaudeProcess:
         return True
 
     async def answer(self, permission_id: str, answer: Answer) -> bool:
-        """Refuse: it asks nothing that could be answered from elsewhere."""
-        raise ProviderUnsupported("claude asks no permissions that can be answered from elsewhere")
+        """Put an answer to an open permission in; see `Process.answer`."""
+        return await self._permissions.answer(permission_id, answer)
 
     async def leave(self, permission_id: str) -> None:
-        """Do nothing: its own dialog asks anyway."""
+        """Let the program's own dialog ask alone."""
+        await self._permissions.leave(permission_id)
 
     @property
     def occupied_by(self) -> str | None:

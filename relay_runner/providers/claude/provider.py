@@ -39,6 +39,7 @@ class ClaudeProvider:
         cost=True,
         resume=True,
         subagents=True,
+        permissions=True,
         approval_modes=frozenset(launch.PERMISSION_MODES),
         hooks=True,
         isolated_home=True,

@@ -33,6 +33,7 @@ class Box:
         self.text = text
         self.entered: list[str] = []
         self.pressed: list[Key] = []
+        self.typed: list[str] = []
         self.stashed = ""
         self.swallow = 0
         """How many Enters are lost."""
@@ -76,6 +77,10 @@ class Box:
                 self.text = ""
             elif key is Key.BACKSPACE:
                 self.text = self.text[:-1]
+
+    async def type(self, text: str) -> None:
+        """Take keys: in a dialog they answer."""
+        self.typed.append(text)
 
     async def capture(self) -> Screen:
         """Show the dialog, or the box."""

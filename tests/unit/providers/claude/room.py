@@ -43,17 +43,22 @@ class Room:
         self.folder = folder
         self.box = Box()
         self.events: list[Event] = []
-        spec = LaunchSpec(
-            agent_id="a",
-            runner_id="r",
-            cwd=folder,
-            agent_dir=folder,
-            control=ControlEndpoint(url="", port=1, secret="s", provider_session_id="p"),
-            environ={"HOME": str(folder)},
-            headless=headless,
-        )
+        self.headless = headless
+        spec = self.spec()
         plan = LaunchPlan(argv=(), env={}, cwd=folder, session_id=SESSION)
         self.process = ClaudeProcess(spec, plan, cast(Terminal, self.box), self.events.append, self.home, adopted=False)
+
+    def spec(self, process_id: str = "p") -> LaunchSpec:
+        """Return how the process was started."""
+        return LaunchSpec(
+            agent_id="a",
+            runner_id="r",
+            cwd=self.folder,
+            agent_dir=self.folder,
+            control=ControlEndpoint(url="", port=1, secret="s", provider_session_id=process_id),
+            environ={"HOME": str(self.folder)},
+            headless=self.headless,
+        )
 
     def status(self, status: str, waiting_for: str | None = None) -> None:
         file = self.home.state_file(os.getpid())

@@ -60,7 +60,7 @@ def test_the_secret_is_in_a_private_file_and_in_no_argument(spec: LaunchSpec) ->
     file = Path(after(planned.argv, "--settings"))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     settings = json.loads(file.read_text())
-    assert set(settings["hooks"]) == set(launch.HTTP_EVENTS)
+    assert set(settings["hooks"]) == {*launch.HTTP_EVENTS, "PermissionRequest"}
     (hook,) = settings["hooks"]["Stop"][0]["hooks"]
     assert hook["url"] == "http://127.0.0.1:1/hooks/Stop"
     assert hook["headers"] == {"Authorization": "Bearer s3cret", "X-Relay-Process": "p1"}
