@@ -60,11 +60,11 @@ async def test_this_version_has_every_operation(rig: Rig) -> None:
 async def test_a_message_that_comes_during_a_compaction_waits_and_has_its_own_result(rig: Rig) -> None:
     async with running(rig) as it:
         await it.ended(await it.deliver("SAY:before"))
-        model(rig).compaction_s = 1.5
+        model(rig).compacts.clear()
         compacting = asyncio.create_task(do(it, "compact"))
         await until(lambda: it.process.state is ProcessState.BUSY)
-        one = submission("SAY:after")
-        assert isinstance(await it.process.submit(one), Held)
+        assert isinstance(await it.process.submit(submission("SAY:not now")), Held)
+        model(rig).compacts.set()
         assert (await it.ended(await it.deliver("SAY:waited"))).result == "waited"
         done = await compacting
         assert done["outcome"] == "completed"
@@ -75,21 +75,23 @@ async def test_a_message_that_comes_during_a_compaction_waits_and_has_its_own_re
 
 async def test_what_would_end_a_running_turn_is_refused_and_the_turn_goes_on(rig: Rig) -> None:
     async with running(rig) as it:
-        one = await it.deliver("SLOW:2\nSAY:whole")
+        one = await it.deliver("WAIT\nSAY:whole")
         await it.seen(one)
         for action in ("compact", "review", "clear", "revert"):
             with pytest.raises(ProviderRefused, match="busy"):
                 await do(it, action)
+        model(rig).go.set()
         ended = await it.ended(one)
         assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "whole")
 
 
 async def test_a_review_has_its_own_result_and_a_message_waits_for_its_end(rig: Rig) -> None:
     async with running(rig) as it:
-        review = await do(it, "review", instructions="SLOW:1.5\nSAY:looks fine")
+        review = await do(it, "review", instructions="WAIT\nSAY:looks fine")
         assert it.process.state is ProcessState.BUSY
         steered = _steer(submission("SAY:not into the review"))
         assert isinstance(await it.process.submit(steered), Held)
+        model(rig).go.set()
         assert (await it.ended(await it.deliver("SAY:mine"))).result == "mine"
         (told,) = (await do(it, "turns", turnId=review["turnId"]))["turns"]
         assert (told["kind"], told["outcome"], told["result"]) == ("review", "completed", "looks fine")
@@ -111,7 +113,7 @@ async def test_a_review_can_be_of_changes_of_a_branch_or_of_a_commit(rig: Rig) -
 
 async def test_a_review_can_be_interrupted(rig: Rig) -> None:
     async with running(rig) as it:
-        review = await do(it, "review", instructions="SLOW:30\nSAY:never")
+        review = await do(it, "review", instructions="WAIT\nSAY:never")
         await it.process.interrupt()
         await until(lambda: it.process.state is ProcessState.IDLE)
         (told,) = (await do(it, "turns", turnId=review["turnId"]))["turns"]
@@ -198,9 +200,10 @@ async def test_what_is_injected_with_a_wake_is_looked_at_and_a_long_one_lies_in_
 
 async def test_an_injection_into_a_running_turn_is_taken_by_it(rig: Rig) -> None:
     async with running(rig, approval_mode="bypass") as it:
-        one = await it.deliver("RUN:sleep 1\nSAY:worked")
+        one = await it.deliver("WAIT\nSAY:worked")
         await it.seen(one)
         await do(it, "inject", content="The moon is closed.", wake=True)
+        model(rig).go.set()
         assert (await it.ended(one)).outcome is Outcome.COMPLETED
         assert "The moon is closed." in conversation(rig)
         assert len([event for event in it.events if isinstance(event, TurnEnded)]) == 1

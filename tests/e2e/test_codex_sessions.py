@@ -73,7 +73,7 @@ async def test_no_notice_where_the_program_went_on_or_nothing_was_said(rig: Rig)
 
 async def test_a_turn_that_was_cut_off_is_known_and_the_session_goes_on(rig: Rig) -> None:
     async with running(rig) as it:
-        one = await it.deliver("SLOW:30\nSAY:never")
+        one = await it.deliver("WAIT\nSAY:never")
         await it.seen(one)
         again = await restarted(rig, it)
     async with connected(rig, again) as it:

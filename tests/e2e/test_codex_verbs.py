@@ -81,10 +81,11 @@ def test_the_generic_verb_lists_and_does_everything(place: Home) -> None:
     assert "must be one of" in place.run("operate", "cx", "settings", "approvalMode=any", check=1).stderr
 
 
-def test_what_cannot_be_done_now_says_so_and_its_time_is_its_own(place: Home) -> None:
-    id = place.send("cx", "SLOW:3\nSAY:whole")
+def test_what_cannot_be_done_now_says_so_and_its_time_is_its_own(place: Home, model: FakeResponses) -> None:
+    id = place.send("cx", "WAIT\nSAY:whole")
     place.reaches(id, "seen")
     assert "busy" in place.run("compact", "cx", check=1).stderr
+    model.go.set()
     assert place.settled(id)["result"] == "whole"
     late = ask(place, "operate", "cx", "shell", "command=sleep 5", "--timeout", "1", check=1)
     assert late["reason"] == "not done within 1 s"
@@ -92,12 +93,12 @@ def test_what_cannot_be_done_now_says_so_and_its_time_is_its_own(place: Home) ->
 
 def test_a_message_outlives_a_compaction_that_the_program_did_not(place: Home, model: FakeResponses) -> None:
     place.run("send", "cx", "SAY:before", "--wait")
-    model.compaction_s = 30.0
+    model.compacts.clear()
     with ordering(place, "compact", "cx") as compacting:
         until("the compaction", lambda: place.status("cx") == "busy" and asked_to_compact(model))
         id = place.send("cx", "SAY:waited")
         kill(place.provider_pid("cx"))
-        model.compaction_s = 0.0
+        model.compacts.set()
         assert place.settled(id)["result"] == "waited"
         assert compacting.wait(60) == 1
     assert model.times_in_conversation(f'<relay-message id="{id}" ') == 1
@@ -106,10 +107,12 @@ def test_a_message_outlives_a_compaction_that_the_program_did_not(place: Home, m
 def test_a_review_goes_on_when_the_runner_dies_and_a_message_waits_for_its_end(
     place: Home, model: FakeResponses
 ) -> None:
-    started = ask(place, "review", "cx", "SLOW:4\nSAY:still fine", "--no-wait")
+    started = ask(place, "review", "cx", "WAIT\nSAY:still fine", "--no-wait")
     id = place.send("cx", "SAY:afterwards")
     kill(place.runner_pid("cx"))
     place.start("cx", "codex")
+    assert place.delivery(id)["state"] == "queued"
+    model.go.set()
     assert place.settled(id)["result"] == "afterwards"
     turn_id = started["result"]["providerResult"]["turnId"]
     (told,) = ask(place, "operate", "cx", "turns", f"turnId={turn_id}")["result"]["providerResult"]["turns"]

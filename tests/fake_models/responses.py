@@ -11,6 +11,7 @@ A directive stands at the start of a line of the prompt. Several are done one af
     SPAWN:name orders   have a sub-agent do the orders: directives, `;;` stands between them
     SLOW:n              take n seconds to stream the text of the next SAY
     HANG:n              send nothing for n seconds, then do the next directive
+    WAIT                send nothing before the test says `go`, then do the next directive
     FAIL:code[:times]   answer with that HTTP status, always or only so many times
     BREAK:code[:times]  fail in the stream, by that error code
     DROP[:times]        hang up in the middle of the answer
@@ -31,13 +32,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-DIRECTIVE = re.compile(r"^(SAY|RUN|ASK|TOOL|PATCH|JS|SPAWN|SLOW|HANG|FAIL|BREAK|DROP)(?::|$)(.*)$", re.MULTILINE)
-WAITS = ("SLOW", "HANG", "FAIL", "BREAK", "DROP")
+DIRECTIVE = re.compile(r"^(SAY|RUN|ASK|TOOL|PATCH|JS|SPAWN|SLOW|HANG|WAIT|FAIL|BREAK|DROP)(?::|$)(.*)$", re.MULTILINE)
+WAITS = ("SLOW", "HANG", "WAIT", "FAIL", "BREAK", "DROP")
 """Directives that come before the one thing that a model step does."""
 CONTEXT = ("<environment_context>", "<turn_aborted>", "<user_instructions>", "<skill", "# AGENTS.md")
 """How user messages begin that the program itself writes."""
 COMPACTION = "You are performing a CONTEXT CHECKPOINT COMPACTION"
 CALL = "call_fake"
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,11 @@ class FakeResponses:
         self.said: list[str] = []
         """The texts that were streamed to their end."""
         self.failures: Counter[str] = Counter()
-        self.compaction_s = 0.0
-        """How long it takes to make a summary."""
+        self.go = threading.Event()
+        """What WAIT waits for."""
+        self.compacts = threading.Event()
+        """Set while summaries are made at once."""
+        self.compacts.set()
         self.ids = itertools.count(1)
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -133,7 +138,8 @@ class FakeResponses:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.closing.set()
+        for event in (self.closing, self.go, self.compacts):
+            event.set()
         self._server.shutdown()
         self._thread.join(5)
         self._server.server_close()
@@ -180,7 +186,7 @@ class _Answer(BaseHTTPRequestHandler):
             request = Request(body)
             self.server_of.requests.append(request)
             if any(text.startswith(COMPACTION) for text in request.prompts()[-1:]):
-                self.server_of.closing.wait(self.server_of.compaction_s)
+                self.server_of.compacts.wait(PATIENCE_S)
             self._play(Script.read(request.items).next())
         except (BrokenPipeError, ConnectionResetError):
             return  # the program interrupted its own request
@@ -190,6 +196,8 @@ class _Answer(BaseHTTPRequestHandler):
         for name, rest in steps:
             if name == "SLOW":
                 slow = float(rest)
+            elif name == "WAIT":
+                self.server_of.go.wait(PATIENCE_S)
             elif name == "HANG":
                 self.server_of.closing.wait(float(rest))
             elif name in ("FAIL", "BREAK", "DROP"):
