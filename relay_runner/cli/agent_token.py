@@ -18,7 +18,16 @@ from relay_runner.cli import compose
 from relay_runner.cli.choices import Request
 from relay_runner.errors import ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.tokens import ADMIN, SEND, TokenGrant, TokenInfo, TokenRequest, agent_scope
+from relay_runner.protocol.tokens import (
+    ADMIN,
+    AGENT_PROFILE,
+    INTERACTIVE_PROFILE,
+    SEND,
+    TokenGrant,
+    TokenInfo,
+    TokenRequest,
+    agent_scope,
+)
 from relay_runner.protocol.wire import Wire, decode, encode
 from relay_runner.relay.base import Relay
 
@@ -59,14 +68,16 @@ class AgentToken:
     async def obtain(self, *, start: bool = True) -> tuple[compose.RelayAccess, TokenGrant]:
         """Return the relay and a token; raise where there is none to be had. `start` starts this machine's relay."""
         settings = config.load(self._paths, Path(self._request.options.cwd))
-        scopes = (agent_scope(self._agent_id), SEND)
+        wanted = TokenRequest(
+            subject=agent_principal(self._agent_id),
+            scopes=(agent_scope(self._agent_id), SEND),
+            profile_id=AGENT_PROFILE if self._request.options.headless else INTERACTIVE_PROFILE,
+        )
         access = self._access = await compose.access(self._paths, settings, url=self._request.relay_url, start=start)
         with compose.token_wanted(access):
             async with compose.relay_at(access) as relay:
                 try:
-                    return access, await relay.issue_token(
-                        TokenRequest(subject=agent_principal(self._agent_id), scopes=scopes)
-                    )
+                    return access, await relay.issue_token(wanted)
                 except RelayRefused as error:
                     kept = self._kept(access)
                     if error.status == 401 and (kept is not None or error.code == "token-expired"):

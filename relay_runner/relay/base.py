@@ -91,7 +91,8 @@ class Relay(Protocol):
         """Await `heal` whenever the relay takes the token in use no longer (401), and make the call once more.
 
         `heal` gets another token and calls `use_token`, once for all calls that failed at the same time. Where it
-        could not, they raise `RelayUnauthorized`. `renew_token`, `who_am_i` and the bus never ask for it.
+        could not, they raise `RelayUnauthorized`; so does, without asking, what is called before the next `use_token`.
+        `renew_token`, `who_am_i` and the bus never ask for it.
         """
         ...
 

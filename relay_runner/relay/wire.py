@@ -48,6 +48,8 @@ class Wire:
         self._endpoint: Endpoint | None = None
         self._token: str | None = None
         self._heal: Heal | None = None
+        self._lost: tuple[str, RelayUnauthorized] | None = None
+        """The token that was refused and has no successor yet, and what the relay said."""
         self._client: httpx.AsyncClient | None = None
         self._client_is_local = False
 
@@ -62,9 +64,13 @@ class Wire:
     def use_token(self, token: str) -> None:
         """Show `token` from now on, whatever the source says."""
         self._token = token
+        self._lost = None
 
     def heal_with(self, heal: Heal) -> None:
-        """Await `heal` for another token whenever the one in use is no longer taken; it calls `use_token`."""
+        """Await `heal` for another token whenever the one in use is no longer taken; it calls `use_token`.
+
+        Where it does not, every call is refused here, unasked, until somebody calls `use_token`.
+        """
         self._heal = heal
 
     async def endpoint(self, *, fresh: bool = False) -> Endpoint:
@@ -100,12 +106,13 @@ class Wire:
     ) -> AsyncIterator[httpx.Response]:
         """Open an answer that goes on; what breaks inside is raised as our errors."""
         endpoint = await self.endpoint()
+        self._look(endpoint)
         try:
             async with AsyncExitStack() as stack:
                 try:
                     response = await stack.enter_async_context(self._streamed(endpoint, path, accept, query))
                 except RelayUnauthorized as error:
-                    again = await self._other_token(endpoint, heal=error.status == 401)
+                    again = await self._other_token(endpoint, error)
                     if again == endpoint:
                         raise
                     endpoint = again
@@ -150,6 +157,8 @@ class Wire:
         A call that is to be made `once` is made again only where the first one provably did nothing.
         """
         endpoint = await self.endpoint()
+        if heal:
+            self._look(endpoint)
         try:
             return await self._once(endpoint, method, path, body, query)
         except _Lost:
@@ -160,17 +169,25 @@ class Wire:
         except _NotReached:
             again = await self.endpoint(fresh=True)
         except RelayUnauthorized as error:
-            again = await self._other_token(endpoint, heal=heal and error.status == 401)
+            again = await self._other_token(endpoint, error, heal=heal)
             if again == endpoint:
                 raise
         return await self._once(again, method, path, body, query)
 
-    async def _other_token(self, refused: Endpoint, *, heal: bool) -> Endpoint:
+    def _look(self, endpoint: Endpoint) -> None:
+        """Raise where the relay refused this very token, and nobody has another one yet."""
+        if self._lost is not None and self._lost[0] == endpoint.token:
+            known = self._lost[1]
+            raise RelayUnauthorized(known.message, hint=known.hint, status=known.status, code=known.code)
+
+    async def _other_token(self, refused: Endpoint, error: RelayUnauthorized, *, heal: bool = True) -> Endpoint:
         """Return the relay with the token to show now; the one that was refused may have a successor already."""
         found = await self.endpoint(fresh=True)
-        if found == refused and heal and self._heal is not None:
+        if found == refused and heal and error.status == 401 and self._heal is not None:
             await self._heal()
             found = await self.endpoint()
+            if found == refused:
+                self._lost = (refused.token, error)
         return found
 
     async def _once(

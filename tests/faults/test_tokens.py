@@ -185,6 +185,8 @@ async def test_not_1_a_runner_whose_token_is_refused_is_silent_and_goes_on_by_it
             await until(lambda: asked == 3)
             # One refusal for each try to renew; the polls of that second would be twenty more.
             assert stage.core.metrics.requests[401] - refused <= 3
+            async with stage.tools() as client:
+                assert (await client.get("/api/v1/agents")).status_code == 401
             assert (await stage.status())["auth"] is None
             allowed.append(await stage.token())
             await stage.transport(TransportState.CONNECTED)

@@ -12,7 +12,15 @@ from relay_runner.cli import agent_token, compose
 from relay_runner.cli.agent_token import AgentToken
 from relay_runner.cli.choices import Request
 from relay_runner.errors import RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.tokens import AGENT_PROFILE, OPERATOR, PERSON_PROFILE, SEND, TokenGrant, TokenRequest
+from relay_runner.protocol.tokens import (
+    AGENT_PROFILE,
+    INTERACTIVE_PROFILE,
+    OPERATOR,
+    PERSON_PROFILE,
+    SEND,
+    TokenGrant,
+    TokenRequest,
+)
 from relay_runner.relay.endpoint import fixed
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.options import RunnerOptions
@@ -24,7 +32,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def token(world: World, tmp_path: Path) -> AgentToken:
     world.paths.agent("bob").root.mkdir(parents=True)
-    return AgentToken(Request(RunnerOptions(agent_id="bob", provider="demo", cwd=tmp_path)), world.paths)
+    return AgentToken(Request(RunnerOptions(agent_id="bob", provider="demo", cwd=tmp_path, headless=True)), world.paths)
 
 
 async def configured(world: World, monkeypatch: pytest.MonkeyPatch, **more: Any) -> TokenGrant:
@@ -55,6 +63,12 @@ def turn(world: World, seconds: float) -> None:
 async def test_an_agent_gets_a_token_of_its_own(world: World, token: AgentToken) -> None:
     _, grant = await token.first(lambda text: None)
     assert (grant.subject, grant.scopes, grant.profile_id) == ("agent:bob", ("agent:bob", "send"), "provider-agent")
+
+
+async def test_an_agent_that_a_person_looks_at_has_a_profile_of_its_own(world: World, tmp_path: Path) -> None:
+    shown = AgentToken(Request(RunnerOptions(agent_id="bob", provider="demo", cwd=tmp_path)), world.paths)
+    _, grant = await shown.first(lambda text: None)
+    assert grant.profile_id == INTERACTIVE_PROFILE
 
 
 async def test_a_relay_that_is_not_there_is_asked_again_and_told_once(

@@ -130,3 +130,30 @@ async def test_events_are_read_over_the_ends_of_chunks() -> None:
     answer = http("200 OK", body, "Content-Type: text/event-stream")
     async with answering(answer) as url, Wire(fixed(url, "t")) as wire, wire.stream("/x") as response:
         assert [data async for data in events(response)] == [b'{"a":1}', b'{"b":2}']
+
+
+async def test_a_token_that_nobody_can_replace_is_not_shown_again_until_there_is_another() -> None:
+    async with answering(http("401 Unauthorized", REFUSAL % b"token-revoked")) as url, Wire(fixed(url, "t")) as wire:
+        healed = 0
+
+        async def heal() -> None:
+            nonlocal healed
+            healed += 1
+
+        wire.heal_with(heal)
+        said = set()
+        for _ in range(5):
+            with pytest.raises(RelayUnauthorized) as caught:
+                await wire.call("GET", "/x", list[Agent])
+            said.add((str(caught.value), caught.value.code))
+        with pytest.raises(RelayUnauthorized):
+            async with wire.stream("/x"):
+                raise AssertionError("open")
+        assert healed == 1 and said == {("so it is: do this", "token-revoked")}
+        with pytest.raises(RelayUnauthorized):  # the one call that asks whether it is taken again
+            await wire.call("GET", "/x", list[Agent], heal=False)
+        assert healed == 1
+        wire.use_token("another")
+        with pytest.raises(RelayUnauthorized):
+            await wire.call("GET", "/x", list[Agent])
+        assert healed == 2
