@@ -38,8 +38,8 @@ PERMISSION_MODES = {
     "read-only": "default",
     "bypass": "bypassPermissions",
 }
-WRITING_TOOLS = ("Bash", "Edit", "Write", "NotebookEdit")
-"""What a read-only agent does not have."""
+WRITING_TOOLS = ("Bash", "Edit", "Write", "NotebookEdit", "EnterWorktree", "Workflow", "Monitor")
+"""What a read-only agent does not have, and its subagents neither."""
 SOURCES = ("local", "project", "user")
 """The user's settings files, the nearest first."""
 RELAY_VERBS = ("send", "reply", "read", "react", "inbox", "ps")
@@ -132,6 +132,8 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
         settings["skipDangerousModePermissionPrompt"] = True
     if spec.trust_folder:
         settings["enableAllProjectMcpServers"] = True
+    if spec.approval_mode == "read-only":
+        settings["disableSkillShellExecution"] = True  # a skill's text may have commands in it that run when it is read
     profile.extend(settings, spec)
     return settings
 

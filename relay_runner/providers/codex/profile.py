@@ -15,6 +15,8 @@ from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.projection import APPLIED, Says, ignored, partly
 
+READ_ONLY = "read-only"
+
 SAYS: Says = {
     "home": APPLIED,
     "relay.context": APPLIED,
@@ -46,9 +48,10 @@ def settings(spec: LaunchSpec) -> dict[str, Any]:
     if profile.hooks.mode == "none":
         found["features.hooks"] = False
     servers: dict[str, Any] = {}
-    if profile.mcp.mode != "host":
+    read_only = spec.approval_mode == READ_ONLY  # no sandbox is around a server: nobody knows what it would write
+    if profile.mcp.mode != "host" or read_only:
         servers.update({name: {"enabled": False} for name in _servers_of_host(spec)})
-    if profile.mcp.mode != "none":
+    if profile.mcp.mode != "none" and not read_only:
         servers.update({name: _server(one) for name, one in profile.mcp.servers.items()})
     if servers:
         found["mcp_servers"] = servers

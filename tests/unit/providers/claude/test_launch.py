@@ -98,7 +98,10 @@ def test_a_session_without_a_transcript_begins_under_its_id(spec: LaunchSpec) ->
 def test_approval_modes(spec: LaunchSpec, mode: str, wanted: str) -> None:
     planned = plan(replace(spec, approval_mode=mode))
     assert after(planned.argv, "--permission-mode") == wanted
-    assert ("--disallowedTools=Bash,Edit,Write,NotebookEdit" in planned.argv) == (mode == "read-only")
+    forbidden = [word for word in planned.argv if word.startswith("--disallowedTools=Bash,Edit,Write,NotebookEdit")]
+    assert len(forbidden) == (mode == "read-only")
+    shell = launch.settings_of(replace(spec, approval_mode=mode)).get("disableSkillShellExecution", False)
+    assert shell is (mode == "read-only")
     assert "IS_SANDBOX" not in planned.env
 
 

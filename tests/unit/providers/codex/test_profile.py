@@ -58,6 +58,11 @@ def test_servers_of_the_host_are_switched_off_by_name(spec: LaunchSpec) -> None:
         assert launch.thread(made, None)["config"]["mcp_servers"] == expected
 
 
+def test_who_may_only_read_has_no_mcp_server(spec: LaunchSpec) -> None:
+    made = replace(shaped(spec, mcp={"servers": {"mine": {"command": "c"}}}), approval_mode="read-only")
+    assert profile.settings(made)["mcp_servers"] == {"theirs": {"enabled": False}, "projects": {"enabled": False}}
+
+
 def test_what_else_can_be_left_out(spec: LaunchSpec) -> None:
     made = shaped(spec, instructions={"repo": False}, hooks={"mode": "none"})
     assert profile.settings(made) == {"project_doc_max_bytes": 0, "features.hooks": False}
