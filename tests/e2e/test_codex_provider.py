@@ -11,12 +11,10 @@ import pytest
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import LaunchSpec, ProcessState, Seen, SessionStarted, StateChanged, TurnEnded
-from relay_runner.providers.codex import turns
 from relay_runner.providers.codex.client import opened
 from relay_runner.providers.codex.launch import socket
 from relay_runner.providers.codex.process import CodexProcess
 from relay_runner.providers.codex.session import CLIENT
-from tests.codex import CONFIG
 from tests.contract.providers import Rig, adopt, codex_rig, connected, launch, running
 from tests.terminals import sockets as sockets
 from tests.terminals import until
@@ -28,45 +26,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.codex]
 async def rig(tmp_path: Path, sockets: Path) -> AsyncIterator[Rig]:
     async with codex_rig(tmp_path, sockets) as opened:
         yield opened
-
-
-@pytest.mark.parametrize(
-    ("order", "kind"),
-    [
-        ("FAIL:429", "rate-limited"),
-        ("FAIL:401", "auth-failed"),
-        ("FAIL:400", "failed"),
-        ("FAIL:500", "failed"),
-        ("BREAK:context_length_exceeded", "context-window"),
-        ("BREAK:rate_limit_exceeded", "rate-limited"),
-        ("DROP", "failed"),
-    ],
-)
-async def test_a_failure_has_a_kind_and_the_next_message_goes_in(rig: Rig, order: str, kind: str) -> None:
-    async with running(rig) as it:
-        ended = await it.ended(await it.deliver(order))
-        assert ended.outcome is Outcome.FAILED
-        assert str(ended.reason).startswith(f"{kind}: ") and "\n" not in str(ended.reason)
-        assert (await it.ended(await it.deliver("SAY:fine"))).result == "fine"
-
-
-async def test_what_is_tried_again_is_progress_and_no_end(rig: Rig) -> None:
-    async with running(rig) as it:
-        ended = await it.ended(await it.deliver("DROP:1\nSAY:at the second try"))
-        assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "at the second try")
-        assert [event for event in it.events if isinstance(event, StateChanged) and event.source == "error"]
-
-
-async def test_a_model_that_nobody_can_reach_is_given_up(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turns, "NO_NETWORK_S", 1.0)
-    config = tmp_path / "home" / ".codex" / "config.toml"
-    config.write_text(CONFIG.format(url="http://127.0.0.1:9/v1"))
-    async with running(rig) as it:
-        ended = await it.ended(await it.deliver("SAY:never"))
-        assert ended.outcome is Outcome.FAILED
-        assert "given up" in str(ended.reason)
 
 
 async def test_a_connection_that_broke_in_a_turn_is_made_again_and_nothing_is_lost_or_told_twice(rig: Rig) -> None:

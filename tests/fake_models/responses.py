@@ -13,6 +13,8 @@ A directive stands at the start of a line of the prompt. Several are done one af
     HANG:n              send nothing for n seconds, then do the next directive
     WAIT                send nothing before the test says `go`, then do the next directive
     FAIL:code[:times]   answer with that HTTP status, always or only so many times
+    ERROR:{json}        put this into the error of the next FAIL or BREAK
+    HEADERS:{json}      send these headers with the answer
     BREAK:code[:times]  fail in the stream, by that error code
     DROP[:times]        hang up in the middle of the answer
 
@@ -28,13 +30,14 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-DIRECTIVE = re.compile(r"^(SAY|RUN|ASK|TOOL|PATCH|JS|SPAWN|SLOW|HANG|WAIT|FAIL|BREAK|DROP)(?::|$)(.*)$", re.MULTILINE)
-WAITS = ("SLOW", "HANG", "WAIT", "FAIL", "BREAK", "DROP")
+WAITS = ("SLOW", "HANG", "WAIT", "FAIL", "BREAK", "DROP", "ERROR", "HEADERS")
 """Directives that come before the one thing that a model step does."""
+DIRECTIVE = re.compile(rf"^(SAY|RUN|ASK|TOOL|PATCH|JS|SPAWN|{'|'.join(WAITS)})(?::|$)(.*)$", re.MULTILINE)
 CONTEXT = ("<environment_context>", "<turn_aborted>", "<user_instructions>", "<skill", "# AGENTS.md")
 """How user messages begin that the program itself writes."""
 COMPACTION = "You are performing a CONTEXT CHECKPOINT COMPACTION"
@@ -169,6 +172,8 @@ def _handler(fake: FakeResponses) -> type[BaseHTTPRequestHandler]:
 class _Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of: FakeResponses
+    error: Mapping[str, Any] = {}
+    extra: Mapping[str, str] = {}
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test's output clean."""
@@ -200,6 +205,10 @@ class _Answer(BaseHTTPRequestHandler):
                 self.server_of.go.wait(PATIENCE_S)
             elif name == "HANG":
                 self.server_of.closing.wait(float(rest))
+            elif name == "ERROR":
+                self.error = json.loads(rest)
+            elif name == "HEADERS":
+                self.extra = json.loads(rest)
             elif name in ("FAIL", "BREAK", "DROP"):
                 code, _, times = rest.rpartition(":") if name == "DROP" else rest.partition(":")
                 self.server_of.failures[name + rest] += 1
@@ -211,19 +220,20 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _fail(self, name: str, code: str) -> None:
         if name == "FAIL":
-            error = {"type": "fake_error", "message": f"fake error {code}", "code": None}
+            error = {"type": "fake_error", "message": f"fake error {code}", "code": None, **self.error}
             return self._send(int(code), json.dumps({"error": error}).encode())
         self._stream_head()
         self._event("response.created", response={"id": "resp_fake"})
         if name == "BREAK":
-            self._event("response.failed", response={"id": "resp_fake", "error": {"code": code, "message": "fake"}})
+            error = {"code": code, "message": "fake", **self.error}
+            self._event("response.failed", response={"id": "resp_fake", "error": error})
         return None
 
     def _send(self, code: int, data: bytes) -> None:
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Connection", "close")
+        self._send_extra()
         self.end_headers()
         self.wfile.write(data)
 
@@ -256,8 +266,13 @@ class _Answer(BaseHTTPRequestHandler):
     def _stream_head(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        self._send_extra()
         self.end_headers()
+
+    def _send_extra(self) -> None:
+        for name, value in self.extra.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
 
     def _event(self, kind: str, **fields: Any) -> None:
         data = json.dumps({"type": kind, **fields})

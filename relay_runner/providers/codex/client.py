@@ -21,6 +21,7 @@ import msgspec
 
 from relay_runner.errors import ProviderError
 from relay_runner.providers.beside import beside
+from relay_runner.providers.codex.failures import Kind
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -31,6 +32,7 @@ CONNECT_S = 5.0
 REQUEST_S = 30.0
 CLOSE_S = 1.0
 NOT_KNOWN = -32601
+BROKE = f"{Kind.PROTOCOL_ERROR}: the connection to Codex broke"
 Notice = Callable[[str, Mapping[str, Any]], None]
 """Takes a notification's method and parameters at once; never blocks or raises."""
 RequestId = int | str
@@ -85,7 +87,7 @@ class Client:
                 result: dict[str, Any] = await answer
                 return result
         except TimeoutError:
-            raise Disconnected(f"Codex did not answer {method} within {timeout_s:g} s") from None
+            raise Disconnected(f"{Kind.TIMEOUT}: Codex did not answer {method} within {timeout_s:g} s") from None
         finally:
             self._waiting.pop(id, None)
 
@@ -107,7 +109,7 @@ class Client:
         try:
             await self._connection.send(msgspec.json.encode(message).decode())
         except ConnectionClosed as error:
-            raise Disconnected("the connection to Codex broke") from error
+            raise Disconnected(BROKE) from error
 
     async def read(self) -> None:
         """Take what the server says until it hangs up."""
@@ -122,7 +124,7 @@ class Client:
             self.closed.set()
             for answer in self._waiting.values():
                 if not answer.done():
-                    answer.set_exception(Disconnected("the connection to Codex broke"))
+                    answer.set_exception(Disconnected(BROKE))
 
     def _take(self, data: str | bytes) -> None:
         try:

@@ -43,13 +43,15 @@ def of_turn(turn: Mapping[str, Any]) -> Evidence:
     if turn.get("status") == RUNNING:
         return Evidence(True, SOURCE, TurnState.RUNNING)
     outcome = OUTCOMES.get(str(turn.get("status")), Outcome.FAILED)
-    if outcome is Outcome.FAILED and failures.blocked(turn.get("error")):
-        outcome = Outcome.BLOCKED
-    return Evidence(
-        True,
-        SOURCE,
-        TurnState.ENDED,
-        outcome,
-        result(turn) if outcome is Outcome.COMPLETED else None,
-        failures.reason(turn.get("error")) if outcome in (Outcome.FAILED, Outcome.BLOCKED) else None,
-    )
+    if outcome is Outcome.FAILED:
+        ended_at = turn.get("completedAt")
+        return failed(SOURCE, turn.get("error"), float(ended_at) if isinstance(ended_at, int | float) else 0.0)
+    said = result(turn) if outcome is Outcome.COMPLETED else None
+    return Evidence(True, SOURCE, TurnState.ENDED, outcome, said)
+
+
+def failed(source: str, error: Mapping[str, Any] | None, now: float, resets_at: float | None = None) -> Evidence:
+    """Return what is known of the messages of a turn that ended by this error."""
+    limit = failures.limit(error, now, resets_at)
+    outcome, reason = failures.outcome(error), failures.reason(error)
+    return Evidence(True, source, TurnState.ENDED, outcome, None, reason, limit)

@@ -46,7 +46,7 @@ class Link:
         self.spec = spec
         self.plan = plan
         self.emit = emit
-        self.tracker = Tracker()
+        self.tracker = Tracker(spec.unreachable_s)
         self.approvals = Approvals(emit, process=process, standing=spec.isolated_home)
         self.client: Client | None = None
         """The connection, once the thread is joined over it."""
@@ -172,6 +172,7 @@ class Link:
             self._calls.resolved(params.get("requestId"))
         if thread_id in (self.thread_id, None):
             self.room.heard(method, params)
+            self.tracker.account(method, params)
         if self.thread_id is None:
             return
         if method == family.STARTED and family.parent(params.get("thread")) is not None:
@@ -193,7 +194,7 @@ class Link:
         """Go on with another thread of the same connection; the one before is idle."""
         if joined.thread_id != self.thread_id:
             self.tell(self.tracker.looked(self.tracker.agents.clear()))
-            self.tracker = Tracker()
+            self.tracker = Tracker(self.spec.unreachable_s)
         self.session, self.thread_id = joined, joined.thread_id
         self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
         self._learn(joined)

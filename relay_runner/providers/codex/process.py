@@ -33,7 +33,7 @@ from relay_runner.providers.base import (
     TurnState,
     Uncertain,
 )
-from relay_runner.providers.codex import family, history, launch, operations, prompt, rollout, session
+from relay_runner.providers.codex import failures, family, history, launch, operations, prompt, rollout, session
 from relay_runner.providers.codex.client import Client, Disconnected, Refused
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.link import PAGE, RECONNECT_S, Link
@@ -131,9 +131,11 @@ class CodexProcess:
         self._room.next_turn.clear()
         return self._entered(answer, nonce)
 
-    def _entered(self, answer: Mapping[str, Any], nonce: str) -> Submitted:
+    def _entered(self, answer: Mapping[str, Any], nonce: str) -> SubmitResult:
         """Take in the answer to turn/start: the id of a turn that a person began meanwhile means it was steered."""
-        turn_id, turn = str(answer["turn"]["id"]), self._link.tracker.turn
+        if not isinstance(begun := answer.get("turn"), dict) or "id" not in begun:
+            return Uncertain(f"{failures.Kind.RESPONSE_INVALID}: Codex answered turn/start without a turn")
+        turn_id, turn = str(begun["id"]), self._link.tracker.turn
         if turn is not None and turn.id == turn_id and turn.prompts > turn.nonces.count(nonce):
             return Submitted("turn/start, steered")
         self._link.tell(self._link.tracker.started(turn_id))
@@ -182,7 +184,9 @@ class CodexProcess:
                     return await self._listed(client, nonce)
             if not self._terminal.alive():
                 file = CodexHome.of(self._spec.environ).rollout(self._link.thread) if self._link.thread_id else None
-                return await asyncio.to_thread(rollout.find, file, nonce)
+                found = await asyncio.to_thread(rollout.find, file, nonce)
+                told = self._link.tracker.trouble(nonce, time.time()) if found.reason == rollout.CUT_OFF else None
+                return told or found
             if time.monotonic() > deadline:
                 raise Disconnected("no connection to Codex")
             await self._link.wait_change(RECONNECT_S)

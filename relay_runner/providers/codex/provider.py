@@ -30,6 +30,7 @@ class CodexProvider:
         compact=True,
         clear=True,
         inject=True,
+        tokens=True,
         resume=True,
         subagents=True,
         permissions=True,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import NOT_FOUND, Evidence, TurnState
-from relay_runner.providers.codex import failures
+from relay_runner.providers.codex.history import failed
+from relay_runner.providers.codex.metering import Meter
 from relay_runner.providers.tail import scan
 
 SOURCE = "rollout"
@@ -26,18 +28,23 @@ def find(path: Path | None, nonce: str) -> Evidence:
     if path is None or next(iter(scan(path, containing=nonce.encode())), None) is None:
         return NOT_FOUND
     turn_id: str | None = None
+    meter = Meter()
+    meter.begin(SOURCE)
     for line in scan(path):
         event = line.get("payload") if isinstance(line, dict) and line.get("type") == "event_msg" else None
         if not isinstance(event, dict):
             continue
-        if turn_id is None:
-            if _carries(event, nonce):
-                turn_id = str(event.get("turn_id"))
-        elif event.get("turn_id") == turn_id and (ended := _end(event)) is not None:
-            return ended
+        if event.get("type") == "token_count" and isinstance(info := event.get("info"), dict):
+            meter.read(SOURCE, {"total": _camel(info.get("total_token_usage"))})
+        elif turn_id is None and event.get("type") == "task_started":
+            meter.take()
+        elif turn_id is None and _carries(event, nonce):
+            turn_id = str(event.get("turn_id"))
+        elif turn_id is not None and event.get("turn_id") == turn_id and (ended := _end(event)) is not None:
+            return replace(ended, usage=meter.take())
     if turn_id is None:
         return NOT_FOUND
-    return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF)
+    return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF, usage=meter.take())
 
 
 def changes(path: Path | None, call_id: str) -> list[dict[str, Any]]:
@@ -61,7 +68,7 @@ def _end(event: Mapping[str, Any]) -> Evidence | None:
     match event.get("type"):
         case "task_complete" if isinstance(error := event.get("error"), dict):
             told = {"message": error.get("message"), "codexErrorInfo": _camel(error.get("codex_error_info"))}
-            return Evidence(True, SOURCE, TurnState.ENDED, Outcome.FAILED, None, failures.reason(told))
+            return failed(SOURCE, told, float(event.get("completed_at") or 0.0))
         case "task_complete":
             text = event.get("last_agent_message")
             return Evidence(True, SOURCE, TurnState.ENDED, Outcome.COMPLETED, None if text is None else str(text))
@@ -71,7 +78,9 @@ def _end(event: Mapping[str, Any]) -> Evidence | None:
 
 
 def _camel(info: Any) -> Any:
-    """Return a kind of error as the app-server writes it: the rollout has its own spelling."""
+    """Return names as the app-server writes them: the rollout has its own spelling."""
+    if isinstance(info, dict):
+        return {_camel(name): _camel(value) if isinstance(value, dict) else value for name, value in info.items()}
     if not isinstance(info, str):
         return info
     first, *others = info.split("_")

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.messages import Outcome
+from relay_runner.protocol.usage import total
 from relay_runner.providers.base import (
     Event,
     Evidence,
@@ -28,7 +29,8 @@ from relay_runner.providers.base import (
     TurnStarted,
     TurnState,
 )
-from relay_runner.providers.codex import failures, history
+from relay_runner.providers.codex import failures, history, metering
+from relay_runner.providers.codex.metering import Meter, Windows
 from relay_runner.providers.codex.subagents import SubAgents
 from relay_runner.providers.codex.window import Window
 
@@ -36,8 +38,6 @@ NO_END_S = 1.0
 """How long the thread may be idle without its turn's end before the listed turns are asked."""
 QUIET_S = 30.0
 """How long a busy thread may say nothing before its status is asked for."""
-NO_NETWORK_S = 120.0
-"""How long a turn may do nothing but try again: without a connection the program would try for ever."""
 KEPT_ENDS = 200
 SEEN_BY = "item:userMessage"
 ENDED_BY = "turn/completed"
@@ -62,14 +62,19 @@ class OpenTurn:
 class Tracker:
     """One thread's state and turns; every call returns the events that follow from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, unreachable_s: float = 120.0) -> None:
+        """`unreachable_s` is how long a turn may do nothing but try again: without a network it would for ever."""
         self.state = ProcessState.STARTING
+        self._unreachable_s = unreachable_s
+        self._meter = Meter()
+        self._windows = Windows()
         self.turn: OpenTurn | None = None
         self.agents = SubAgents()
         self._with_agents: TurnEnded | None = None
         """The end of a turn whose sub-agents still run."""
         self.unloaded = False
         """The server put the thread away; it has to be resumed before anything goes in."""
+        self._thread_id = ""
         self._status: str | None = None
         self._flags: tuple[str, ...] = ()
         self._notified = False
@@ -92,6 +97,9 @@ class Tracker:
     def joined(self, thread: Mapping[str, Any], turns: list[dict[str, Any]], now: float) -> list[Event]:
         """Take in a thread that was started, resumed or joined again, with its newest turns, newest first."""
         self.unloaded, self._heard_at = False, now
+        self._thread_id = str(thread.get("id"))
+        if not turns:
+            self._meter.begin(self._thread_id)
         if not self._notified:
             self._set_status(thread.get("status"), now)
         newest = turns[0] if turns else {}
@@ -127,19 +135,35 @@ class Tracker:
             case "error":
                 self._error(params, now)
             case "turn/completed":
-                self._completed(params["turn"])
-            case "thread/tokenUsage/updated":
+                self._completed(params["turn"], now)
+            case metering.TOKENS:
+                self._meter.read(self._thread_id, params.get("tokenUsage"))
                 self._events += self._window.usage(params.get("tokenUsage"), now)
         if method.startswith("item/") and self.turn is not None:
-            self.turn.troubled_at = None
+            self.turn.troubled_at = self.turn.error = None
         return self._told(method)
 
     def elsewhere(self, thread_id: str, method: str, params: Mapping[str, Any], now: float) -> list[Event]:
         """Take in one notification about another thread: it may be a sub-agent's."""
         self._events += self.agents.notice(thread_id, method, params, now)
+        if method == metering.TOKENS and self.agents.label(thread_id) is not None:
+            self._meter.begin(thread_id)
+            self._meter.read(thread_id, params.get("tokenUsage"))
         if self.agents.label(thread_id) is not None and isinstance(item := params.get("item"), dict):
             self._events += self.agents.item(item, now)
         return self._told(method)
+
+    def account(self, method: str, params: Mapping[str, Any]) -> None:
+        """Take in one notification about the account."""
+        if method == metering.LIMITS:
+            self._windows.read(params)
+
+    def trouble(self, nonce: str, now: float) -> Evidence | None:
+        """Return how a message's turn failed, where its program told the error and died before the end."""
+        turn = self.turn
+        if turn is None or nonce not in turn.nonces or failures.kind(turn.error) is failures.Kind.FAILED:
+            return None
+        return history.failed("error", turn.error, now, self._windows.full_until(now))
 
     def looked(self, events: list[Event]) -> list[Event]:
         """Take in what looking at the sub-agents' threads brought."""
@@ -188,9 +212,12 @@ class Tracker:
     def hopeless(self, now: float) -> OpenTurn | None:
         """Return the open turn when it only tries again for too long; its end is a failure then."""
         turn = self.turn
-        if turn is None or turn.troubled_at is None or turn.given_up or now - turn.troubled_at < NO_NETWORK_S:
+        if turn is None or turn.troubled_at is None or turn.given_up or now - turn.troubled_at < self._unreachable_s:
             return None
-        turn.given_up = f"{failures.reason(turn.error)} (given up after {NO_NETWORK_S:g} s)"
+        if failures.kind(turn.error) is not failures.Kind.FAILED:
+            return None  # of these it tries only so many times
+        after = f"(given up after {self._unreachable_s:g} s)"
+        turn.given_up = f"{failures.Kind.TIMEOUT}: {failures.words(turn.error)} {after}"
         return turn
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -237,18 +264,22 @@ class Tracker:
         turn, error = self.turn, params.get("error")
         if turn is None or not isinstance(error, dict):
             return
-        turn.error = error
+        turn.error = failures.telling(turn.error, error)
         if params.get("willRetry"):
             turn.troubled_at = turn.troubled_at or now
             detail = sanitise_line(str(error.get("message") or "trying again"))
             self._events.append(StateChanged(self.state, "error", detail))
 
-    def _completed(self, turn: Mapping[str, Any]) -> None:
+    def _completed(self, turn: Mapping[str, Any], now: float) -> None:
         open_turn, id = self.turn, str(turn.get("id"))
         if open_turn is None or (open_turn.id != id and open_turn.nonces):
             self._ended.append(id)
             return
-        self._end(open_turn, history.of_turn(turn), ENDED_BY)
+        found = history.of_turn(turn)
+        if turn.get("status") == "failed":
+            error = failures.telling(open_turn.error, turn.get("error"))
+            found = history.failed(ENDED_BY, error, now, self._windows.full_until(now))
+        self._end(open_turn, found, ENDED_BY)
         self._ended.append(id)
 
     def _end_from(self, turns: list[dict[str, Any]], turn: OpenTurn) -> None:
@@ -265,12 +296,11 @@ class Tracker:
 
     def _end(self, turn: OpenTurn, found: Evidence, source: str) -> None:
         outcome, reason = found.outcome or Outcome.FAILED, found.reason
-        if outcome is Outcome.FAILED and turn.error is not None and reason in (None, failures.reason(None)):
-            reason = failures.reason(turn.error)
         if turn.given_up is not None and outcome is not Outcome.COMPLETED:
             outcome, reason = Outcome.FAILED, turn.given_up
         result = (turn.result if turn.result is not None else found.result) if outcome is Outcome.COMPLETED else None
-        ended = TurnEnded(outcome, source, tuple(turn.nonces), result, reason)
+        nonces, usage = tuple(turn.nonces), self._meter.take()
+        ended = TurnEnded(outcome, source, nonces, result, reason, limit=found.limit, usage=usage)
         if outcome is Outcome.COMPLETED and self.agents.running:
             self._with_agents = ended
         else:
@@ -281,7 +311,8 @@ class Tracker:
     def _end_with_agents(self) -> None:
         """Tell the end that waited for sub-agents: they are done, or something newer began."""
         if self._with_agents is not None:
-            self._events.append(self._with_agents)
+            usage = total(self._with_agents.usage, self._meter.take())
+            self._events.append(replace(self._with_agents, usage=usage))
             self._with_agents = None
 
     def _told(self, source: str) -> list[Event]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from relay_runner.providers.base import Limit
 from relay_runner.providers.codex import failures
 
 
@@ -37,6 +38,24 @@ def test_the_reason_is_one_line() -> None:
     assert failures.reason(None) == "failed: Codex did not say why"
 
 
-def test_what_lacks_a_secret_is_blocked() -> None:
-    assert failures.blocked({"message": "Missing environment variable: `KEY`."})
-    assert not failures.blocked({"message": "other"}) and not failures.blocked(None)
+def test_only_limits_are_limits() -> None:
+    limited = {"message": "try again in 90 s", "codexErrorInfo": "rateLimitExceeded"}
+    assert failures.limit(limited, 1000.0) == Limit("try again in 90 s", 1090.0)
+    assert failures.limit(limited, 1000.0, resets_at=7.0) == Limit("try again in 90 s", 7.0)
+    untold = {"message": "429", "codexErrorInfo": {"responseTooManyFailedAttempts": {"httpStatusCode": 429}}}
+    assert failures.limit(untold, 1000.0) == Limit("429", None)
+    for info in ("contextWindowExceeded", "serverOverloaded", "other", None):
+        assert failures.limit({"message": "try again in 90 s", "codexErrorInfo": info}, 1000.0) is None
+    assert failures.limit(None, 1000.0) is None
+
+
+def test_of_two_errors_the_telling_one_counts() -> None:
+    limited = {"message": "a", "codexErrorInfo": "rateLimitExceeded"}
+    window = {"message": "b", "codexErrorInfo": "contextWindowExceeded"}
+    generic = {"message": "c", "codexErrorInfo": "other"}
+    assert failures.telling(limited, generic) is limited
+    assert failures.telling(limited, window) is window
+    assert failures.telling(generic, limited) is limited
+    assert failures.telling(None, generic) is generic
+    assert failures.telling(limited, None) is limited
+    assert failures.telling(None, None) is None

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import Evidence, TurnState
+from relay_runner.providers.base import Evidence, Limit, TurnState
 from relay_runner.providers.codex import history
 
 
@@ -36,3 +36,11 @@ def test_only_a_completed_turn_has_a_result() -> None:
     assert (interrupted.outcome, interrupted.result) == (Outcome.INTERRUPTED, None)
     failed = history.of_turn(turn("failed", error={"message": "no", "codexErrorInfo": "contextWindowExceeded"}))
     assert (failed.outcome, failed.result, failed.reason) == (Outcome.FAILED, None, "context-window: no")
+
+
+def test_a_turn_that_met_a_limit_says_so_and_until_when() -> None:
+    error = {"message": "try again in 5 minutes", "codexErrorInfo": "usageLimitExceeded"}
+    found = history.of_turn(turn("failed", error=error, completedAt=1000))
+    assert found.limit == Limit("try again in 5 minutes", 1300.0)
+    blocked = {"message": "Missing environment variable: `K`.", "codexErrorInfo": "other"}
+    assert history.of_turn(turn("failed", error=blocked)).outcome is Outcome.BLOCKED

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import NOT_FOUND, TurnState
+from relay_runner.protocol.usage import Usage
+from relay_runner.providers.base import NOT_FOUND, Limit, TurnState
 from relay_runner.providers.codex import rollout
 
 
@@ -48,5 +49,27 @@ def test_a_turn_that_failed_says_why(tmp_path: Path) -> None:
     error = {"message": "too long", "codex_error_info": "context_window_exceeded"}
     found = rollout.find(written(tmp_path, prompt("n1"), end(error=error)), "n1")
     assert (found.outcome, found.reason) == (Outcome.FAILED, "context-window: too long")
+    coded = {"message": "no", "codex_error_info": {"http_connection_failed": {"http_status_code": 401}}}
+    assert rollout.find(written(tmp_path, prompt("n1"), end(error=coded)), "n1").reason == "auth-failed: no"
     odd = {"message": "no", "codex_error_info": {"http_connection_failed": {}}}
     assert rollout.find(written(tmp_path, prompt("n1"), end(error=odd)), "n1").reason == "failed: no"
+
+
+def test_a_turn_that_met_a_limit_says_so_and_until_when(tmp_path: Path) -> None:
+    error = {"message": "try again in 5 minutes", "codex_error_info": "usage_limit_exceeded"}
+    found = rollout.find(written(tmp_path, prompt("n1"), end(error=error, completed_at=1000)), "n1")
+    assert found.limit == Limit("try again in 5 minutes", 1300.0)
+
+
+def test_a_turn_says_what_it_used_alone(tmp_path: Path) -> None:
+    def used(tokens: int) -> dict[str, Any]:
+        total = {"input_tokens": tokens, "cached_input_tokens": 1, "output_tokens": 2}
+        return {"type": "token_count", "info": {"total_token_usage": total}}
+
+    started = {"type": "task_started"}
+    file = written(
+        tmp_path, started, prompt("n0", "t0"), used(100), end("t0"), {"type": "token_count", "info": None},
+        started, used(130), prompt("n1"), used(150), end(),
+    )  # fmt: skip
+    assert rollout.find(file, "n0").usage == Usage(input_tokens=100, cached_tokens=1, output_tokens=2)
+    assert rollout.find(file, "n1").usage == Usage(input_tokens=50, cached_tokens=0, output_tokens=0)

@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
+from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import (
     ContextUsed,
+    Limit,
     ProcessState,
     Seen,
     StateChanged,
@@ -13,8 +15,9 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
-from relay_runner.providers.codex.turns import NO_END_S, NO_NETWORK_S, QUIET_S, Tracker
+from relay_runner.providers.codex.turns import NO_END_S, QUIET_S, Tracker
 
+UNREACHABLE_S = 120.0
 IDLE = {"type": "idle"}
 ACTIVE: dict[str, Any] = {"type": "active", "activeFlags": []}
 ASKING = {"type": "active", "activeFlags": ["waitingOnApproval"]}
@@ -25,7 +28,7 @@ class Thread:
 
     def __init__(self, status: dict[str, Any] = IDLE, turns: list[dict[str, Any]] | None = None) -> None:
         self.now = 1000.0
-        self.tracker = Tracker()
+        self.tracker = Tracker(UNREACHABLE_S)
         self.first = self.tracker.joined({"status": status}, turns or [], self.now)
 
     def __call__(self, method: str, **params: Any) -> list[Any]:
@@ -120,13 +123,14 @@ def test_a_retry_is_progress_until_it_lasts_too_long() -> None:
     error = {"message": "Reconnecting... waiting for network", "codexErrorInfo": "other"}
     (told,) = thread("error", error=error, willRetry=True)
     assert (told.source, told.detail) == ("error", error["message"])
-    thread.now += NO_NETWORK_S - 1
+    thread.now += UNREACHABLE_S - 1
     thread("error", error=error, willRetry=True)
     assert thread.tracker.hopeless(thread.now) is None
     assert thread.tracker.hopeless(thread.now + 2) is not None
     assert thread.tracker.hopeless(thread.now + 3) is None, "given up once"
     (ended, _) = thread.ends("interrupted")
-    assert ended.outcome is Outcome.FAILED and "given up" in ended.reason
+    assert ended.outcome is Outcome.FAILED and ended.limit is None
+    assert ended.reason.startswith("timeout: ") and ended.reason.endswith("(given up after 120 s)")
 
 
 def test_anything_that_happens_ends_the_trouble() -> None:
@@ -134,7 +138,7 @@ def test_anything_that_happens_ends_the_trouble() -> None:
     thread.begins()
     thread("error", error={"message": "again"}, willRetry=True)
     thread("item/agentMessage/delta", turnId="t1", delta="x")
-    assert thread.tracker.hopeless(thread.now + 2 * NO_NETWORK_S) is None
+    assert thread.tracker.hopeless(thread.now + 2 * UNREACHABLE_S) is None
 
 
 def test_an_end_that_was_lost_is_found_among_the_listed_turns() -> None:
@@ -258,3 +262,89 @@ def test_how_full_the_context_is() -> None:
     context = told.context
     assert (context.tokens, context.window, context.utilisation) == (1010, 258400, 0.0039)
     assert (context.source, context.confidence) == ("api", "exact")
+
+
+LIMITED = {"message": "usage limit, try again at Nov 21st, 2026 12:02 AM.", "codexErrorInfo": "usageLimitExceeded"}
+
+
+def tokens(total: int) -> dict[str, Any]:
+    return {"tokenUsage": {"total": {"inputTokens": total, "cachedInputTokens": 0, "outputTokens": 1}}}
+
+
+def test_a_limit_ends_when_its_window_does_or_when_the_words_say() -> None:
+    thread = Thread()
+    window = {"usedPercent": 100, "resetsAt": 5000, "windowDurationMins": 300}
+    thread.tracker.account("account/rateLimits/updated", {"rateLimits": {"limitId": "codex", "primary": window}})
+    thread.begins()
+    thread.prompt("n1")
+    (ended, _) = thread.ends("failed", error=LIMITED)
+    assert ended.limit == Limit(LIMITED["message"], 5000.0)
+    thread.now = 6000.0
+    thread.begins("t2")
+    (ended, _) = thread.ends("failed", "t2", error=LIMITED)
+    assert ended.limit is not None and ended.limit.until is not None and ended.limit.until > 1_795_000_000
+
+
+def test_a_structured_error_outlives_a_generic_end_but_not_what_happened_since() -> None:
+    generic = {"message": "stream disconnected", "codexErrorInfo": "other"}
+    thread = Thread()
+    thread.begins()
+    thread("error", error=LIMITED, willRetry=True)
+    thread("error", error=generic, willRetry=False)
+    (ended, _) = thread.ends("failed", error=generic)
+    assert ended.limit is not None and ended.reason.startswith("rate-limited: ")
+    thread.begins("t2")
+    thread("error", error=LIMITED, willRetry=True)
+    thread.says("it goes on", "t2")
+    (ended, _) = thread.ends("failed", "t2", error=generic)
+    assert (ended.limit, ended.reason) == (None, "failed: stream disconnected")
+
+
+def test_a_program_that_died_after_it_told_the_error_left_that_reason() -> None:
+    thread = Thread()
+    thread.begins()
+    thread.prompt("n1")
+    assert thread.tracker.trouble("n1", thread.now) is None
+    thread("error", error=LIMITED, willRetry=False)
+    found = thread.tracker.trouble("n1", thread.now)
+    assert found is not None and found.outcome is Outcome.FAILED and found.limit is not None
+    assert thread.tracker.trouble("n2", thread.now) is None
+
+
+def test_a_missing_secret_blocks_the_turn() -> None:
+    thread = Thread()
+    thread.begins()
+    (ended, _) = thread.ends(
+        "failed", error={"message": "Missing environment variable: `K`.", "codexErrorInfo": "other"}
+    )
+    assert (ended.outcome, ended.limit) == (Outcome.BLOCKED, None)
+    assert ended.reason.startswith("secret-unavailable: ")
+
+
+def test_a_limit_that_is_being_retried_is_not_given_up() -> None:
+    thread = Thread()
+    thread.begins()
+    thread("error", error=LIMITED, willRetry=True)
+    assert thread.tracker.hopeless(thread.now + 10 * UNREACHABLE_S) is None
+
+
+def test_each_turn_says_what_it_used() -> None:
+    thread = Thread()
+    thread.begins()
+    thread("thread/tokenUsage/updated", **tokens(100))
+    thread("thread/tokenUsage/updated", **tokens(100))
+    (ended, _) = thread.ends()
+    assert ended.usage == Usage(input_tokens=100, cached_tokens=0, output_tokens=1)
+    thread.begins("t2")
+    thread("thread/tokenUsage/updated", **tokens(150))
+    (ended, _) = thread.ends("failed", "t2", error=LIMITED)
+    assert ended.usage == Usage(input_tokens=50, cached_tokens=0, output_tokens=0)
+
+
+def test_what_was_used_before_this_runner_came_is_not_counted_again() -> None:
+    thread = Thread(turns=[listed("completed")])
+    thread("thread/tokenUsage/updated", **tokens(1000))
+    thread.begins("t2")
+    thread("thread/tokenUsage/updated", **tokens(1010))
+    (ended, _) = thread.ends(id="t2")
+    assert ended.usage == Usage(input_tokens=10, cached_tokens=0, output_tokens=0)
