@@ -54,6 +54,8 @@ class OpenTurn:
     result: str | None = None
     error: Mapping[str, Any] | None = None
     """The structured error that came before its end, which may say less."""
+    retried: Mapping[str, Any] | None = None
+    """The error that it tries again after."""
     troubled_at: float | None = None
     """Since when it does nothing but try again."""
     given_up: str | None = None
@@ -214,10 +216,10 @@ class Tracker:
         turn = self.turn
         if turn is None or turn.troubled_at is None or turn.given_up or now - turn.troubled_at < self._unreachable_s:
             return None
-        if failures.kind(turn.error) is not failures.Kind.FAILED:
+        if failures.kind(turn.retried) is not failures.Kind.FAILED:
             return None  # of these it tries only so many times
         after = f"(given up after {self._unreachable_s:g} s)"
-        turn.given_up = f"{failures.Kind.TIMEOUT}: {failures.words(turn.error)} {after}"
+        turn.given_up = f"{failures.Kind.TIMEOUT}: {failures.words(turn.retried)} {after}"
         return turn
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ class Tracker:
             return
         turn.error = failures.telling(turn.error, error)
         if params.get("willRetry"):
-            turn.troubled_at = turn.troubled_at or now
+            turn.retried, turn.troubled_at = error, turn.troubled_at or now
             detail = sanitise_line(str(error.get("message") or "trying again"))
             self._events.append(StateChanged(self.state, "error", detail))
 

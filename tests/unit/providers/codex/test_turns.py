@@ -326,6 +326,8 @@ def test_a_limit_that_is_being_retried_is_not_given_up() -> None:
     thread.begins()
     thread("error", error=LIMITED, willRetry=True)
     assert thread.tracker.hopeless(thread.now + 10 * UNREACHABLE_S) is None
+    thread("error", error={"message": "waiting for network", "codexErrorInfo": "other"}, willRetry=True)
+    assert thread.tracker.hopeless(thread.now + 10 * UNREACHABLE_S) is not None, "the network went away meanwhile"
 
 
 def test_each_turn_says_what_it_used() -> None:
