@@ -87,6 +87,20 @@ def test_after_a_restart_the_session_still_has_them(place: Home) -> None:
     assert len(replies(place, id)) == 1
 
 
+def test_a_copied_and_a_cleared_session_have_them_too(place: Home) -> None:
+    place.start("cx", "codex")
+    place.start("bob", "demo")
+    bob = place.inside("bob")
+    id = bob.send("cx", "SAY:before")
+    place.settled(id)
+    for count, order in enumerate((("fork", "cx", "--switch"), ("clear", "cx")), 1):
+        place.run(*order)
+        done = place.settled(bob.send("cx", tool("relay_reply", id=id, text=f"after {order[0]}")))
+        assert done["outcome"] == "completed"
+        assert [reply["body"] for reply in replies(place, id)][-1] == f"after {order[0]}"
+        assert len(replies(place, id)) == count
+
+
 @pytest.mark.parametrize("whom", ["runner", "runner while the relay is away"])
 def test_a_call_that_a_killed_runner_left_is_done_once(place: Home, whom: str) -> None:
     place.start("cx", "codex")
