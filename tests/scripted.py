@@ -193,6 +193,9 @@ class ScriptedTerminal:
     def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
         return ("attach", self.spec.name)
 
+    async def show(self, viewer: tuple[str, ...]) -> None:
+        self.steps.append("show")
+
     async def attended(self) -> bool:
         return self.watched
 

@@ -154,6 +154,10 @@ class Terminal(Protocol):
         """
         ...
 
+    async def show(self, viewer: tuple[str, ...]) -> None:
+        """Let those who look at a viewer see this one instead; nothing where nobody does."""
+        ...
+
     async def attended(self) -> bool:
         """Say whether a person is looking at it now."""
         ...

@@ -145,6 +145,9 @@ class PtyTerminal:
         """Return the viewer, which needs none of ours; the pty itself cannot be shown to a second person."""
         return viewer
 
+    async def show(self, viewer: tuple[str, ...]) -> None:
+        """Do nothing: whoever looks started the viewer in a terminal of their own."""
+
     async def attended(self) -> bool:
         """Say no: nobody can attach to a pty."""
         return False

@@ -223,6 +223,12 @@ class TmuxTerminal:
         shown = ("new-session", "-A", "-s", session, "--", *viewer)
         return (*tmux, "-S", str(self._viewer.socket), *shown, *set_options)
 
+    async def show(self, viewer: tuple[str, ...]) -> None:
+        """Let those who look at a viewer see this one instead; nothing where nobody does."""
+        if self._viewer.socket.exists():
+            # Refused where the last of them left just now.
+            await self._viewer.ask("respawn-pane", "-k", "-t", f"={self._saved.session}{VIEWER}:", "--", *viewer)
+
     async def attended(self) -> bool:
         """Say whether a client is attached, to the terminal or to its viewer."""
         for server in (self._server, self._viewer):

@@ -271,6 +271,15 @@ def test_attach_shows_the_real_codex_without_any_dialog_and_quitting_it_leaves_t
     assert place.settled(peer.send("cx", "SAY:still here"))["result"] == "still here"
 
 
+def test_who_looks_is_shown_the_new_session(place: Home, peer: Home, person: Viewer) -> None:
+    place.settled(peer.send("cx", "SAY:seen in the old one"))
+    person.shows("seen in the old one")
+    place.run("clear", "cx")
+    until("the new session is shown", lambda: "seen in the old one" not in viewed(place))
+    place.settled(peer.send("cx", "SAY:seen in the new one"))
+    person.shows("seen in the new one")
+
+
 def test_a_person_answers_what_it_asks_and_a_message_waits_for_that(place: Home, peer: Home, person: Viewer) -> None:
     person.shows("Ask Codex to do anything")
     asked = peer.send("cx", "RUN:mkdir asked\nSAY:made")

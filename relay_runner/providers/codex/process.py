@@ -242,7 +242,11 @@ class CodexProcess:
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do one of Codex's own operations; see `Process.operate`."""
-        return await operations.run(self._room, action, args)
+        before = self._link.thread_id
+        result = await operations.run(self._room, action, args)
+        if self._link.thread_id != before:
+            await self._terminal.show(self.viewer)
+        return result
 
     async def quit(self) -> None:
         """Ask the app-server to end: it would first see a running turn to its end, so that is interrupted."""

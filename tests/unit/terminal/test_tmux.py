@@ -258,6 +258,23 @@ async def test_a_viewer_outlives_one_program_and_not_the_last(tmux: TmuxTerminal
         person.close(force=True)
 
 
+async def test_who_looks_can_be_shown_another_viewer(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal = await tmux.open(spec(tmp_path, "sleep", "600"))
+    await terminal.show(("sh", "-c", "echo nobody looks; exec cat"))
+    assert not viewers(terminal)
+    person = attach(terminal, viewer=("sh", "-c", "echo the first; exec cat"))
+    try:
+        await asyncio.to_thread(person.expect, "the first")
+        (seen,) = viewers(terminal)
+        await terminal.show(("sh", "-c", "echo the second; exec cat"))
+        await asyncio.to_thread(person.expect, "the second")
+        (shown_now,) = viewers(terminal)
+        assert shown_now != seen and person.isalive()
+    finally:
+        person.close(force=True)
+    await finish(terminal)
+
+
 def viewers(terminal: Terminal) -> list[str]:
     """Return the pids of what people see the program by."""
     server = libtmux.Server(socket_path=Path(terminal.saved.socket or "").with_suffix(".v"))

@@ -28,6 +28,10 @@ class Pane:
 
     def __init__(self) -> None:
         self.living = True
+        self.shown: list[tuple[str, ...]] = []
+
+    async def show(self, viewer: tuple[str, ...]) -> None:
+        self.shown.append(viewer)
 
     def alive(self) -> bool:
         return self.living

@@ -326,3 +326,11 @@ async def test_what_the_next_turn_is_given_goes_in_with_it_and_is_used_up(place:
         await place.ends(turn=turn)
     first, second = place.server.called("turn/start")[-2:]
     assert (first["outputSchema"], "outputSchema" in second) == ({"type": "object"}, False)
+
+
+async def test_who_looks_is_shown_the_session_that_an_operation_chose(place: Place) -> None:
+    place.server.answers["thread/start"] = lambda params: {"thread": {"id": "another", "status": {"type": "idle"}}}
+    await place.process.operate("usage", {})
+    assert place.pane.shown == []
+    await place.process.operate("clear", {})
+    assert [viewer[-1] for viewer in place.pane.shown] == ["another"] == [place.process.viewer[-1]]
