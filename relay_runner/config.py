@@ -21,6 +21,7 @@ import msgspec
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 from relay_runner.protocol.budgets import Budgets
+from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
 
 APP = "relay-runner"
 PROJECT_FILE = ".relay-runner.toml"
@@ -29,6 +30,7 @@ MIB = 1024 * 1024
 MAX_ATTACHMENT_MIB = 1024
 """What `max_attachment_mib` may be at most."""
 APPROVAL_MODES = ("ask", "accept-edits", "auto", "read-only", "bypass")
+MAX_DEADLINE_S = 24 * 3600.0
 NARROW_APPROVAL_MODES = ("ask", "read-only")
 """What a project's file may ask for: less than the person allows, never more."""
 
@@ -200,6 +202,8 @@ class Settings:
     model: str | None = None
     effort: str | None = None
     tags: tuple[str, ...] = ()
+    permission_deadline_s: float = PERMISSION_DEADLINE_S
+    """How long an answer from elsewhere to a permission is waited for."""
     max_attachment_mib: float = MAX_ATTACHMENT_BYTES / MIB
     """The largest file that this machine's own relay takes."""
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -252,6 +256,8 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
     settings = _with_token(_convert(table, "settings"))
     if not 0 < settings.max_attachment_mib <= MAX_ATTACHMENT_MIB:
         raise ConfigError(f"max_attachment_mib is above 0 and at most {MAX_ATTACHMENT_MIB}")
+    if not 0 < settings.permission_deadline_s <= MAX_DEADLINE_S:
+        raise ConfigError(f"permission_deadline_s must be above 0 and at most {MAX_DEADLINE_S:g}", hint="540 is usual")
     if settings.approval_mode not in APPROVAL_MODES:
         raise ConfigError(
             f"approval_mode {settings.approval_mode!r} is unknown", hint=f"use {', '.join(APPROVAL_MODES)}"

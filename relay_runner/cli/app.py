@@ -45,6 +45,11 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "limits": ("operations", "Show the rate limits of an agent's account."),
         "operate": ("operations", "Let an agent's program do one of its own operations, or list them."),
     },
+    "Permissions": {
+        "permissions": ("permissions", "List what agents ask permission for."),
+        "approve": ("permissions", "Answer an agent's permission question with yes."),
+        "deny": ("permissions", "Answer an agent's permission question with no."),
+    },
     "Messages": {
         "send": ("messages", "Send a message to an agent."),
         "inbox": ("messages", "List the messages for you."),

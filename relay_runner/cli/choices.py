@@ -133,6 +133,7 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         tmux_session=flags.tmux_session,
         info_file=Path(info_file).absolute() if info_file else None,
         shutdown_timeout_s=mine.shutdown_timeout_s,
+        permission_deadline_s=settings.permission_deadline_s,
         least_hold_s=settings.limits.least_s,
         unreachable_s=settings.limits.unreachable_s,
         budgets=_budgets(name, flags, settings.budget),

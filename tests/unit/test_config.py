@@ -105,6 +105,8 @@ def test_a_project_s_file_of_somebody_else_is_refused(
         ("provider = 3", "config.toml"),
         ("provider = ", "cannot read"),
         ('approval_mode = "yolo"', "approval_mode 'yolo' is unknown"),
+        ("permission_deadline_s = 0", "permission_deadline_s must be above 0"),
+        ("permission_deadline_s = 1e9", "permission_deadline_s must be above 0"),
         ("[providers.claude]\nargs = 3", "config.toml"),
         ("[budget.agent]\nturn = 3", "turn"),
         ("[budget.agent]\nturns = -1", "config.toml"),
