@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.providers.base import Event, SubagentEnded, SubagentStarted
 
 LOOK_S = 5.0
@@ -129,7 +130,8 @@ class SubAgents:
     def _know(self, id: str, path: str, now: float) -> SubAgent:
         one = self._known.get(id)
         if one is None:
-            one = self._known[id] = SubAgent(id, path.rstrip("/").rpartition("/")[2][:60] or "sub-agent", heard_at=now)
+            name = sanitise_line(path.rstrip("/").rpartition("/")[2], 60)
+            one = self._known[id] = SubAgent(id, name or "sub-agent", heard_at=now)
         return one
 
     def _status(self, one: SubAgent, status: Any, source: str) -> None:

@@ -86,8 +86,8 @@ def test_its_turn_is_known_while_it_runs() -> None:
 
 def test_the_older_way_to_spawn() -> None:
     agents = SubAgents()
-    item = {"type": "collabAgentToolCall", "tool": "spawnAgent", "receiverThreadIds": ["x"], "prompt": "do it"}
-    assert agents.item(item, 1.0) == [SubagentStarted("x", "collabAgentToolCall", label="do it")]
+    item = {"type": "collabAgentToolCall", "tool": "spawnAgent", "receiverThreadIds": ["x"], "prompt": "do\x1b[2J\nit"}
+    assert agents.item(item, 1.0) == [SubagentStarted("x", "collabAgentToolCall", label="do[2J it")]
     assert agents.item({**item, "tool": "wait", "receiverThreadIds": ["y"]}, 1.0) == []
 
 
