@@ -216,6 +216,7 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
         "effort": meta.get("effort"),
         "context": to_builtins(status.context) if status is not None else None,
         "queued": agent.queued if agent else 0,
+        "spentToday": meta.get("spentToday"),
         "obligations": agent.obligations if agent else 0,
         "since": min((one.started_at for one in work), default=(status.since if status else 0.0)) or None,
         "transport": to_builtins(transport),

@@ -25,7 +25,7 @@ from relay_runner.runner.work import Work
 
 
 class Delivering:
-    """The parts that know each other; others use `inbox`, `flights`, `receipts` and `attachments`."""
+    """The parts that know each other; others use `inbox`, `flights`, `receipts`, `refusing` and `attachments`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Delivering:
             "receipts": self.receipts,
         }
         holding = Holding(**at_relay, work=work, publish=publish, least_s=options.least_hold_s)
-        refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=agent_id)
+        self.refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=agent_id)
         self.attachments = AttachmentCache(relay, paths.attachments)
         self.inbox = Inbox(
             **at_relay,
@@ -69,8 +69,8 @@ class Delivering:
             attachments=self.attachments,
             joined=joined,
             holding=holding,
-            refusing=refusing,
-            continuing=Continuing(**at_relay, flights=self.flights, holding=holding, refusing=refusing),
+            refusing=self.refusing,
+            continuing=Continuing(**at_relay, flights=self.flights, holding=holding, refusing=self.refusing),
         )
         self._overtime = Overtime(options.turn_timeout_s, flights=self.flights, journal=journal, process=process)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
-from relay_runner.protocol.budgets import Budgets, day_of
+from relay_runner.protocol.budgets import Budgets, day_of, total
 from relay_runner.protocol.messages import State
 from relay_runner.relay.base import Relay
 from relay_runner.runner.claims import Claims
@@ -47,6 +47,13 @@ class Refusing:
         if not self._budgets.wanted():
             return None
         return self._budgets.refusal(sender, self._journal.spent(day_of(time.time())))
+
+    def today(self) -> dict[str, object]:
+        """Return what the agent spent today; empty while that is nothing."""
+        day = day_of(time.time())
+        spent = total(self._journal.spent(day).values())
+        told = {"day": day, "turns": spent.turns, "tokens": spent.tokens, "costUsd": spent.cost_usd}
+        return told if spent.turns else {}
 
     async def step(self, waiting: Iterable[Entry]) -> Entry | None:
         """Refuse one message that is over budget and return it: it is to be forgotten."""

@@ -314,4 +314,5 @@ class Runner:
         self._permissions.ready()
 
     def _hello(self) -> Hello:
+        self._identity.learn({"spentToday": self._delivering.refusing.today()})
         return self._identity.hello(self._work.status(time.time()))

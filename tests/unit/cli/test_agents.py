@@ -26,6 +26,7 @@ __all__ = ["program"]
 SHAPE = {
     "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
     "tmuxSocket", "sessionId", "model", "effort", "context", "queued", "obligations", "since", "transport", "timeline",
+    "spentToday",
 }  # fmt: skip
 
 
@@ -76,6 +77,7 @@ def test_the_json_shape_is_stable(world: World) -> None:
             "at": 150.0,
         },
         "queued": 1,
+        "spentToday": None,
         "obligations": 0,
         "since": 100.0,
         "transport": {"state": "connected", "since": 50.0, "detail": None},

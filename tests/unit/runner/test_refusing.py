@@ -54,6 +54,8 @@ async def test_what_is_over_the_budget_is_dead_at_once_with_the_reason(
         assert all(words in str(one.reason) and str(one.reason).startswith("over budget: ") for one in dead)
         assert [(await desk.delivery(id)).outcome for id in ids[:2]] == [Outcome.COMPLETED] * 2
         assert (await desk.delivery(ids[0])).usage == SPENDS
+        spent = desk.refusing.today()
+        assert (spent["turns"], spent["tokens"], spent["costUsd"]) == (2, 200, 1.0)
         assert len(desk.process.submissions) == 2 and desk.inbox.queued == 0 and journal.open() == []
 
 
