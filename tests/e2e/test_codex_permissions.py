@@ -148,6 +148,15 @@ async def test_a_question_of_the_model_gets_its_answer(rig: Rig) -> None:
         assert (await it.ended(two)).outcome is Outcome.INTERRUPTED
 
 
+async def test_what_the_model_asks_in_passing_reaches_the_sender(rig: Rig) -> None:
+    async with running(rig, model=SIXTH) as it:
+        order = 'TOOL:functions.request_user_input_async {"questions": [{"title": "Which color?", "options": ["Red"]}]}'
+        one = await it.deliver(f"{order}\nSAY:took red meanwhile")
+        assert (await it.ended(one)).result == "Which color?\n- Red\n\ntook red meanwhile"
+        assert (await it.process.find(one.nonce)).result == "Which color?\n- Red\n\ntook red meanwhile"
+        assert not _told(it), "it is a message, and so is its answer"
+
+
 async def test_more_access_is_given_or_not(rig: Rig) -> None:
     async with running(rig) as it:
         one = await it.deliver(ACCESS)

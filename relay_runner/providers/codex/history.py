@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
@@ -12,6 +12,8 @@ from relay_runner.providers.codex import failures
 RUNNING = "inProgress"
 OUTCOMES = {"completed": Outcome.COMPLETED, "interrupted": Outcome.INTERRUPTED, "failed": Outcome.FAILED}
 SOURCE = "thread"
+ASKED = "async"
+"""How a question is delivered that the turn does not wait for."""
 
 
 def items(turn: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
@@ -25,9 +27,19 @@ def nonces(turn: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def result(turn: Mapping[str, Any]) -> str | None:
-    """Return the last thing that the model said in a turn."""
-    said = items(turn, "agentMessage")
-    return str(said[-1].get("text") or "") if said else None
+    """Return the last thing that the model said in a turn, after the questions whose answers it did not wait for."""
+    return final(items(turn, "agentMessage"))
+
+
+def final(said: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return a turn's result, out of all that the model said.
+
+    It may ask in passing (`request_user_input_async`) and go on; an answer is then a message like any other.
+    """
+    if not said:
+        return None
+    asked = [one for one in said[:-1] if one.get("delivery") == ASKED]
+    return "\n\n".join(str(one.get("text") or "") for one in (*asked, said[-1]))
 
 
 def evidence(turns: Iterable[Mapping[str, Any]], nonce: str) -> Evidence | None:

@@ -51,7 +51,8 @@ class OpenTurn:
     nonces: list[str] = field(default_factory=list)
     prompts: int = 0
     """How many messages it was given, by whomever."""
-    result: str | None = None
+    said: list[Mapping[str, Any]] = field(default_factory=list)
+    """What the model said, item by item."""
     error: Mapping[str, Any] | None = None
     """The structured error that came before its end, which may say less."""
     retried: Mapping[str, Any] | None = None
@@ -110,7 +111,8 @@ class Tracker:
         known = (*self._ended, self.turn.id) if self.turn is not None else tuple(self._ended)
         if newest.get("status") == history.RUNNING and newest["id"] not in known:
             self._end_with_agents()
-            self.turn = OpenTurn(str(newest["id"]), list(history.nonces(newest)), result=history.result(newest))
+            self.turn = OpenTurn(str(newest["id"]), list(history.nonces(newest)))
+            self.turn.said = history.items(newest, "agentMessage")
             self.turn.prompts = len(history.items(newest, "userMessage"))
             self._seen.extend(self.turn.nonces)
             self._events.append(TurnStarted(self.turn.id, history.SOURCE, tuple(self.turn.nonces)))
@@ -252,7 +254,7 @@ class Tracker:
                 turn.prompts += 1
             self._see(item.get("clientId"), turn)
         elif item.get("type") == "agentMessage" and method == "item/completed" and turn is not None:
-            turn.result = str(item.get("text") or "")
+            turn.said.append(item)
 
     def _see(self, nonce: Any, turn: OpenTurn | None) -> None:
         if not isinstance(nonce, str) or nonce in self._seen:
@@ -288,7 +290,7 @@ class Tracker:
         listed = next((one for one in turns if one.get("id") == turn.id), None)
         if listed is not None:
             found = history.of_turn(listed)
-            turn.result = history.result(listed)
+            turn.said = history.items(listed, "agentMessage")
         elif self._status == "active":
             return
         else:
@@ -300,7 +302,7 @@ class Tracker:
         outcome, reason = found.outcome or Outcome.FAILED, found.reason
         if turn.given_up is not None and outcome is not Outcome.COMPLETED:
             outcome, reason = Outcome.FAILED, turn.given_up
-        result = (turn.result if turn.result is not None else found.result) if outcome is Outcome.COMPLETED else None
+        result = (history.final(turn.said) if turn.said else found.result) if outcome is Outcome.COMPLETED else None
         nonces, usage = tuple(turn.nonces), self._meter.take()
         ended = TurnEnded(outcome, source, nonces, result, reason, limit=found.limit, usage=usage)
         if outcome is Outcome.COMPLETED and self.agents.running:

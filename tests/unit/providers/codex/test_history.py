@@ -44,3 +44,14 @@ def test_a_turn_that_met_a_limit_says_so_and_until_when() -> None:
     assert found.limit == Limit("try again in 5 minutes", 1300.0)
     blocked = {"message": "Missing environment variable: `K`.", "codexErrorInfo": "other"}
     assert history.of_turn(turn("failed", error=blocked)).outcome is Outcome.BLOCKED
+
+
+def test_what_was_asked_in_passing_stands_before_the_last_word() -> None:
+    said = [
+        {"text": "working on it"},
+        {"text": "Which color?\n- Red", "delivery": "async"},
+        {"text": "done", "delivery": None},
+    ]
+    assert history.final(said) == "Which color?\n- Red\n\ndone"
+    assert history.final(said[:2]) == "Which color?\n- Red"
+    assert history.final([]) is None
