@@ -35,6 +35,7 @@ PROVIDERS: Mapping[str, str] = {
 PREFERRED = ("claude", "codex", "opencode")
 """What `start` looks for on PATH when no provider is named; one without code here does not count."""
 FALLBACK = "demo"
+TOKEN_HINT = "set RELAY_RUNNER_TOKEN or RELAY_RUNNER_TOKEN_FILE, or relay_token in config.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def token_wanted(found: RelayAccess) -> Iterator[None]:
             raise
         raise RelayUnauthorized(
             f"the relay at {found.url} wants {'another' if found.token else 'a'} token",
-            hint="set RELAY_RUNNER_TOKEN or RELAY_RUNNER_TOKEN_FILE, or relay_token in config.toml",
+            hint=TOKEN_HINT,
             code=error.code,
         ) from error
 

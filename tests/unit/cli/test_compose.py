@@ -73,7 +73,7 @@ async def test_a_bad_url_is_a_person_s_mistake(paths: config.Paths, url: str) ->
 @pytest.mark.parametrize(("token", "which"), [("", "a"), ("old", "another")])
 def test_a_relay_elsewhere_that_does_not_take_the_token_says_what_to_do(token: str, which: str) -> None:
     far = RelayAccess("http://far:1", token, fixed("http://far:1", token), embedded=False)
-    said = f"the relay at http://far:1 wants {which} token: set RELAY_RUNNER_TOKEN or relay_token in config.toml"
+    said = f"the relay at http://far:1 wants {which} token: {compose.TOKEN_HINT}"
     with pytest.raises(RelayUnauthorized) as caught, compose.token_wanted(far):
         raise RelayUnauthorized("no token", status=401)
     assert str(caught.value) == said
