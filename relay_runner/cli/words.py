@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 # Typer writes a required argument as {AGENT}, one that may be left out as [[PROVIDER]], and puts <str> after both.
-_AROUND = re.compile(r"^\{(.*)\}$|^\[(\[.*\])\]$")
+_AROUND = re.compile(r"^\{(.*)\}$|^\[(\[.*\])\](?:\.\.\.)?$")
 _TYPE = re.compile(r" <[a-z \[\]]+>")
 
 

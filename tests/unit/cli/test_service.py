@@ -19,6 +19,7 @@ from relay_runner import config
 from relay_runner.cli import choices, compose, service
 from relay_runner.cli.choices import Request
 from relay_runner.cli.service import Kind, Line
+from relay_runner.errors import ConfigError
 from relay_runner.protocol.wire import decode
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.lock import AgentLock
@@ -176,7 +177,7 @@ def test_an_error_out_of_a_running_runner_is_on_the_report(
     config.private_dir(lock.parent)
     with AgentLock(lock, "bob"):
         raised, lines = in_background(monkeypatch, request(tmp_path, provider="demo"))
-    assert isinstance(raised, ExceptionGroup)  # as the runner's TaskGroup made it
+    assert isinstance(raised, ConfigError)
     assert (lines[-1].kind, lines[-1].exit, lines[-1].code) == (Kind.ERROR, 2, "usage")
     assert lines[-1].text.startswith("agent bob is live already") and lines[-1].hint
 
