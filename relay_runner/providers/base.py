@@ -14,7 +14,7 @@ submissions and reports what happens as events. The law between them:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -118,6 +118,17 @@ class Tools(Protocol):
         ...
 
 
+Owed = Callable[[Sequence[str]], Awaitable[str | None]]
+"""Takes the nonces of the turn that is about to end; returns what is to be put to the model before it may end, or None.
+
+Asked at most once for a turn, and only by a provider that can add to a turn which is about to end; others leave it.
+"""
+
+
+async def nothing_owed(nonces: Sequence[str]) -> None:
+    """Say that nothing is owed."""
+
+
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +162,8 @@ class LaunchSpec:
     """How long the runner waits for an answer from elsewhere: a hook that waits with it has to wait longer."""
     resume_session: str | None = None
     """Go on with this session; None starts a fresh one."""
+    owed: Owed = nothing_owed
+    """What is still owed when a turn is about to end."""
     tools: Tools | None = None
     """What the model may be offered as tools, where the provider can do that."""
     isolated_home: bool = False

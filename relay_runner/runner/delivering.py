@@ -21,6 +21,7 @@ from relay_runner.runner.options import RunnerOptions
 from relay_runner.runner.overtime import Overtime
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
+from relay_runner.runner.reminding import Reminding
 from relay_runner.runner.work import Work
 
 
@@ -60,6 +61,9 @@ class Delivering:
         }
         holding = Holding(**at_relay, work=work, publish=publish, least_s=options.least_hold_s)
         self.refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=agent_id)
+        self.reminding = Reminding(
+            relay=relay, journal=journal, receipts=self.receipts, flights=self.flights, agent_id=agent_id
+        )
         self.attachments = AttachmentCache(relay, paths.attachments)
         self.inbox = Inbox(
             **at_relay,
@@ -70,6 +74,7 @@ class Delivering:
             joined=joined,
             holding=holding,
             refusing=self.refusing,
+            reminding=self.reminding,
             continuing=Continuing(**at_relay, flights=self.flights, holding=holding, refusing=self.refusing),
         )
         self._overtime = Overtime(options.turn_timeout_s, flights=self.flights, journal=journal, process=process)

@@ -29,6 +29,8 @@ class Flight:
     seen_at: float | None = None
     continues: bool = False
     """It is the continuation of a message whose turn a limit cut off: that one was seen before."""
+    reminds: str | None = None
+    """The nonce of the message that this only reminds of: nothing is reported of it."""
     fenced: bool = False
     """The claim is lost: watch it to its end, report nothing."""
 

@@ -68,6 +68,11 @@ class Flights:
         self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
         """Takes over a message whose turn a limit cut off."""
         self.on_seen: Callable[[], None] = lambda: None
+        self.owes: Callable[[Message], bool] = lambda message: False
+        """Says whether a message is to be put to the agent once more for the reply that it asks for."""
+        self.on_owed: Callable[[Row], None] = lambda row: None
+        self.on_reminded: Callable[[Flight], None] = lambda flight: None
+        """Takes a reminder that is over, however it ended."""
         receipts.on_told = claims.drop
 
     def __len__(self) -> int:
@@ -87,12 +92,22 @@ class Flights:
     # --- take-off and landing -----------------------------------------------------------------------------------------
 
     def take_off(
-        self, message: Message, attempt: int, nonce: str, stage: Stage, *, check_in_s: float, continues: bool = False
+        self,
+        message: Message,
+        attempt: int,
+        nonce: str,
+        stage: Stage,
+        *,
+        check_in_s: float,
+        continues: bool = False,
+        reminds: str | None = None,
     ) -> Flight:
         """Watch a message from now on; its records are asked after `check_in_s`."""
         now = time.time()
         check_at, give_up_at = now + check_in_s, now + self._evidence_s
-        flight = Flight(message, attempt, nonce, stage, check_at, give_up_at, begun_at=now, continues=continues)
+        flight = Flight(
+            message, attempt, nonce, stage, check_at, give_up_at, begun_at=now, continues=continues, reminds=reminds
+        )
         if stage is Stage.SEEN:
             self._is_seen(flight, now)
         self._flights[nonce] = flight
@@ -198,6 +213,8 @@ class Flights:
             if evidence.turn is not TurnState.ENDED or evidence.outcome is None:
                 evidence = interrupted("the provider ended during the turn")
             self._ended(flight, evidence)
+        elif flight.reminds:
+            self._reminder_over(flight)
         elif self._capabilities.evidence:
             self.land(flight)  # the conversation ends with its records, and it is not in them
             return False
@@ -251,6 +268,10 @@ class Flights:
         """The turn that carried it is over: report how, or have it continued where a limit cut it off."""
         now = time.time()
         bill = Bill(day_of(now), flight.message.sender, evidence.usage, turns)
+        if flight.reminds:
+            self._journal.charge(bill)
+            self._reminder_over(flight)
+            return
         row = self._journal.by_nonce(flight.nonce)
         usage = total(row.usage if row else None, evidence.usage)
         if not self._capabilities.evidence:
@@ -260,6 +281,12 @@ class Flights:
             self.land(flight)
             if (row := self._journal.by_nonce(flight.nonce)) is not None:
                 self.on_limit(row, evidence.limit)
+            return
+        elif evidence.outcome is Outcome.COMPLETED and not flight.fenced and self.owes(flight.message):
+            self._journal.owed(flight.nonce, evidence.result, bill, now)
+            self.land(flight, keep_claim=True)
+            if (row := self._journal.by_nonce(flight.nonce)) is not None:
+                self.on_owed(row)
             return
         else:
             state, proof, outcome, reason = State.DONE, None, evidence.outcome, evidence.reason
@@ -272,7 +299,14 @@ class Flights:
         )  # fmt: skip
         self._close(flight, receipt, bill)
 
+    def _reminder_over(self, flight: Flight) -> None:
+        self.land(flight, keep_claim=True)
+        self.on_reminded(flight)
+
     def _unknown(self, flight: Flight, reason: str) -> None:
+        if flight.reminds:
+            self._reminder_over(flight)
+            return
         log.warning("message %d: nobody can know whether it entered: %s", flight.message.id, reason)
         self._close(flight, self._receipts.make(flight.attempt, State.UNKNOWN, flight.nonce, reason=reason))
 
@@ -291,6 +325,6 @@ class Flights:
         self._receipts.wake()
 
     def _report(self, flight: Flight, state: State, *, evidence: str | None = None) -> None:
-        if not flight.fenced:
+        if not flight.fenced and not flight.reminds:
             receipt = self._receipts.make(flight.attempt, state, flight.nonce, evidence=evidence)
             self._receipts.post(flight.message.id, receipt)

@@ -43,6 +43,7 @@ from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
+from relay_runner.runner.reminding import Owed, Reminding
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Inbox:
         holding: Holding,
         refusing: Refusing,
         continuing: Continuing,
+        reminding: Reminding,
     ) -> None:
         self._journal = journal
         self._claims = claims
@@ -77,6 +79,7 @@ class Inbox:
         self._holding = holding
         self._refusing = refusing
         self._continuing = continuing
+        self._reminding = reminding
         self._queue = InboxQueue()
         self._handover = Handover(
             relay=relay,
@@ -124,7 +127,11 @@ class Inbox:
         """Deliver into this process from now on, after judging what was open before it was ours."""
         self._candidate = process
         for row in self._journal.open():
-            if row.nonce in self._flights or row.key in self._queue:
+            if row.nonce in self._flights or row.key in self._queue or row.nonce in self._reminding:
+                continue
+            if row.stage is Stage.OWED:
+                self._claims.hold(row.message.id, row.attempt)
+                self._reminding.resume(row, process_id)
                 continue
             if row.stage is Stage.LIMITED or (row.stage is Stage.SUBMITTING and row.continues):
                 self._continuing.add(row)
@@ -147,6 +154,7 @@ class Inbox:
         if process is not None:
             for flight in self._flights.all():
                 await self._settle_dead(flight, process)
+        self._reminding.settle_all()
 
     def event(self, event: Event) -> None:
         """Take note of what the provider reports."""
@@ -189,6 +197,7 @@ class Inbox:
                 self._queue.remove(entry.key)
         self._flights.fence(message_id)
         self._continuing.fence(message_id)
+        self._reminding.fence(message_id)
         self._changed.set()
 
     def _take_over(self, message: Message, delivery: Delivery, nonce: str) -> None:
@@ -232,6 +241,9 @@ class Inbox:
             entry = self._next()
             if entry is None or process is None or process is not self._process:
                 await self._wait()
+            elif isinstance(entry, Owed):
+                await self._reminding.go(process, entry)
+                await self._settle_late(process, entry.row.message)
             elif isinstance(entry, CutOff):
                 await self._continuing.go_on(process, self._process_id, entry)
                 await self._settle_late(process, entry.row.message)
@@ -252,12 +264,15 @@ class Inbox:
             if flight.message == message:
                 await self._settle_dead(flight, process)
 
-    def _next(self) -> Entry | CutOff | None:
+    def _next(self) -> Entry | CutOff | Owed | None:
         if self._process is None or self._process.state not in (ProcessState.IDLE, ProcessState.BUSY):
             return None
         if self._holding.now() is not None:
+            self._reminding.settle_all()
             return None
         busy = self._process.state is ProcessState.BUSY
+        if not busy and not self._flights and (owed := self._reminding.next()) is not None:
+            return owed
         if self._continuing:
             return None if busy or self._flights else self._continuing.next()
         return self._queue.next(
@@ -274,6 +289,7 @@ class Inbox:
             self._queue.next_due(now),
             self._continuing.next_due(),
             self._holding.next_due(),
+            self._reminding.next_due(),
         )
         times = [at for at in due if at is not None]
         try:

@@ -44,6 +44,7 @@ class Stage(StrEnum):
     SUBMITTED = "submitted"
     SEEN = "seen"
     LIMITED = "limited"
+    OWED = "owed"
     SETTLED = "settled"
 
 
@@ -154,6 +155,16 @@ class Journal(Database):
             )
             self._charge(db, bill, nonce)
 
+    def owed(self, nonce: str, result: str | None, bill: Bill | None, now: float) -> None:
+        """Note that the turn of a delivery completed without the reply that it asks for, and what the turn cost."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE deliveries SET stage = 'owed', outcome = 'completed', result = ?, updated_at = ?"
+                " WHERE nonce = ?",
+                (result, now, nonce),
+            )
+            self._charge(db, bill, nonce)
+
     def settle(self, nonce: str, receipt: Receipt, now: float, *, post: bool = True, bill: Bill | None = None) -> None:
         """End a delivery and post its last receipt (unless somebody else has the say now), in one transaction.
 
@@ -180,7 +191,7 @@ class Journal(Database):
         """Drop what settled, and which commands were taken, long ago."""
         self._run("DELETE FROM deliveries WHERE stage = 'settled' AND updated_at < ?", now - KEEP_S)
         self._run("DELETE FROM spent WHERE day < ?", day_of(now - KEEP_S))
-        for kind in ("command", "tool"):
+        for kind in ("command", "tool", "reminder"):
             old = f"DELETE FROM facts WHERE name LIKE '{kind}:%' AND json_extract(value, '$.at') < ?"
             self._run(old, now - KEEP_S)
 

@@ -16,7 +16,7 @@ from relay_runner.config import AgentPaths, private_dir
 from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
-from relay_runner.providers.base import LaunchPlan, LaunchSpec, Provider, Tools
+from relay_runner.providers.base import LaunchPlan, LaunchSpec, Owed, Provider, Tools, nothing_owed
 from relay_runner.runner import environment, record
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.journal import Journal
@@ -62,6 +62,7 @@ class Launcher:
         environ: Mapping[str, str],
         tools: Tools | None = None,
         auth: Callable[[], Auth | None] = lambda: None,
+        owed: Owed = nothing_owed,
     ) -> None:
         self._options = options
         self._provider = provider
@@ -73,6 +74,7 @@ class Launcher:
         self._environ = environ
         self._tools = tools
         self._auth = auth
+        self._owed = owed
         self._launches = 0
 
     async def adopt(self) -> Launched | None:
@@ -180,6 +182,7 @@ class Launcher:
             permission_deadline_s=options.permission_deadline_s,
             resume_session=resume,
             tools=self._tools,
+            owed=self._owed,
             isolated_home=options.isolated_home or (options.profile.isolated and self._can_isolate),
             secrets=options.secrets,
         )

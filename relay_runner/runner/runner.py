@@ -122,6 +122,7 @@ class Runner:
             runner_id=self._identity.runner_id,
             environ=os.environ if environ is None else environ,
             auth=lambda: self._work.auth,
+            owed=self._delivering.reminding.owed,
             tools=RelayTools(relay, self._journal, options.agent_id),
         )
         self._supervisor = Supervisor(

@@ -35,7 +35,7 @@ def test_a_headless_runner_logs_to_stderr_and_writes_the_info_file_that_was_aske
     assert LOGGED in place.log("bob")  # its stderr
     assert LOGGED in (place.state / "agents" / "bob" / "runner.log").read_text()
     assert control["secret"] not in place.log("bob")
-    agent = place._get("/api/v1/agents/bob")
+    agent = place.get("/api/v1/agents/bob")
     assert {"spawned", "by test", "demo", "headless"} <= set(agent["tags"])
     assert agent["meta"]["spawnRequestId"] == "s1" and agent["meta"]["auth"]["profileId"] == "provider-agent"
     assert agent["status"]["transport"]["state"] == "connected"

@@ -12,6 +12,7 @@ A directive stands at the start of a line of the prompt. Several are done one af
     MIDFAIL  DROP       break in the middle of the answer: by an error event, by hanging up
 
 A prompt without a directive is answered by `ok`; a tool result after the last directive by `DONE` and its text.
+`reactions` are what it does about words that are no directives: a pattern, and the directives that it stands for.
 Requests without tools (the program asks for a title) are answered and kept apart.
 """
 
@@ -80,7 +81,7 @@ class Script:
     tool_result: str | None = None
 
     @classmethod
-    def read(cls, messages: list[dict[str, Any]]) -> Script:
+    def read(cls, messages: list[dict[str, Any]], reactions: dict[str, str] | None = None) -> Script:
         """Find the newest prompt and count the tool results after it."""
         script = cls()
         for role, kind, text in blocks(messages):
@@ -89,6 +90,9 @@ class Script:
             if kind == "tool_result":
                 script = cls(script.steps, script.done + 1, text)
                 continue
+            for pattern, directives in (reactions or {}).items():
+                if match := re.search(pattern, text):
+                    text = match.expand(directives)
             steps = tuple((name, rest.strip()) for name, rest in DIRECTIVE.findall(text))
             if steps or (role == "user" and not text.lstrip().startswith("<system-reminder>")):
                 script = cls(steps)
@@ -116,6 +120,7 @@ class FakeAnthropic:
         self.failures: Counter[str] = Counter()
         self.errors: dict[int, str] = {}
         """What an error of this status says, where it is not `fake error CODE`."""
+        self.reactions: dict[str, str] = {}
         self.ids = itertools.count(1)
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -171,7 +176,7 @@ class _Answer(BaseHTTPRequestHandler):
                 self._message(body, [{"type": "text", "text": '{"title": "a title"}'}])
                 return
             self.server_of.requests.append(Request(body))
-            self._play(body, Script.read(body["messages"]).next())
+            self._play(body, Script.read(body["messages"], self.server_of.reactions).next())
         except (BrokenPipeError, ConnectionResetError):
             return  # the program interrupted its own request
 

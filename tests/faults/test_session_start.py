@@ -21,7 +21,7 @@ def place(tmp_path: Path) -> Iterator[Home]:
 
 
 def _messages(place: Home) -> list[Any]:
-    return list(itertools.takewhile(bool, (place._get(f"/api/v1/messages/{number}") for number in itertools.count(1))))
+    return list(itertools.takewhile(bool, (place.get(f"/api/v1/messages/{number}") for number in itertools.count(1))))
 
 
 def test_a_service_that_is_killed_and_started_again_says_its_prompt_once(place: Home) -> None:

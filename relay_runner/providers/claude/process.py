@@ -28,7 +28,7 @@ from relay_runner.providers.base import (
     SubmitResult,
     TurnState,
 )
-from relay_runner.providers.claude import asks
+from relay_runner.providers.claude import asks, reminder
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
 from relay_runner.providers.claude.ending import explain_exit, last_evidence
@@ -67,6 +67,7 @@ class ClaudeProcess:
         self, spec: LaunchSpec, plan: LaunchPlan, terminal: Terminal, emit: Emit, home: ClaudeHome, *, adopted: bool
     ) -> None:
         self._agent_id = spec.agent_id
+        self._owed = spec.owed
         self._adopted = adopted
         self._terminal = terminal
         self._emit = emit
@@ -202,6 +203,11 @@ class ClaudeProcess:
         if folder := call.payload.get("cwd"):
             self._ladder.folders.add(Path(str(folder)))
         self._take(self._records.follow(call.payload, now))
+        if call.name == reminder.HOOK and not call.payload.get("agent_id"):
+            more = await reminder.before_the_end(self._owed, self._tracker.ending(call.payload))
+            if more is not None:
+                self._tracker.goes_on(now)
+                return HookReply(more)
         self._evidence.hook(call.name, call.payload)
         self._tell(self._tracker.hook(call.name, call.payload, now))
         self._health.whole(Part.HOOKS)

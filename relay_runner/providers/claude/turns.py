@@ -205,11 +205,20 @@ class Tracker:
         self._turn.paused, self._turn.prompted_at = False, now
         self._events.extend(Seen(nonce, source) for nonce in new)
 
+    def ending(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the messages whose turn this Stop would end."""
+        turn = self._turn
+        return tuple(turn.nonces) if turn is not None and not _holding(payload) else ()
+
+    def goes_on(self, now: float) -> None:
+        """Take note that a Stop did not end the turn: the model is given more, and the next one does."""
+        if self._turn is not None:
+            self._turn.prompted_at = now
+
     def _stop(self, payload: Mapping[str, Any], source: str, now: float) -> None:
         turn = self._open(source, now)
         turn.result = payload.get("last_assistant_message")
-        tasks = payload.get("background_tasks") or ()
-        running = {str(one.get("id")) for one in tasks if one.get("type") in HOLDING and one.get("status") == "running"}
+        running = _holding(payload)
         turn.paused = bool(running)
         self._events.extend(self._subagents.only(running, source))
         if not turn.paused:
@@ -300,3 +309,9 @@ class Tracker:
         if not self.started:
             return (ProcessState.WAITING, self._asks) if self._asks else (ProcessState.STARTING, None)
         return ProcessState.IDLE, "shell" if reading is not None and reading.status == "shell" else None
+
+
+def _holding(payload: Mapping[str, Any]) -> set[str]:
+    """Return the background agents that hold a turn open after its Stop."""
+    tasks = payload.get("background_tasks") or ()
+    return {str(one.get("id")) for one in tasks if one.get("type") in HOLDING and one.get("status") == "running"}

@@ -31,6 +31,7 @@ from relay_runner.runner.limits import HELD, LEAST_S
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
+from relay_runner.runner.reminding import Reminding
 from relay_runner.runner.work import Work
 from tests.scripted import Script, ScriptedProcess, takes_it
 
@@ -94,8 +95,12 @@ class Desk:
         self.holding = Holding(**at_relay, work=self.work, publish=publish, least_s=least_hold_s)
         self.refusing = Refusing(**at_relay, budgets=budgets or Budgets(), agent_id=agent_id)
         self.continuing = Continuing(**at_relay, flights=self.flights, holding=self.holding, refusing=self.refusing)
+        self.reminding = Reminding(
+            relay=self.relay, journal=journal, receipts=self.receipts, flights=self.flights, agent_id=agent_id
+        )
         self.inbox = Inbox(
             **at_relay,
+            reminding=self.reminding,
             flights=self.flights,
             holding=self.holding,
             refusing=self.refusing,

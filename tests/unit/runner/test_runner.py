@@ -317,6 +317,16 @@ async def test_not_12_a_restart_goes_on_with_the_conversation(stage: Stage) -> N
         assert stage.provider.specs[-1].resume_session == "after-a-clear"
 
 
+async def test_every_program_can_ask_what_is_owed(stage: Stage) -> None:
+    """BEHAVIOUR 1, row obligations."""
+    async with stage.running():
+        new = NewMessage(to="bob", body="may I?", reply_required=True)
+        id = (await stage.operator.send(new)).message.id
+        (submission,) = await stage.process.until(1)
+        text = await stage.provider.specs[-1].owed((submission.nonce,))
+        assert text is not None and f"Message {id} " in text
+
+
 async def test_reconnect_leaves_the_bus_and_joins_it_again(stage: Stage) -> None:
     """BEHAVIOUR 1, row commands."""
     async with stage.running():
