@@ -13,7 +13,8 @@
     │   ├── ProviderNotReady       the program runs or could run, but wants a person first
     │   ├── ProviderExited         the program ended
     │   ├── ProviderRefused        the program did not take what we gave; nothing entered it
-    │   └── ProviderUnsupported    this provider cannot do that
+    │   ├── ProviderUnsupported    this provider cannot do that
+    │   └── AgentAttended          a person looks at it just now: only by force
     ├── TerminalError          tmux or the pty failed
     └── StoreError             a database could not be read or written
 

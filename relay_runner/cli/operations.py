@@ -34,7 +34,7 @@ def operate(
         str | None, typer.Argument(metavar="[OPERATION]", help="What it is to do; without it, list what it can.")
     ] = None,
     args: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="The arguments; VALUE is JSON, or a text.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="The arguments; VALUE is JSON, or a text.")
     ] = None,
     timeout: TimeoutOption = 60.0,
     as_json: JsonFlag = False,

@@ -197,7 +197,8 @@ class DemoProcess:
         id = uuid.uuid4().hex
         line = f"/{OPERATIONS[action]} {id}" + (f"\n{sanitise(str(args['content']))}" if action == "inject" else "")
         async with self._typing:
-            if (held := await self._held()) is not None:
+            held = Held(str(self.state)) if self.state is not ProcessState.IDLE else await self._held()
+            if held is not None:
                 raise ProviderRefused(f"the demo agent cannot {action} now: {held.reason}")
             await self._terminal.paste(line, then=Key.ENTER)
             self._follower.nudge()

@@ -52,6 +52,8 @@ class Link:
         """The connection, once the thread is joined over it."""
         self.session: session.Session | None = None
         self.thread_id = plan.session_id
+        self.former: list[str] = []
+        """The threads that were the agent's before it, in this life: what they carried stays provable."""
         self.failure: ProviderError | None = None
         """Why it can never be joined."""
         self.changed = asyncio.Event()
@@ -195,6 +197,7 @@ class Link:
         if joined.thread_id != self.thread_id:
             self.tell(self.tracker.looked(self.tracker.agents.clear()))
             self.tracker = Tracker(self.spec.unreachable_s)
+            self.former.extend([self.thread_id] if self.thread_id else [])
         self.session, self.thread_id = joined, joined.thread_id
         self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
         self._learn(joined)

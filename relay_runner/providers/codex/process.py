@@ -18,6 +18,7 @@ from relay_runner.errors import (
 )
 from relay_runner.protocol.messages import Timing
 from relay_runner.providers.base import (
+    NOT_FOUND,
     Answer,
     Emit,
     Evidence,
@@ -181,17 +182,26 @@ class CodexProcess:
         while True:
             if (client := self._link.client) is not None and not client.closed.is_set():
                 with contextlib.suppress(Disconnected):  # it broke only now
-                    return await self._listed(client, nonce)
+                    return await self._listed(client, nonce) or await self._written(nonce, *self._link.former)
             if not self._terminal.alive():
-                file = CodexHome.of(self._spec.environ).rollout(self._link.thread) if self._link.thread_id else None
-                found = await asyncio.to_thread(rollout.find, file, nonce)
+                threads = [self._link.thread] if self._link.thread_id else []
+                found = await self._written(nonce, *threads, *self._link.former)
                 told = self._link.tracker.trouble(nonce, time.time()) if found.reason == rollout.CUT_OFF else None
                 return told or found
             if time.monotonic() > deadline:
                 raise Disconnected("no connection to Codex")
             await self._link.wait_change(RECONNECT_S)
 
-    async def _listed(self, client: Client, nonce: str) -> Evidence:
+    async def _written(self, nonce: str, *threads: str) -> Evidence:
+        """Look into the files of threads of which nobody can be asked (any more)."""
+        home = CodexHome.of(self._spec.environ)
+        for thread in threads:
+            found = await asyncio.to_thread(rollout.find, home.rollout(thread), nonce)
+            if found.seen:
+                return found
+        return NOT_FOUND
+
+    async def _listed(self, client: Client, nonce: str) -> Evidence | None:
         cursor: str | None = None
         for _ in range(PAGES):
             turns, cursor = await session.page(client, self._link.thread, PAGE, cursor)
@@ -199,7 +209,7 @@ class CodexProcess:
                 return found
             if cursor is None:
                 break
-        return Evidence(seen=False)
+        return None
 
     async def hook(self, call: HookCall) -> HookReply:
         """Refuse: nothing in Codex calls hooks of ours."""
