@@ -42,7 +42,7 @@ def ps(as_json: JsonFlag = False) -> None:
                 output.age(row["since"]),
                 row["queued"],
                 row["pid"] or "-",
-                row["detail"] or ", ".join(row["busyReasons"]) or "-",
+                row["detail"] or ", ".join(row["busyReasons"]) or _reached(row) or "-",
             )
             for row in rows
         ],
@@ -222,6 +222,12 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
         "transport": to_builtins(transport),
         "timeline": [to_builtins(event) for event in status.timeline] if status is not None else [],
     }
+
+
+def _reached(row: dict[str, Any]) -> str:
+    """Return what a person should know of the way between the agent and the relay; nothing where all is well."""
+    by_http = row["transport"] is not None and row["transport"]["state"] == "http-only"
+    return "its bus is gone, messages come every 20 s by HTTP" if by_http else ""
 
 
 def _report(result: dict[str, Any], done: str, as_json: bool) -> int:

@@ -111,17 +111,21 @@ class Credentials:
             if before != self._generation:
                 return
             self._refused = True
-            if self._clock() >= self._retry_at:
+            if self._clock() >= self._again_at():
                 await self._try()
             self._wake.set()
 
     def _due_at(self) -> float:
         """Return the instant of the next try."""
         if self._refused:
-            return self._retry_at
+            return self._again_at()
         if not self._renews and self._reissue is None:
             return math.inf
-        return max(self._schedule.renew_at(self._jitter_s), self._retry_at)
+        return max(self._schedule.renew_at(self._jitter_s), self._again_at())
+
+    def _again_at(self) -> float:
+        """Return when it may be tried again after the last try; a clock that was set back since makes it no later."""
+        return -math.inf if self._retry_at > self._clock() + RETRY_S + JITTER_S else self._retry_at
 
     @property
     def _renews(self) -> bool:

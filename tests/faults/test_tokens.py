@@ -36,11 +36,13 @@ class Stage:
 
     def __init__(self, folder: Path, core: Core, url: str) -> None:
         self.paths = Paths(state=folder / "state", config=folder / "state")
-        (folder / "state").mkdir(exist_ok=True)
+        (folder / "state").mkdir(parents=True, exist_ok=True)
         self.core = core
         self.url = url
         self.provider = ScriptedProvider(ALL)
         self.ready = asyncio.Event()
+        self.over = asyncio.Event()
+        """Its runner has ended."""
         self.operator = HttpRelay.at(url, "")
 
     async def token(self, ttl_s: float = 3600.0) -> TokenGrant:
@@ -63,8 +65,13 @@ class Stage:
             on_ready=lambda info: self.ready.set(),
             environ={"PATH": "/usr/bin"},
         )
+
+        async def live() -> None:
+            await runner.run()
+            self.over.set()
+
         async with asyncio.TaskGroup() as group:
-            group.create_task(runner.run())
+            group.create_task(live())
             async with asyncio.timeout(20):
                 await self.ready.wait()
                 await runner._joined.wait()
@@ -198,6 +205,24 @@ async def test_not_1_a_runner_whose_token_is_refused_is_silent_and_goes_on_by_it
                 )
 
             await until(told)
+
+
+async def test_a_second_start_takes_the_agent_over_and_neither_spoils_the_others_token(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        shared = await stage.token(ttl_s=2.0)  # both were given the same one, and renew it by themselves
+        elsewhere = Stage(tmp_path / "elsewhere", stage.core, stage.url)
+        async with stage.running(shared):
+
+            async def renewed() -> bool:
+                return "runtime-token-renewed" in await stage.kinds()
+
+            await until(renewed)
+            async with elsewhere.running(shared):
+                await asyncio.wait_for(stage.over.wait(), 20)  # the older one ends by itself
+                await elsewhere.transport(TransportState.CONNECTED)
+                before = len(elsewhere.provider.processes[-1].submissions)
+                await stage.operator.send(NewMessage(to="bob", body="for the newer one"))
+                await elsewhere.provider.processes[-1].until(before + 1)
 
 
 class Line:

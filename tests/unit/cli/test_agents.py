@@ -85,6 +85,14 @@ def test_the_json_shape_is_stable(world: World) -> None:
     }
 
 
+def test_the_table_says_that_only_http_is_left(world: World) -> None:
+    bob = world.agent("bob")
+    transport = Transport(state=TransportState.HTTP_ONLY, since=50.0)
+    status = Status(agent_status=AgentState.IDLE, ready=True, transport=transport)
+    asyncio.run(bob.put_status("bob", "i1", status))
+    assert "by HTTP" in world.run("ps")[0]
+
+
 def test_the_table_says_why(world: World) -> None:
     bob = world.agent("bob")
     asyncio.run(

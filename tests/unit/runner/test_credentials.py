@@ -259,3 +259,13 @@ async def test_somebody_elses_token_gives_way_to_an_own_one_where_that_can_be_ha
     async with _running(place):
         await until(lambda: place.renewed == ["own"])
     assert place.work.auth is not None and not place.work.auth.root_token_fallback
+
+
+@pytest.mark.anyio
+async def test_a_clock_that_is_set_back_holds_no_try_up() -> None:
+    place = _place(_lasting("old"), RelayUnauthorized("revoked"), _lasting("new"))
+    async with _running(place):
+        await place.credentials.heal()
+        assert place.renewed == []
+        CLOCK.now -= 24 * 3600.0
+        await until(lambda: place.renewed == ["new"])
