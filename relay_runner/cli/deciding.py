@@ -86,8 +86,9 @@ async def meant(relay: Relay, text: str) -> Permission:
 
 
 def parse(answers: Sequence[str], questions: Sequence[Question]) -> dict[str, Any]:
-    """Return `Q=TEXT` words by question; with one question its number may be left out."""
-    ids = {question.id for question in questions}
+    """Return `Q=TEXT` words by question, named or counted; with one question its number may be left out."""
+    ids = {str(number): question.id for number, question in enumerate(questions, 1)}
+    ids |= {question.id: question.id for question in questions}
     found: dict[str, list[str]] = {}
     for word in answers:
         name, equals, text = word.partition("=")
@@ -95,5 +96,5 @@ def parse(answers: Sequence[str], questions: Sequence[Question]) -> dict[str, An
             if len(questions) != 1:
                 raise ConfigError(f"{word!r} does not say which question it answers", hint="write --answer 1=TEXT")
             name, text = questions[0].id, word
-        found.setdefault(name, []).append(text)
+        found.setdefault(ids.get(name, name), []).append(text)
     return {name: texts if len(texts) > 1 else texts[0] for name, texts in found.items()}

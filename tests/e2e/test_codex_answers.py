@@ -13,7 +13,7 @@ import pytest
 
 from tests.codex import codex_environ, codex_home, model  # noqa: F401 - a fixture
 from tests.fake_models.responses import FakeResponses
-from tests.harness import Home, home, kill, until
+from tests.harness import PROGRAM, Home, home, kill, until
 from tests.person import Person
 
 pytestmark = [pytest.mark.codex, pytest.mark.slow]
@@ -60,25 +60,66 @@ def closed(place: Home, id: str) -> dict[str, Any]:
     return until(f"permission {id} is closed", look)
 
 
-def test_an_operator_approves_and_denies_from_elsewhere(place: Home, model: FakeResponses) -> None:
+def test_an_operator_approves_and_denies_by_the_command_line(place: Home, model: FakeResponses) -> None:
     place.start("cx", "codex")
     one = place.send("cx", "RUN:mkdir one\nSAY:made")
     told = asked(place)
     assert (told["agentId"], told["kind"], told["title"], told["state"]) == ("cx", "command", "mkdir one", "open")
     assert told["id"] in str(place.agent("cx")["busyReasons"])
-    decide(place, told["id"], "approve")
+    assert "mkdir one" in place.run("permissions").stdout
+    place.run("approve", told["id"][:4])
     assert place.settled(one)["result"] == "made"
     assert (place.work / "one").is_dir()
     over = closed(place, told["id"])
     assert (over["resolution"], over["decision"]) == ("applied", "approve")
     two = place.send("cx", "RUN:mkdir two\nSAY:not made")
     denied = asked(place)
-    decide(place, denied["id"], "deny", reason="not on a Friday")
+    place.run("deny", denied["id"], "--reason", "not on a Friday")
     assert place.settled(two)["result"] == "not made"
     assert not (place.work / "two").exists()
     assert "not on a Friday" in model.requests[-1].instructions()
-    late = decide(place, denied["id"], "approve")
-    assert late["error"]["code"] == "already-answered"
+    assert "deny" in place.run("approve", denied["id"], check=1).stderr, "it says which answer stands"
+
+
+def test_a_question_of_the_model_is_answered_by_its_number(place: Home, model: FakeResponses) -> None:
+    config = place.root / "user" / ".codex" / "config.toml"
+    config.write_text(f"{config.read_text()}[features]\ndefault_mode_request_user_input = true\n")
+    place.start("cx", "codex")
+    options = [{"label": "Red", "description": "warm"}, {"label": "Blue", "description": "cold"}]
+    question = {"id": "color", "header": "Color", "question": "Which color?", "options": options}
+    one = place.send("cx", f"TOOL:request_user_input {json.dumps({'questions': [question]})}\nSAY:chosen")
+    told = asked(place)
+    shown = place.run("permissions", told["id"]).stdout
+    assert "Which color?" in shown and "Blue" in shown
+    place.run("approve", told["id"], "--answer", "1=green")
+    assert place.settled(one)["result"] == "chosen"
+    assert '{"answers":{"color":{"answers":["green"]}}}' in str(model.requests[-1].items), "any text is an answer, too"
+
+
+@pytest.mark.parametrize("seat", ["headless", "in a terminal"])
+def test_nobody_answers_in_time(place: Home, seat: str) -> None:
+    place.state.mkdir(mode=0o700, exist_ok=True)
+    (place.state / "config.toml").write_text("permission_deadline_s = 1\n")
+    if seat == "headless":
+        place.start("cx", "codex")
+        one = place.send("cx", "RUN:mkdir asked\nSAY:not made")
+        assert place.settled(one)["result"] == "not made"
+        (over,) = call(place, "GET", "/permissions")
+        assert (over["resolution"], over["decision"]) == ("expired", "deny")
+        return
+    words = ("env", "-C", str(place.work), *PROGRAM, "start", "codex", "--agent-id", "cx")
+    person = Person(place.root, words, place.environ)
+    try:
+        person.shows("Ask Codex to do anything")
+        one = place.send("cx", "RUN:mkdir asked\nSAY:made")
+        left = until("it is left", lambda: [p for p in call(place, "GET", "/permissions?open=true") if p["note"]])[0]
+        assert (left["note"], left["decisions"]) == ("answer at the terminal", [])
+        person.shows("Would you like to run the following command?")
+        person.types("y")
+        assert place.settled(one)["result"] == "made"
+        assert closed(place, left["id"])["resolution"] == "terminal"
+    finally:
+        person.close()
 
 
 def test_a_person_at_the_attached_codex_is_first_and_a_later_answer_is_told_so(place: Home) -> None:

@@ -16,6 +16,8 @@ def test_words_become_answers() -> None:
     assert parse(("k=v",), ONE) == {"1": "k=v"}
     assert parse(("1=v",), ONE) == {"1": "v"}
     assert parse((), TWO) == {}
+    named = (Question(id="name", text="x"), Question(id="color", text="y"))
+    assert parse(("2=blue", "name=ann"), named) == {"color": "blue", "name": "ann"}
     for words in (("text",), ("text",)):
         with pytest.raises(ConfigError, match="which question"):
             parse(words, TWO)
