@@ -174,7 +174,8 @@ class ProviderSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
-    shutdown_timeout_s: float = 5.0
+    shutdown_timeout_s: float | None = None
+    """How long its program gets from TERM to KILL; None is what suits the provider."""
     isolated_home: bool = False
     secrets: str | None = None
     """A folder; with it the home is isolated."""

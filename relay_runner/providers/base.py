@@ -57,6 +57,8 @@ class Capabilities:
     permissions: bool = False
     """It asks permission questions that can be answered from elsewhere: `PermissionAsked`, `Process.answer`."""
     approval_modes: frozenset[str] = frozenset({"ask"})
+    grace_s: float = 5.0
+    """How long its program gets from TERM to KILL where nobody says otherwise."""
     hooks: bool = False
     """It calls the control server's `/hooks/{name}`."""
     viewer: bool = False

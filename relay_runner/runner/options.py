@@ -48,7 +48,8 @@ class RunnerOptions:
     """Take over from a live runner of the same agent."""
     tmux_session: str | None = None
     info_file: Path | None = None
-    shutdown_timeout_s: float = 5.0
+    shutdown_timeout_s: float | None = None
+    """How long the program gets from TERM to KILL; None is what suits the provider."""
     turn_timeout_s: float | None = None
     """How long the turn of a message may take: then it is interrupted, and has failed."""
     permission_deadline_s: float = PERMISSION_DEADLINE_S

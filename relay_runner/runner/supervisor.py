@@ -78,6 +78,8 @@ class Supervisor:
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self._options = options
+        given_s = options.shutdown_timeout_s
+        self._grace_s = provider.capabilities.grace_s if given_s is None else given_s
         self._provider = provider
         self._launcher = launcher
         self._control = control
@@ -207,7 +209,7 @@ class Supervisor:
             restart = instruction.order is Order.RESTART
             self._work.lifecycle = LIFECYCLE[instruction.order]
             await self._announce()
-            grace_s = 0.0 if instruction.order is Order.KILL else self._options.shutdown_timeout_s
+            grace_s = 0.0 if instruction.order is Order.KILL else self._grace_s
             await self._end(process, launched, grace_s=grace_s)
             return 0.0 if restart else RunnerExit(instruction.code, instruction.reason)
         finally:
@@ -233,7 +235,7 @@ class Supervisor:
     async def _bounded(self, work: object, what: str) -> None:
         assert asyncio.iscoroutine(work)
         try:
-            async with asyncio.timeout(CLEAN_UP_S + self._options.shutdown_timeout_s):
+            async with asyncio.timeout(CLEAN_UP_S + self._grace_s):
                 await work
         except TimeoutError:
             log.error("%s took too long and was left", what)

@@ -31,6 +31,10 @@ class Key(StrEnum):
     BACKSPACE = "BSpace"
 
 
+TAIL_CHARS = 4_000
+"""How much of a screen goes into an error or an event."""
+
+
 @dataclass(frozen=True, slots=True)
 class TerminalSpec:
     """What to start: `env` is the program's whole environment, and reaches it by a 0600 file, never by argv or tmux."""
@@ -87,8 +91,8 @@ class Screen:
         return "\n".join(self.lines)
 
     def tail(self, count: int = 15) -> str:
-        """Return the last `count` rows that are not blank."""
-        return "\n".join([line for line in self.lines if line.strip()][-count:])
+        """Return the last `count` rows that are not blank, at most the last 4 000 characters of them."""
+        return "\n".join([line for line in self.lines if line.strip()][-count:])[-TAIL_CHARS:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class CodexProvider:
         clear=True,
         inject=True,
         tokens=True,
+        grace_s=1.5,  # its turn was interrupted before: there is nothing to wait for
         resume=True,
         subagents=True,
         permissions=True,

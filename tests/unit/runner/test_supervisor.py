@@ -1,6 +1,7 @@
 """What `test_runner` does not reach: orders that come at awkward moments."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from relay_runner.runner.options import RunnerExit
 from relay_runner.runner.supervisor import _accident
 from relay_runner.terminal.base import ExitStatus
 from tests.terminals import until
+from tests.unit.runner.desk import ALL
 from tests.unit.runner.test_runner import Stage, stage
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +49,17 @@ async def test_a_program_that_does_not_end_is_left_after_a_bounded_time(
         monkeypatch.setattr(stage.terminal, "terminate", never)
         life.runner.stop("end")
         assert (await life.over()).code == 0
+
+
+@pytest.mark.parametrize(("given_s", "grace"), [(None, "terminate 1.5"), (0.25, "terminate 0.25")])
+async def test_a_program_gets_the_time_that_suits_it_or_that_was_given(
+    stage: Stage, given_s: float | None, grace: str
+) -> None:
+    stage.provider.capabilities = replace(ALL, grace_s=1.5)
+    async with stage.running(shutdown_timeout_s=given_s) as life:
+        life.runner.stop("end")
+        await life.over()
+    assert grace in stage.terminal.steps
 
 
 async def test_an_order_beats_an_exit_that_it_caused(stage: Stage, tmp_path: Path) -> None:
