@@ -133,6 +133,20 @@ def test_who_attaches_after_a_new_session_sees_that_one_and_it_has_the_relays_to
         assert "relay_send" in {tool.get("name") for tool in model.requests[-1].body["tools"]}, order
 
 
+def test_a_goal_leaves_room_for_messages_and_is_gone_on_with(place: Home, model: FakeResponses) -> None:
+    place.run("operate", "cx", "goal-set", "objective=ship it")
+    until("it goes on by itself", lambda: len(model.requests) > 3)
+    for word in ("one", "two"):
+        assert place.run("send", "cx", f"SAY:{word}", "--wait").stdout.strip() == word
+    so_far = len(model.requests)
+    until("it goes on by itself again", lambda: len(model.requests) > so_far + 3)
+    assert "status: active" in place.run("operate", "cx", "goal").stdout
+    place.run("operate", "cx", "goal-clear")
+    until("it is idle", lambda: place.status("cx") == "idle")
+    for id in (1, 2):
+        assert model.times_in_conversation(f'<relay-message id="{id}" ') == 1
+
+
 def asked_to_compact(model: FakeResponses) -> bool:
     return any(text.startswith(COMPACTION) for request in list(model.requests) for text in request.prompts())
 

@@ -25,6 +25,7 @@ from relay_runner.providers.beside import beside
 from relay_runner.providers.codex import family, launch, operations, projection, restarted, session, settings
 from relay_runner.providers.codex.approvals import RESOLVED, Approvals
 from relay_runner.providers.codex.client import Client, Disconnected, Request, opened
+from relay_runner.providers.codex.goals import Goal
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.memo import Memo, Stage
 from relay_runner.providers.codex.tools import ToolCalls
@@ -59,6 +60,7 @@ class Link:
         self.changed = asyncio.Event()
         """Set when anything was noticed."""
         self._memo = Memo(spec.agent_dir)
+        self.goal = Goal(self._memo)
         self.room = operations.Room(
             spec,
             self._memo,
@@ -126,6 +128,7 @@ class Link:
         for events in await family.join(client, self.thread, self.tracker.agents):
             self.tell(self.tracker.looked(events))
         self.approvals.joined(client, time.time())
+        await self.goal.look(client, self.thread, joined.methods)
         self.client = client
         await self._settle()
         self.become(Stage.READY)
@@ -135,10 +138,12 @@ class Link:
         """Look after what no notification tells, until the connection is over or the thread was put away."""
         while not client.closed.is_set() and not (self.tracker.unloaded and self.room.doing is None):
             watchful = self.tracker.state is not ProcessState.IDLE or self.approvals.unsettled
+            watchful = watchful or self.goal.aside(self.thread_id)
             await self.wait_change(TICK_S if watchful else None, client)
             await self._settle()
             await self._refuse(client)
             await self._look(client, time.time())
+            await self.goal.tend(client, self.thread, self.tracker.state, time.time())
 
     async def _look(self, client: Client, now: float) -> None:
         """Ask for what should have been told: notifications may be lost, a turn's end above all."""
@@ -182,6 +187,7 @@ class Link:
         elif thread_id == self.thread_id and method == settings.UPDATED:
             self._set(settings.told(params.get("threadSettings") or {}))
         elif thread_id == self.thread_id:
+            self.goal.notice(method, params)
             self.tell(self.tracker.notice(method, params, now))
         elif thread_id is not None:
             self.tell(self.tracker.elsewhere(str(thread_id), method, params, now))
@@ -199,6 +205,7 @@ class Link:
             self.tracker = Tracker(self.spec.unreachable_s)
             self.former.extend([self.thread_id] if self.thread_id else [])
         self.session, self.thread_id = joined, joined.thread_id
+        self.goal = Goal(self._memo)
         self.emit(SessionStarted(joined.thread_id, joined.source, joined.model))
         self._learn(joined)
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))

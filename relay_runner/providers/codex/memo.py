@@ -43,6 +43,8 @@ class Remembered(msgspec.Struct, rename="camel", omit_defaults=True):
     """Sessions that could not be resumed any more, the newest last."""
     injected: list[str] = []
     """Ids of what was put into the context."""
+    aside: str | None = None
+    """The thread whose goal is put aside for a message."""
     noticed: str | None = None
     """The last turn before which the model was told of a restart."""
 
@@ -63,6 +65,11 @@ class Memo:
     def injected(self) -> list[str]:
         """Return the ids of what was put into the context."""
         return self._now.injected
+
+    @property
+    def aside(self) -> str | None:
+        """Return the thread whose goal is put aside."""
+        return self._now.aside
 
     @property
     def lost(self) -> list[str]:
@@ -108,6 +115,11 @@ class Memo:
     def inject(self, id: str) -> None:
         """Note what was put in."""
         self._now.injected = [*self._now.injected, id][-KEPT:]
+        self._write()
+
+    def put_aside(self, thread_id: str | None) -> None:
+        """Note whose goal is put aside; None: nobody's."""
+        self._now.aside = thread_id
         self._write()
 
     def notice(self, turn_id: str) -> None:

@@ -170,6 +170,9 @@ class CodexProcess:
                 return None  # nothing to steer: its own thread takes a turn
             case ProcessState.WAITING:
                 return Held("dialog open")
+        if self._link.goal.wait_for():
+            self._link.changed.set()
+            return Held("busy with its goal, which is put aside", retry_s=0.2)
         return Held(str(self.state), retry_s=0.5)
 
     # --- evidence -----------------------------------------------------------------------------------------------------

@@ -94,11 +94,13 @@ async def goal_set(room: Room, args: Args) -> dict[str, Any]:
             params[name] = value
     if not params:
         raise ProviderRefused("objective is missing")
+    room.memo.put_aside(None)  # whatever was to become of the old one, this is what is wanted now
     return {"goal": (await room.of_thread("thread/goal/set", **params)).get("goal")}
 
 
 async def goal_clear(room: Room, args: Args) -> dict[str, Any]:
     """Take the goal away."""
+    room.memo.put_aside(None)
     return {"cleared": bool((await room.of_thread("thread/goal/clear")).get("cleared"))}
 
 
