@@ -106,7 +106,7 @@ class Link:
                 self.changed.set()
 
     async def _join(self, client: Client) -> None:
-        self.tracker.joining()
+        self.tracker.status.joining()
         wanted, adopted = self.thread_id, self._adopted or self.session is not None
         joined = await session.join(client, self.spec, wanted, adopted=adopted)
         if not adopted:
@@ -136,7 +136,7 @@ class Link:
 
     async def _serve(self, client: Client) -> None:
         """Look after what no notification tells, until the connection is over or the thread was put away."""
-        while not client.closed.is_set() and not (self.tracker.unloaded and self.room.doing is None):
+        while not client.closed.is_set() and not (self.tracker.status.unloaded and self.room.doing is None):
             watchful = self.tracker.state is not ProcessState.IDLE or self.approvals.unsettled
             watchful = watchful or self.goal.aside(self.thread_id)
             await self.wait_change(TICK_S if watchful else None, client)

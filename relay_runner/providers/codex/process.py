@@ -150,7 +150,7 @@ class CodexProcess:
         if steered:
             return Held("the turn is over", retry_s=0.2)
         if NOT_LOADED in text:
-            self._link.tracker.unloaded = True
+            self._link.tracker.status.unloaded = True
             self._link.changed.set()
             return Held("its session is being loaded", retry_s=0.2)
         raise ProviderRefused(f"Codex did not take it: {text}") from error

@@ -31,13 +31,10 @@ from relay_runner.providers.base import (
 )
 from relay_runner.providers.codex import failures, history, metering
 from relay_runner.providers.codex.metering import Meter, Windows
+from relay_runner.providers.codex.status import Status
 from relay_runner.providers.codex.subagents import SubAgents
 from relay_runner.providers.codex.window import Window
 
-NO_END_S = 1.0
-"""How long the thread may be idle without its turn's end before the listed turns are asked."""
-QUIET_S = 30.0
-"""How long a busy thread may say nothing before its status is asked for."""
 KEPT_ENDS = 200
 SEEN_BY = "item:userMessage"
 ENDED_BY = "turn/completed"
@@ -75,15 +72,8 @@ class Tracker:
         self.agents = SubAgents()
         self._with_agents: TurnEnded | None = None
         """The end of a turn whose sub-agents still run."""
-        self.unloaded = False
-        """The server put the thread away; it has to be resumed before anything goes in."""
+        self.status = Status()
         self._thread_id = ""
-        self._status: str | None = None
-        self._flags: tuple[str, ...] = ()
-        self._notified = False
-        """A notification told the status since the thread is being joined: it is newer than the answer."""
-        self._idle_at: float | None = None
-        self._heard_at = 0.0
         self._seen: deque[str] = deque(maxlen=KEPT_ENDS)
         self._ended: deque[str] = deque(maxlen=KEPT_ENDS)
         self._events: list[Event] = []
@@ -93,18 +83,12 @@ class Tracker:
         """Take note that nothing was said in this thread yet."""
         return self._window.fresh(now)
 
-    def joining(self) -> None:
-        """Take note that the thread is about to be started, resumed or joined again."""
-        self._notified = False
-
     def joined(self, thread: Mapping[str, Any], turns: list[dict[str, Any]], now: float) -> list[Event]:
         """Take in a thread that was started, resumed or joined again, with its newest turns, newest first."""
-        self.unloaded, self._heard_at = False, now
+        self.status.joined(thread.get("status"), now)
         self._thread_id = str(thread.get("id"))
         if not turns:
             self._meter.begin(self._thread_id)
-        if not self._notified:
-            self._set_status(thread.get("status"), now)
         newest = turns[0] if turns else {}
         if self.turn is not None:
             self._end_from(turns, self.turn)
@@ -125,13 +109,12 @@ class Tracker:
 
     def notice(self, method: str, params: Mapping[str, Any], now: float) -> list[Event]:
         """Take in one notification about the thread."""
-        self._heard_at = now
+        self.status.heard(now)
         match method:
             case "thread/status/changed":
-                self._notified = True
-                self._set_status(params.get("status"), now)
+                self.status.told(params.get("status"), now)
             case "thread/closed":
-                self.unloaded = True
+                self.status.unloaded = True
             case "turn/started":
                 self._open(str(params["turn"]["id"]), method)
             case "item/started" | "item/completed":
@@ -177,12 +160,12 @@ class Tracker:
     @property
     def waiting(self) -> bool:
         """Whether it, or a sub-agent, waits for an answer."""
-        return bool(self._flags or self.agents.flags)
+        return bool(self.status.flags or self.agents.flags)
 
     @property
     def only_agents(self) -> bool:
         """Whether nothing but sub-agents keeps it busy: its own thread would take a turn."""
-        return self.turn is None and self._status == "idle" and bool(self.agents.running)
+        return self.turn is None and self.status.kind == "idle" and bool(self.agents.running)
 
     def carries(self, nonce: str) -> bool:
         """Say whether the open turn carries a message."""
@@ -193,8 +176,7 @@ class Tracker:
 
     def lost_end(self, now: float) -> OpenTurn | None:
         """Return the open turn when its thread is idle for so long that its end must have been lost."""
-        idle_long = self._idle_at is not None and now - self._idle_at >= NO_END_S
-        return self.turn if idle_long else None
+        return self.turn if self.status.idle_long(now) else None
 
     def recover(self, turns: list[dict[str, Any]]) -> list[Event]:
         """End the open turn by what the listed turns say of it."""
@@ -204,13 +186,11 @@ class Tracker:
 
     def quiet(self, now: float) -> bool:
         """Say whether it is not idle and says nothing for so long that its thread has to be looked at."""
-        settled = self._status != "active" and self.turn is None
-        return not settled and now - self._heard_at >= QUIET_S
+        return (self.status.active or self.turn is not None) and self.status.quiet(now)
 
     def looked_at(self, thread: Mapping[str, Any] | None, now: float) -> list[Event]:
         """Take in the thread as it was read: what was told of its status may have been lost; None: it is put away."""
-        self._heard_at = now
-        self._set_status(thread.get("status") if thread is not None else {"type": "notLoaded"}, now)
+        self.status.read(thread, now)
         return self._told(history.SOURCE)
 
     def hopeless(self, now: float) -> OpenTurn | None:
@@ -226,13 +206,6 @@ class Tracker:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _set_status(self, status: Any, now: float) -> None:
-        status = status if isinstance(status, dict) else {}
-        self._status = str(status.get("type"))
-        self._flags = tuple(status.get("activeFlags") or ())
-        self._idle_at = None if self._status == "active" else self._idle_at or now
-        self.unloaded = self.unloaded or self._status == "notLoaded"
-
     def _open(self, turn_id: str, source: str) -> None:
         if turn_id in self._ended or (self.turn is not None and self.turn.id == turn_id):
             return
@@ -240,7 +213,7 @@ class Tracker:
             return  # a review's own turn inside it (0.169.0 tells another id than the one that ends)
         self._end_with_agents()
         self.turn = OpenTurn(turn_id)
-        self._idle_at = None
+        self.status.begins()
         self._events.append(TurnStarted(turn_id, source))
 
     def _item(self, method: str, params: Mapping[str, Any], now: float) -> None:
@@ -291,7 +264,7 @@ class Tracker:
         if listed is not None:
             found = history.of_turn(listed)
             turn.said = history.items(listed, "agentMessage")
-        elif self._status == "active":
+        elif self.status.active:
             return
         else:
             found = Evidence(True, history.SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, "the thread forgot it")
@@ -324,15 +297,15 @@ class Tracker:
             self._end_with_agents()
         if (state := self._judge()) is not self.state:
             self.state = state
-            flags = self._flags or self.agents.flags
+            flags = self.status.flags or self.agents.flags
             self._events.append(StateChanged(state, source, flags[0] if flags else None))
         events, self._events = self._events, []
         return events
 
     def _judge(self) -> ProcessState:
-        if self._status is None:
+        if self.status.kind is None:
             return ProcessState.STARTING
         if self.waiting:
             return ProcessState.WAITING
-        busy = self.turn is not None or self._status == "active" or self.agents.running
+        busy = self.turn is not None or self.status.active or self.agents.running
         return ProcessState.BUSY if busy else ProcessState.IDLE

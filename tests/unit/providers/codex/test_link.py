@@ -15,7 +15,7 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
-from relay_runner.providers.codex import questions, subagents, turns
+from relay_runner.providers.codex import questions, status, subagents
 from relay_runner.providers.codex.launch import SOCKET
 from tests.contract.providers import launch_spec
 from tests.terminals import until
@@ -97,8 +97,8 @@ async def test_a_sub_agent_that_vanished_does_not_stick(place: Place, monkeypatc
 
 async def test_a_turn_of_which_every_end_was_lost_does_not_stick(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     await place.begins("n1")
-    monkeypatch.setattr(turns, "QUIET_S", 0.0)
-    monkeypatch.setattr(turns, "NO_END_S", 0.0)
+    monkeypatch.setattr(status, "QUIET_S", 0.0)
+    monkeypatch.setattr(status, "NO_END_S", 0.0)
     place.server.turns = [{"id": "t1", "status": "completed", "items": [{"type": "agentMessage", "text": "found"}]}]
     place.server.status = {"type": "idle"}
     await until(lambda: place.process.state is ProcessState.IDLE)
@@ -106,14 +106,14 @@ async def test_a_turn_of_which_every_end_was_lost_does_not_stick(place: Place, m
 
 
 async def test_a_busy_thread_without_a_turn_does_not_stick(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "QUIET_S", 0.0)
+    monkeypatch.setattr(status, "QUIET_S", 0.0)
     await place.server.tell("thread/status/changed", status=WAITING)
     await until(lambda: any(isinstance(event, StateChanged) and event.detail for event in place.events))
     await until(lambda: place.process.state is ProcessState.IDLE)
 
 
 async def test_a_thread_that_vanished_is_loaded_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "QUIET_S", 0.0)
+    monkeypatch.setattr(status, "QUIET_S", 0.0)
     place.server.answers["thread/read"] = lambda params: "thread not found"
     await place.server.tell("thread/status/changed", status=ACTIVE)
     await until(lambda: bool(place.server.called("thread/resume")))

@@ -15,7 +15,8 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
-from relay_runner.providers.codex.turns import NO_END_S, QUIET_S, Tracker
+from relay_runner.providers.codex.status import NO_END_S, QUIET_S
+from relay_runner.providers.codex.turns import Tracker
 
 UNREACHABLE_S = 120.0
 IDLE = {"type": "idle"}
@@ -187,12 +188,12 @@ def test_joining_again_ends_the_turn_that_ended_meanwhile() -> None:
 
 def test_what_happens_while_it_joins_is_newer_than_the_answer() -> None:
     thread = Thread(ACTIVE, [listed("inProgress")])
-    thread.tracker.joining()
+    thread.tracker.status.joining()
     thread.status(IDLE)
     thread.ends()
     told = thread.tracker.joined({"status": ACTIVE}, [listed("inProgress")], thread.now)
     assert told == [] and thread.tracker.state is ProcessState.IDLE
-    thread.tracker.joining()
+    thread.tracker.status.joining()
     thread.tracker.joined({"status": ACTIVE}, [], thread.now)
     assert thread.tracker.state is ProcessState.BUSY
 
@@ -213,9 +214,9 @@ def test_a_reviews_inner_turn_neither_begins_nor_ends_ours() -> None:
 def test_a_thread_that_was_put_away_must_be_resumed() -> None:
     thread = Thread()
     thread("thread/closed")
-    assert thread.tracker.unloaded
+    assert thread.tracker.status.unloaded
     thread.tracker.joined({"status": IDLE}, [], thread.now)
-    assert not thread.tracker.unloaded
+    assert not thread.tracker.status.unloaded
 
 
 def test_a_busy_thread_that_says_nothing_is_looked_at() -> None:
@@ -231,7 +232,7 @@ def test_a_busy_thread_that_says_nothing_is_looked_at() -> None:
     thread.now += QUIET_S
     assert thread.tracker.looked_at({"status": IDLE}, thread.now) == []
     assert thread.tracker.lost_end(thread.now + NO_END_S) is not None
-    assert thread.tracker.looked_at(None, thread.now) == [] and thread.tracker.unloaded
+    assert thread.tracker.looked_at(None, thread.now) == [] and thread.tracker.status.unloaded
 
 
 def test_a_turn_ends_with_its_sub_agents() -> None:
