@@ -205,19 +205,47 @@ class Home:
         """Return what became of a message, asked straight from the relay: a command each time would take too long."""
         return until("the relay answers", lambda: self.get(f"/api/v1/messages/{id}"))
 
+    def asked(self, agent: str, **wanted: Any) -> dict[str, Any]:
+        """Wait until an agent's newest permission has these values, and return it."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.get_list(f"/api/v1/permissions?agentId={agent}")
+            newest = found[-1] if found else {}
+            return newest if newest and all(newest[name] == value for name, value in wanted.items()) else None
+
+        return until(f"{agent} asks with {wanted}", look)
+
+    def permission(self, id: str, **wanted: Any) -> dict[str, Any]:
+        """Wait until a permission has these values, and return it."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.get(f"/api/v1/permissions/{id}")
+            return found if found and all(found[name] == value for name, value in wanted.items()) else None
+
+        return until(f"permission {id} has {wanted}", look)
+
     def get(self, path: str) -> dict[str, Any]:
         """Return what the relay itself answers to the person, {} when it does not."""
+        found = self._get(path) or {}
+        assert isinstance(found, dict)
+        return found
+
+    def get_list(self, path: str) -> list[dict[str, Any]]:
+        """Return the list that the relay itself answers to the person, [] when it does not answer."""
+        found = self._get(path) or []
+        assert isinstance(found, list)
+        return found
+
+    def _get(self, path: str) -> Any:
         try:
             relay = json.loads((self.state / "relay.json").read_text())
             request = urllib.request.Request(
                 relay["url"] + path, headers={"Authorization": f"Bearer {relay['operatorToken']}"}
             )
             with urllib.request.urlopen(request, timeout=10) as answer:
-                found = json.loads(answer.read())
+                return json.loads(answer.read())
         except (OSError, ValueError):
-            return {}
-        assert isinstance(found, dict)
-        return found
+            return None
 
     def inside(self, agent: str) -> Home:
         """Return this home as the agent's own tools see it: through the control server, with the local secret."""

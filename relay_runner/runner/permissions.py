@@ -40,7 +40,7 @@ from relay_runner.runner.group import task_group
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.permission_reports import PermissionReports
-from relay_runner.runner.question import AWAY, Entry, Given, Leave, Put, Step
+from relay_runner.runner.question import Entry, Given, Leave, Put, Step
 from relay_runner.runner.questions import Questions
 from relay_runner.runner.work import Work
 
@@ -99,7 +99,7 @@ class Permissions:
             self._saved = {id: decode(text, Entry) for id, text in self._journal.facts(FACT).items()}
             self._table.load(self._saved.values())
         if not adopted:
-            self._table.ended(note=AWAY)
+            self._table.ended()
         self._note()
 
     def ready(self) -> None:
@@ -120,7 +120,7 @@ class Permissions:
         """Take what the program tells."""
         match event:
             case PermissionAsked():
-                log.info("permission %s is asked: %s", event.id, event.title)
+                log.info("permission %s is asked: %s", event.id, event.kind)
                 self._table.ask(event, time.time(), self._work.session_id)
             case PermissionClosed():
                 self._table.closed(event)

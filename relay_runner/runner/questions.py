@@ -105,12 +105,12 @@ class Questions:
         elif (entry := self._entries.get(event.id)) is not None and not entry.over:
             self._entries[event.id] = close(entry, event)
 
-    def ended(self, *, note: str | None = None) -> None:
+    def ended(self) -> None:
         """The program asks nothing any more: its turn is over, or it is gone."""
         for entry in self.all():
             if not entry.over:
-                if note is not None:
-                    self._entries[entry.id] = replace(entry, note=note)
+                if entry.stale:
+                    self._entries[entry.id] = replace(entry, note=AWAY)
                 self.closed(PermissionClosed(entry.id, "runner", answered=False))
 
     def settled(self) -> None:
