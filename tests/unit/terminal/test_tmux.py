@@ -74,6 +74,7 @@ async def test_a_viewer_does_not_change_the_size(tmux: TmuxTerminals, tmp_path: 
     viewer.expect(pexpect.EOF, timeout=20)
     viewer.close()
     assert viewer.exitstatus == 0
+    assert not await terminal.attended()
     assert ask(terminal, "#{pane_width}x#{pane_height} #{session_attached}") == "200x50 0"
     await finish(terminal)
 
@@ -227,6 +228,7 @@ async def test_a_viewer_is_shared_by_who_looks_and_gone_with_the_last(tmux: Tmux
         for person in (first, second):
             await asyncio.to_thread(person.expect, "shown by the viewer")
         assert len(viewers(terminal)) == 1, "one viewer for both"
+        assert await terminal.attended()
         first.close(force=True)
         second.sendline("typed")
         await asyncio.to_thread(second.expect, "typed")
@@ -235,7 +237,7 @@ async def test_a_viewer_is_shared_by_who_looks_and_gone_with_the_last(tmux: Tmux
         first.close(force=True)
         second.close(force=True)
     await until(lambda: not viewers(terminal))
-    assert terminal.alive()
+    assert terminal.alive() and not await terminal.attended()
     assert ask(terminal, "#{window_width}x#{window_height}") == "200x50"
     await finish(terminal)
 
