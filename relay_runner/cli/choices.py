@@ -28,7 +28,6 @@ _SPELLINGS = {
     "tmux": "--no-tmux",
     "args": "the words after --",
 }
-_OTHERS = {"cost": "use --budget-tokens or --budget-turns", "tokens": "use --budget-turns"}
 TAGS_VARIABLE = "AGENT_RELAY_TAGS"
 INFO_VARIABLE = "AGENT_RELAY_RUNNER_INFO_FILE"
 
@@ -268,10 +267,12 @@ def _budgets(provider: str, flags: Flags, configured: Budgets) -> Budgets:
     asked = {"turns": flags.budget_turns, "tokens": flags.budget_tokens, "cost_usd": flags.budget_cost}
     given = {name: value for name, value in asked.items() if value is not None}
     budgets = msgspec.structs.replace(configured, agent=msgspec.structs.replace(configured.agent, **given))
-    for what in sorted(budgets.wanted() - {"turns"}):
-        if not getattr(compose.provider(provider).capabilities, what):
-            told = "what a turn costs" if what == "cost" else "how many tokens a turn uses"
-            raise ConfigError(f"{provider} does not tell {told}: a budget of it cannot be kept", hint=_OTHERS[what])
+    wanted = budgets.wanted() - {"turns"}
+    can = compose.provider(provider).capabilities if wanted else None
+    for what, told in (("tokens", "how many tokens a turn uses"), ("cost", "what a turn costs")):
+        if what in wanted and can is not None and not getattr(can, what):
+            hint = "use --budget-tokens or --budget-turns" if can.tokens else "use --budget-turns"
+            raise ConfigError(f"{provider} does not tell {told}: a budget of it cannot be kept", hint=hint)
     return budgets
 
 

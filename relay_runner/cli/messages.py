@@ -235,6 +235,8 @@ def _show(record: MessageRecord) -> None:
         output.say(f"{'attached:':<11}{output.line(files.describe(one))}")
     for delivery in record.deliveries:
         output.say(f"{'delivery:':<11}{output.line(verdict.describe(delivery))}")
+        if (used := verdict.used(delivery)) is not None:
+            output.say(f"{'used:':<11}{used}")
     output.say()
     output.say(message.body)
     for delivery in record.deliveries:

@@ -78,6 +78,20 @@ def describe(delivery: Delivery) -> str:
     return text
 
 
+def used(delivery: Delivery) -> str | None:
+    """Return what the turns that worked on it used, `1010 tokens in, 10 out, 0.25 USD`; None where nobody told."""
+    usage = delivery.usage
+    if usage is None:
+        return None
+    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    parts = (
+        f"{usage.input_tokens} tokens in{cached}" if usage.input_tokens is not None else None,
+        f"{usage.output_tokens} out" if usage.output_tokens is not None else None,
+        f"{usage.cost_usd:.4g} USD" if usage.cost_usd is not None else None,
+    )
+    return ", ".join(part for part in parts if part) or None
+
+
 def progress(delivery: Delivery) -> str | None:
     """Return how far a delivery is, `bob has seen message 5 and works on it`; None for one that has ended."""
     who = name(delivery.recipient) if delivery.recipient else "nobody"

@@ -127,6 +127,19 @@ def test_a_delivery_in_one_line(fields: dict[str, Any], line: str) -> None:
     assert verdict.describe(Delivery(message_id=1, **fields)) == line
 
 
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        (None, None),
+        (Usage(), None),
+        (Usage(input_tokens=1000, cached_tokens=500, output_tokens=10), "1000 tokens in (500 cached), 10 out"),
+        (Usage(input_tokens=7, cost_usd=0.25), "7 tokens in, 0.25 USD"),
+    ],
+)
+def test_what_was_used_is_said_in_words(usage: Usage | None, said: str | None) -> None:
+    assert verdict.used(Delivery(message_id=1, recipient=None, usage=usage)) == said
+
+
 def test_the_json_shape_is_stable() -> None:
     reply = MessageRecord(
         message=Message(id=42, sender="agent:bob", to="person:a", body="yes", created_at=1.0, expires_at=9.0)
