@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -309,6 +310,17 @@ async def test_mcp_servers_are_told_and_taken_anew_from_the_settings(rig: Rig, t
         await it.ended(await it.deliver("SAY:hello"))  # the servers of a thread are started with its next turn
         (server,) = (await do(it, "mcp"))["servers"]
         assert (server["name"], server["tools"], server["error"]) == ("echo", ["echo"], None)
+
+
+async def test_limits_are_those_that_the_last_answer_told(rig: Rig) -> None:
+    told = {"used-percent": "40", "window-minutes": "300", "reset-at": "1800000000"}
+    headers = json.dumps({f"x-codex-primary-{name}": value for name, value in told.items()})
+    async with running(rig) as it:
+        await it.ended(await it.deliver(f"HEADERS:{headers}\nSAY:hello"))
+        found = await do(it, "limits")
+        window = found["limits"]["primary"]
+        assert (window["usedPercent"], window["windowDurationMins"], window["resetsAt"]) == (40, 300, 1800000000)
+        assert (found["source"], "authentication required" in found["reason"]) == ("turn", True)
 
 
 async def test_background_commands_are_listed_and_ended(rig: Rig) -> None:
