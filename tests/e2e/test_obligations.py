@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import codex
 from tests.claude import claude_environ, claude_home, model  # noqa: F401 - a fixture
+from tests.codex import model as responses  # noqa: F401 - a fixture
 from tests.fake_models.anthropic import FakeAnthropic
+from tests.fake_models.responses import FakeResponses
 from tests.harness import Home, home, until
 
 REMINDER = r"Message (\d+) from \S+ still wants a reply"
@@ -50,6 +53,30 @@ def test_claude_is_reminded_before_its_turn_ends_and_replies_in_the_same_turn(
         assert _times(model, f"Message {silent} from agent:bob still wants a reply") == 1
         assert place.get("/api/v1/agents/cc")["obligations"] == 1
         assert [row["obligations"] for row in place.json("ps") if row["agentId"] == "cc"] == [1]
+
+
+@pytest.mark.codex
+@pytest.mark.slow
+def test_codex_is_reminded_by_a_turn_of_its_own_and_never_again(
+    tmp_path: Path,
+    responses: FakeResponses,
+) -> None:
+    with home(tmp_path, codex.codex_environ(codex.codex_home(tmp_path / "user", responses))) as place:
+        place.start("cx", "codex", "--approval-mode", "bypass")
+        place.start("bob", "demo")
+        bob = place.inside("bob")
+        id = bob.send("cx", "SAY:I think so", "--reply-required")
+        waits = bob.send("cx", "SAY:next")
+        assert place.settled(id)["result"] == "I think so", "the end of its own turn, not of the reminder's"
+        assert place.settled(waits)["result"] == "next"
+        reminder = f"Message {id} from agent:bob still wants a reply"
+        assert responses.times_in_conversation(reminder) == 1
+        answered = bob.send("cx", f"RUN:relay-runner reply {waits + 1} 'at once'\nSAY:done", "--reply-required")
+        assert answered == waits + 1
+        assert place.settled(answered)["result"] == "done"
+        assert _replies(place, answered) == ["at once"]
+        assert responses.times_in_conversation("still wants a reply") == 1
+        assert place.get("/api/v1/agents/cx")["obligations"] == 1
 
 
 def test_an_agent_without_a_stop_hook_is_reminded_after_its_turn(tmp_path: Path) -> None:
