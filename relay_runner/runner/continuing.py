@@ -265,7 +265,8 @@ class Continuing:
         )
         self._journal.settle(row.nonce, receipt, time.time(), post=post)
         self._drop(cut_off)
-        self._claims.drop(row.message.id)
+        if not post:  # else the claim is kept until the relay knows
+            self._claims.drop(row.message.id)
         self._receipts.wake()
 
 

@@ -23,6 +23,8 @@ class Kind(StrEnum):
     RESPONSE_INVALID = "response-invalid"
     """The server's answer lacks what it must have."""
     RATE_LIMITED = "rate-limited"
+    OVERLOADED = "overloaded"
+    """The model's side has no room just now: it is waited for like a limit."""
     AUTH_FAILED = "auth-failed"
     CONTEXT_WINDOW = "context-window"
     SECRET_UNAVAILABLE = "secret-unavailable"
@@ -32,6 +34,7 @@ class Kind(StrEnum):
 NAMED = {
     "usageLimitExceeded": Kind.RATE_LIMITED,
     "rateLimitExceeded": Kind.RATE_LIMITED,
+    "serverOverloaded": Kind.OVERLOADED,
     "unauthorized": Kind.AUTH_FAILED,
     "contextWindowExceeded": Kind.CONTEXT_WINDOW,
 }
@@ -70,7 +73,7 @@ def outcome(error: Mapping[str, Any] | None) -> Outcome:
 
 def limit(error: Mapping[str, Any] | None, now: float, resets_at: float | None = None) -> Limit | None:
     """Return the limit that an error is about, or None; `resets_at` is when a window that is used up ends, if known."""
-    if kind(error) is not Kind.RATE_LIMITED:
+    if kind(error) not in (Kind.RATE_LIMITED, Kind.OVERLOADED):
         return None
     until = resets_at if resets_at is not None else limits.from_text(words(error), now)
     return Limit(words(error), until)

@@ -15,6 +15,7 @@ from relay_runner.providers.codex import failures
         ("rateLimitExceeded", "rate-limited"),
         ({"responseTooManyFailedAttempts": {"httpStatusCode": 429}}, "rate-limited"),
         ({"httpConnectionFailed": {"httpStatusCode": 401}}, "auth-failed"),
+        ("serverOverloaded", "overloaded"),
         ("unauthorized", "auth-failed"),
         ("contextWindowExceeded", "context-window"),
         ("internalServerError", "failed"),
@@ -44,9 +45,10 @@ def test_only_limits_are_limits() -> None:
     assert failures.limit(limited, 1000.0, resets_at=7.0) == Limit("try again in 90 s", 7.0)
     untold = {"message": "429", "codexErrorInfo": {"responseTooManyFailedAttempts": {"httpStatusCode": 429}}}
     assert failures.limit(untold, 1000.0) == Limit("429", None)
-    for info in ("contextWindowExceeded", "serverOverloaded", "other", None):
+    for info in ("contextWindowExceeded", "internalServerError", "other", None):
         assert failures.limit({"message": "try again in 90 s", "codexErrorInfo": info}, 1000.0) is None
     assert failures.limit(None, 1000.0) is None
+    assert failures.limit({"message": "full", "codexErrorInfo": "serverOverloaded"}, 1000.0) == Limit("full", None)
 
 
 def test_of_two_errors_the_telling_one_counts() -> None:
