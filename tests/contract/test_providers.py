@@ -368,6 +368,7 @@ async def test_a_busy_program_is_not_operated_on(rig: Rig) -> None:
     async with running(rig) as it:
         one = await it.deliver(rig.slow(2, "slept"))
         await it.seen(one)
+        await until(lambda: it.process.state is ProcessState.BUSY)  # told a moment after the message was seen
         with pytest.raises(ProviderRefused):
             await it.process.operate("compact", {})
         assert (await it.ended(one)).result == "slept"
