@@ -7,7 +7,12 @@ from typing import Any
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import TurnEnded
-from relay_runner.providers.claude.transcript import KEPT_TURNS, SOURCE, Ledger
+from relay_runner.providers.claude.transcript import KEPT_TURNS, SOURCE, Ledger, Turn
+
+IDLE_GRACE_S = 1.0
+"""How long an idle state file waits for the transcript to say why a turn without a Stop ended."""
+RECALL_GRACE_S = 3.0
+"""The same for what an earlier runner left: a busy machine wrote what happened last a second late."""
 
 
 class Carried:
@@ -20,6 +25,7 @@ class Carried:
         It is written up to a few hundred milliseconds after the hooks fire, so no open turn may claim them."""
         self._seen: set[str] = set()
         self._settled: dict[str, TurnEnded] = {}
+        self._recalled_at = float("-inf")
 
     def has(self, nonce: str) -> bool:
         """Say whether the program has the message: the model saw it, or it waits in the program's own queue."""
@@ -45,8 +51,9 @@ class Carried:
         self._seen.add(nonce)
         return new
 
-    def recall(self, batch: Iterable[Any]) -> None:
+    def recall(self, batch: Iterable[Any], now: float) -> None:
         """Take the transcript as an earlier runner left it."""
+        self._recalled_at = now
         for line in batch:
             self._seen.update(self.ledger.feed(line))
         told = self.ledger.current
@@ -74,4 +81,17 @@ class Carried:
                 self.loose.remove(nonce)
                 result = told.result if told.outcome is Outcome.COMPLETED else None
                 ended.append(self.settle(TurnEnded(told.outcome, SOURCE, (nonce,), result, told.reason)))
+        return ended
+
+    def give_up(self, idle_since: float, now: float, source: str, reason: str) -> list[TurnEnded]:
+        """End what is loose although the program is idle for long: it gave up, or its last line is never written."""
+        patience_s = IDLE_GRACE_S if self._recalled_at < idle_since else RECALL_GRACE_S
+        if now - max(idle_since, self._recalled_at) < patience_s:
+            return []
+        ended = []
+        for nonce in self.claim_loose():
+            told = self.ledger.turn_of(nonce) or Turn()
+            found = told.cut_off(reason)
+            assert found.outcome is not None
+            ended.append(self.settle(TurnEnded(found.outcome, source, (nonce,), found.result, found.reason)))
         return ended

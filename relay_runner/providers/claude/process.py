@@ -12,7 +12,6 @@ from typing import Any
 
 from relay_runner.errors import ProviderError, ProviderExited, ProviderRefused, TerminalError
 from relay_runner.providers.base import (
-    NOT_FOUND,
     Answer,
     Emit,
     Event,
@@ -26,12 +25,11 @@ from relay_runner.providers.base import (
     StateChanged,
     Submission,
     SubmitResult,
-    TurnState,
 )
 from relay_runner.providers.claude import asks, reminder
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
-from relay_runner.providers.claude.ending import explain_exit, last_evidence
+from relay_runner.providers.claude.ending import explain_exit, find
 from relay_runner.providers.claude.failures import Limits
 from relay_runner.providers.claude.health import Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
@@ -44,7 +42,7 @@ from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Rewake
 from relay_runner.providers.claude.spending import Spending
 from relay_runner.providers.claude.start import Start, introduction
-from relay_runner.providers.claude.turns import NO_ANSWER, Tracker
+from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
 FAST_S = 0.05
@@ -165,27 +163,8 @@ class ClaudeProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcripts of this process's sessions what became of a nonce."""
-        return self._limits.evidence(await self._find(nonce), time.time())
-
-    async def _find(self, nonce: str) -> Evidence:
-        while True:
-            self.look()
-            if (ended := self._tracker.settled(nonce)) is not None:
-                return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason)
-            carried, alive = self._tracker.carries(nonce), self._terminal.alive()
-            if carried and alive:
-                return Evidence(True, "hook", TurnState.RUNNING)
-            turn = await asyncio.to_thread(self._records.find, nonce)
-            if turn is not None and turn.ended:
-                return turn.evidence()
-            if not alive:
-                return last_evidence(turn, seen=carried)
-            if self._records.written(time.time()):
-                break
-            await asyncio.sleep(FAST_S)
-        if turn is None:
-            return NOT_FOUND
-        return turn.cut_off(NO_ANSWER) if self.state is ProcessState.IDLE else turn.evidence()
+        found = await find(nonce, self._tracker, self._records, self._terminal, self.look)
+        return self._limits.evidence(found, time.time())
 
     async def hook(self, call: HookCall) -> HookReply:
         """Answer one hook call."""

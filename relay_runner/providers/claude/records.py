@@ -18,6 +18,8 @@ from relay_runner.terminal.base import ProcessIdentity
 
 WRITTEN_S = 1.0
 """How far the transcript may be behind; a few hundred milliseconds were seen on a busy machine."""
+LATE_S = 3.0
+"""The same before a message is given up for which it has no end: on a very busy machine."""
 
 
 class Records:
@@ -80,7 +82,7 @@ class Records:
     def written(self, now: float) -> bool:
         """Say whether the transcript has all that happened: it is written a little after the state file changes."""
         reading = self._state_file.read()
-        return reading is None or now - reading.since >= WRITTEN_S
+        return reading is None or now - reading.since >= LATE_S
 
     def file(self) -> Path | None:
         """Return the present session's transcript; None before anything was said in it."""
@@ -98,7 +100,7 @@ class Records:
 
     def _read_lines(self, now: float) -> list[Event]:
         if self._recalling:
-            self._tracker.recall(self._shown(self._lines) if self._lines is not None else ())
+            self._tracker.recall(self._shown(self._lines) if self._lines is not None else (), now)
             self._recalling = False
             self._on_recalled()
         if self._lines is None or not self._lines.grown():

@@ -31,13 +31,11 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.providers.claude import failures
-from relay_runner.providers.claude.carried import Carried
+from relay_runner.providers.claude.carried import IDLE_GRACE_S, Carried
 from relay_runner.providers.claude.parts import STATE_FILE, Session, Subagents
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
 
-IDLE_GRACE_S = 1.0
-"""How long an idle state file waits for the transcript to say why a turn without a Stop ended."""
 BUSY_GRACE_S = 1.0
 """How long the state file may be busy without a prompt hook before that counts as a turn of its own."""
 NO_ANSWER = "the turn stopped without an answer"
@@ -150,7 +148,8 @@ class Tracker:
             self._events.extend(self._session.read(reading, now))
             if self._turn is None:
                 self._check_busy(reading, now)
-                self._give_up_loose(reading, now)
+                if self._turn is None and reading.idle:
+                    self._events.extend(self._carried.give_up(reading.since, now, STATE_FILE, NO_ANSWER))
             elif reading.idle and reading.since > self._turn.prompted_at:
                 self._check_idle(self._turn, reading, now)
         return self._drain(STATE_FILE, now)
@@ -187,9 +186,9 @@ class Tracker:
             self._settle(TurnEnded(Outcome.INTERRUPTED, "screen", carried, None, TAKEN_BACK))
         return self._drain("screen", now)
 
-    def recall(self, batch: Iterable[Any]) -> None:
+    def recall(self, batch: Iterable[Any], now: float) -> None:
         """Take the transcript as an earlier runner left it: what ended there is settled through `find`."""
-        self._carried.recall(batch)
+        self._carried.recall(batch, now)
 
     # --- hooks --------------------------------------------------------------------------------------------------------
 
@@ -250,9 +249,11 @@ class Tracker:
         told = self._carried.ledger.current
         if turn.paused or not turn.nonces:
             self._end(Outcome.COMPLETED, STATE_FILE, now, result=turn.result)
+        elif told is not None and not told.ended:
+            found = told.cut_off(NO_ANSWER)
+            self._end(found.outcome or Outcome.FAILED, STATE_FILE, now, result=found.result, reason=found.reason)
         else:
-            reason = told.reason if told is not None and not told.ended else None
-            self._end(Outcome.FAILED, STATE_FILE, now, reason=reason or NO_ANSWER)
+            self._end(Outcome.FAILED, STATE_FILE, now, reason=NO_ANSWER)
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
@@ -280,12 +281,6 @@ class Tracker:
             self._events.append(Seen(nonce, source))
             turn = self._turn
             (turn.nonces if turn is not None and turn.made_up else self._carried.loose).append(nonce)
-
-    def _give_up_loose(self, reading: Reading, now: float) -> None:
-        """End what nothing ended although the program is idle: it was killed in that turn, or gave up in it."""
-        if self._carried.loose and self._turn is None and reading.idle and now - reading.since >= IDLE_GRACE_S:
-            carried = tuple(self._carried.claim_loose())
-            self._settle(TurnEnded(Outcome.FAILED, STATE_FILE, carried, None, NO_ANSWER))
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

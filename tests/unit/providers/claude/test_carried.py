@@ -44,7 +44,7 @@ def test_loose_messages_end_by_the_transcript_each_once() -> None:
 
 def test_what_an_earlier_runner_saw_is_no_news_and_what_still_runs_is_loose() -> None:
     carried = Carried()
-    carried.recall([prompt("n1"), answer("done"), OVER, prompt("n2")])
+    carried.recall([prompt("n1"), answer("done"), OVER, prompt("n2")], 1.0)
     assert not carried.see("n1") and not carried.see("n2")
     assert carried.loose == ["n2"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from relay_runner.providers.base import Event, LaunchPlan, ProcessState, Seen, SessionStarted, TurnEnded, TurnStarted
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.parts import SESSION_GRACE_S
-from relay_runner.providers.claude.records import WRITTEN_S, Records
+from relay_runner.providers.claude.records import LATE_S, WRITTEN_S, Records
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal import processes
 
@@ -113,8 +113,8 @@ def test_what_just_happened_may_not_be_written_yet(tmp_path: Path) -> None:
     files = Files(tmp_path)
     assert files.records.written(NOW)
     files.status("busy")
-    assert not files.records.written(NOW + WRITTEN_S / 2)
-    assert files.records.written(NOW + WRITTEN_S)
+    assert not files.records.written(NOW + LATE_S / 2)
+    assert files.records.written(NOW + LATE_S)
 
 
 def test_a_hook_names_another_transcript(tmp_path: Path) -> None:

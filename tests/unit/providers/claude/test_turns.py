@@ -22,10 +22,11 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
+from relay_runner.providers.claude.carried import IDLE_GRACE_S, RECALL_GRACE_S
 from relay_runner.providers.claude.parts import SESSION_GRACE_S
 from relay_runner.providers.claude.state_file import Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
-from relay_runner.providers.claude.turns import BUSY_GRACE_S, IDLE_GRACE_S, NO_ANSWER, Tracker
+from relay_runner.providers.claude.turns import BUSY_GRACE_S, NO_ANSWER, Tracker
 
 SESSION = "11111111-2222-3333-4444-555555555555"
 T0 = 1_800_000_000.0
@@ -349,7 +350,7 @@ def test_without_hooks_the_records_tell_everything() -> None:
 
 def test_an_adopted_program_goes_on_with_its_turn() -> None:
     play = Play(Tracker(adopted=True))
-    play.tracker.recall([{"type": "user", "message": {"content": envelope("n1")}}])
+    play.tracker.recall([{"type": "user", "message": {"content": envelope("n1")}}], play.now)
     begun = play.file("busy")
     assert [event.nonces for event in begun if isinstance(event, TurnStarted)] == [("n1",)]
     play.hook("Stop", last_assistant_message="done", background_tasks=[])
@@ -358,10 +359,40 @@ def test_an_adopted_program_goes_on_with_its_turn() -> None:
 
 def test_an_adopted_program_that_is_idle_gives_up_what_nothing_ended() -> None:
     play = Play(Tracker(adopted=True))
-    play.tracker.recall([{"type": "user", "message": {"content": envelope("n1")}}])
+    play.tracker.recall([{"type": "user", "message": {"content": envelope("n1")}}], play.now)
     play.file("idle")
     play.tick(IDLE_GRACE_S)
     assert play.ends() == [TurnEnded(Outcome.FAILED, "state-file", ("n1",), None, NO_ANSWER)]
+
+
+def test_what_an_earlier_runner_left_may_be_written_late() -> None:
+    play = Play(Tracker(adopted=True))
+    play.file("idle")
+    play.now += 100
+    play.tracker.recall([{"type": "user", "message": {"content": envelope("n1")}}], play.now)
+    play.tick(RECALL_GRACE_S / 2)
+    assert play.ends() == []
+    play.said("done")
+    play.duration()
+    assert [(ended.outcome, ended.result) for ended in play.ends()] == [(Outcome.COMPLETED, "done")]
+    play.tick(RECALL_GRACE_S)
+    assert len(play.ends()) == 1
+
+
+def test_a_final_answer_is_one_although_the_line_that_ends_its_turn_is_missing() -> None:
+    final = {"message": {"content": [{"type": "text", "text": "done"}], "stop_reason": "end_turn"}}
+    recalled = Play(Tracker(adopted=True))
+    recalled.tracker.recall(
+        [{"type": "user", "message": {"content": envelope("n1")}}, {"type": "assistant", **final}], recalled.now
+    )
+    lost_stop = Play().idle()
+    lost_stop.begin()
+    lost_stop.user(envelope("n1"))
+    lost_stop.line("assistant", **final)
+    for play in (recalled, lost_stop):
+        play.file("idle")
+        play.tick(RECALL_GRACE_S)
+        assert play.ends() == [TurnEnded(Outcome.COMPLETED, "state-file", ("n1",), "done", None)]
 
 
 def test_an_unknown_status_leaves_it_to_the_hooks() -> None:
