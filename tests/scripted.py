@@ -249,6 +249,9 @@ class ScriptedProvider:
     def project(self, profile: Profile) -> tuple[Projected, ...]:
         return tuple(Projected(key=key, fate=Fate.IGNORED, why="it is scripted") for key in asked(profile))
 
+    def credentials(self, spec: LaunchSpec) -> frozenset[str]:
+        return frozenset({"ANTHROPIC_API_KEY"})
+
     def check(self, spec: LaunchSpec) -> None:
         return
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from relay_runner.cli import exits
+from relay_runner.cli import exits, spawned
 from relay_runner.cli.failing import guarded
-from relay_runner.errors import ConfigError
+from relay_runner.errors import ConfigError, RelayRunnerError
 
 PROGRAM = "relay-runner"
 
@@ -146,7 +146,12 @@ def run(argv: Sequence[str]) -> int:
     words = argv[: argv.index("--")] if "--" in argv else argv
     # `--debug` is for the whole program and may stand anywhere before `--`.
     rest = [word for word in words if word != "--debug"] + list(argv[len(words) :])
-    return guarded(lambda: _typed(rest), as_json="--json" in words, debug="--debug" in words)
+    also = spawned.tell_error if spawned.is_headless_start([word for word in words if word != "--debug"]) else _ignore
+    return guarded(lambda: _typed(rest), as_json="--json" in words, debug="--debug" in words, also=also)
+
+
+def _ignore(error: RelayRunnerError) -> None:
+    return None
 
 
 def _typed(argv: Sequence[str]) -> int:

@@ -14,8 +14,14 @@ _SPEECH = (1, 2)
 """Stdout and stderr, by number: what stands in `sys.stdout` may be something else."""
 
 
-def guarded(work: Callable[[], int], *, as_json: bool = False, debug: bool = False) -> int:
-    """Return the exit code of `work`; errors are printed, none escapes."""
+def guarded(
+    work: Callable[[], int],
+    *,
+    as_json: bool = False,
+    debug: bool = False,
+    also: Callable[[RelayRunnerError], None] = lambda error: None,
+) -> int:
+    """Return the exit code of `work`; errors are printed (and told to `also`), none escapes."""
     try:
         return work()
     except KeyboardInterrupt:
@@ -24,6 +30,7 @@ def guarded(work: Callable[[], int], *, as_json: bool = False, debug: bool = Fal
         if isinstance(_first(raised), BrokenPipeError) and _hang_up():
             return int(exits.Exit.OK)
         error = ours(raised)
+        also(error)
         _tell(error, as_json=as_json, debug=debug or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"))
         return int(exits.of_error(error))
 

@@ -31,7 +31,12 @@ Opened = Callable[[RunnerInfo], None]
 
 
 async def run(
-    request: Request, paths: config.Paths, *, tell: Tell = output.note, on_open: Opened | None = None
+    request: Request,
+    paths: config.Paths,
+    *,
+    tell: Tell = output.note,
+    on_open: Opened | None = None,
+    on_ready: Opened | None = None,
 ) -> RunnerExit:
     """Run the agent until it ends; `tell` takes what a person should know before there is a log to read."""
     from relay_runner.runner.runner import Runner
@@ -68,9 +73,14 @@ async def run(
         say=speaker(access),
         tell=tell,
         on_open=opened,
+        on_ready=on_ready or _not_told,
     )
     with _signals(runner):
         return await runner.run()
+
+
+def _not_told(info: RunnerInfo) -> None:
+    return None
 
 
 def speaker(access: compose.RelayAccess) -> Say:

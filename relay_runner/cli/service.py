@@ -10,17 +10,21 @@ It never imports typer: what parses a command line once would stay in memory for
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from enum import StrEnum
 from typing import NoReturn
 
 from relay_runner import config, log
-from relay_runner.cli import choices, exits, foreground, output
+from relay_runner.cli import choices, exits, foreground, output, spawned
 from relay_runner.cli.choices import Request
 from relay_runner.cli.failing import guarded, ours
+from relay_runner.cli.spawned import Answer
+from relay_runner.errors import RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.wire import Wire, encode
+from relay_runner.runner.options import RunnerExit
 
 # -P: a folder called relay_runner where the agent works must not be taken for the program.
 PROGRAM = (sys.executable, "-P", "-m", "relay_runner.cli.service")
@@ -57,15 +61,43 @@ def become(request: Request) -> NoReturn:
     os.execv(PROGRAM[0], (*PROGRAM, FOREGROUND, str(descriptor), request.options.agent_id))
 
 
-def in_foreground(descriptor: int) -> int:
-    """Run the runner that `descriptor` asks for, and tell on stderr."""
+def in_foreground(descriptor: int, answer: Answer | None = None) -> int:
+    """Run the runner that `descriptor` asks for, and tell on stderr; `answer` is told the first news, good or bad."""
     with os.fdopen(descriptor, "rb") as file:
         request = choices.decode(file.read())
     paths = config.paths()
     log.setup(paths.agent(request.options.agent_id).log)
-    ended = asyncio.run(foreground.run(request, paths))
+    try:
+        ended = asyncio.run(foreground.run(request, paths, on_ready=lambda info: _answer(answer, request, info)))
+    except Exception as raised:
+        if answer is not None:
+            answer.fail(ours(raised))
+        raise
+    if answer is not None:
+        answer.fail(_never_ready(ended))
     output.note(f"{request.options.agent_id} ended: {output.line(ended.reason, 1000)}")
     return ended.code
+
+
+def _answer(answer: Answer | None, request: Request, info: RunnerInfo) -> None:
+    """Tell a spawner that the agent takes messages."""
+    if answer is None:
+        return
+    options = request.options
+    file = options.info_file or config.paths().agent(options.agent_id).info
+    asked = {
+        "infoFile": str(file),
+        "spawnRequestId": options.spawn_request_id,
+        "automationId": options.automation_id,
+        "automationRunId": options.automation_run_id,
+    }
+    answer.give({**json.loads(encode(info)), **asked})
+
+
+def _never_ready(ended: RunnerExit) -> RelayRunnerError:
+    error = RelayRunnerError(ended.reason)
+    error.code = "ended"
+    return error
 
 
 def in_background(descriptor: int) -> int:
@@ -103,9 +135,13 @@ def _tell(descriptor: int, line: Line) -> None:
 
 def main() -> None:
     """Run the runner that the words ask for, and leave with its exit code."""
-    mode, descriptor, *_ = sys.argv[1:]
-    work = in_background if mode == BACKGROUND else in_foreground
-    sys.exit(guarded(lambda: work(int(descriptor))))
+    mode, number, *_ = sys.argv[1:]
+    descriptor = int(number)
+    spawned.close_inherited(descriptor)
+    if mode == BACKGROUND:
+        sys.exit(guarded(lambda: in_background(descriptor)))
+    answer = Answer.on_stdout()
+    sys.exit(guarded(lambda: in_foreground(descriptor, answer)))
 
 
 if __name__ == "__main__":

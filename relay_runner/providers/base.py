@@ -580,6 +580,10 @@ class Provider(Protocol):
         """Return what becomes of everything that a profile asks for: applied, partly, ignored, and why."""
         ...
 
+    def credentials(self, spec: LaunchSpec) -> frozenset[str]:
+        """Return which variables of the environment hold secrets of this program's own, like its API key."""
+        ...
+
     def check(self, spec: LaunchSpec) -> None:
         """Raise `ProviderNotFound`, `ProviderNotReady` or `ProviderUnsupported` for what is known before a start."""
         ...

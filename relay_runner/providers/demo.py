@@ -39,6 +39,10 @@ class DemoProvider:
         """Return what becomes of a profile: nothing, for there is no model."""
         return projection.project(profile, {}, "the demo agent has no model to tell it to")
 
+    def credentials(self, spec: LaunchSpec) -> frozenset[str]:
+        """Return none: there is no account."""
+        return frozenset()
+
     def check(self, spec: LaunchSpec) -> None:
         """Raise `ProviderUnsupported` for an approval mode or a prompt that it cannot have."""
         if spec.system_prompt_append:

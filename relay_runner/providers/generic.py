@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+from relay_runner.config import CREDENTIALS
 from relay_runner.errors import ConfigError, ProviderNotFound, ProviderUnsupported
 from relay_runner.protocol.profiles import Profile, Projected
 from relay_runner.providers import projection
@@ -41,6 +42,10 @@ class GenericProvider:
     def project(self, profile: Profile) -> tuple[Projected, ...]:
         """Return what becomes of a profile: nothing, for what the program is nobody knows."""
         return projection.project(profile, {}, "generic does not know the program: give it as arguments")
+
+    def credentials(self, spec: LaunchSpec) -> frozenset[str]:
+        """Return all: which of them the program uses nobody knows."""
+        return CREDENTIALS
 
     def check(self, spec: LaunchSpec) -> None:
         """Raise what is known before a start: no command, a program that is not there, a mode that cannot be held."""

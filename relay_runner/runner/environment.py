@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from relay_runner.config import AgentPaths, private_dir, scrub
+from relay_runner.config import CREDENTIALS, AgentPaths, private_dir, scrub
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.runner.options import RunnerOptions
@@ -53,6 +53,11 @@ def of_provider(
     for name in ("RELAY_RUNNER_TOKEN", "RELAY_RUNNER_TOKEN_FILE"):
         environ.pop(name, None)
     return environ
+
+
+def without_foreign(environ: Mapping[str, str], own: Collection[str]) -> dict[str, str]:
+    """Return an environment without the keys of models that are not the program's own."""
+    return {name: value for name, value in environ.items() if name in own or name not in CREDENTIALS}
 
 
 def write_programs(folder: Path, programs: Mapping[str, tuple[str, ...]]) -> None:

@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay_runner.config import AgentPaths, private_dir
 from relay_runner.errors import ProviderUnsupported
@@ -159,6 +159,13 @@ class Launcher:
         return self._provider.capabilities.isolated_home
 
     def _spec(self, control: ControlEndpoint, resume: str | None) -> LaunchSpec:
+        spec, options = self._spec_with_all(control, resume), self._options
+        if not options.headless:
+            return spec
+        own = self._provider.credentials(spec)
+        return replace(spec, environ=environment.without_foreign(spec.environ, {*own, *options.env}))
+
+    def _spec_with_all(self, control: ControlEndpoint, resume: str | None) -> LaunchSpec:
         options = self._options
         return LaunchSpec(
             agent_id=options.agent_id,

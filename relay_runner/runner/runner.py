@@ -81,6 +81,7 @@ class Runner:
         self._tell_open = on_open
         self._tell_ready = on_ready
         self._joined = asyncio.Event()
+        self._is_ready = asyncio.Event()
         self._failed: asyncio.Queue[RelayRunnerError] = asyncio.Queue()
         self._work = Work(Timeline(instance_id))
         self._work.lifecycle = "starting"
@@ -209,6 +210,7 @@ class Runner:
             "commands": self._obey(),
             "permissions": self._permissions.run(),
             "prompt": self._prompt.run(),
+            "telling": self._tell(),
             "failures": self._fail(),
             "tidying": self._tidy(),
         }
@@ -245,6 +247,14 @@ class Runner:
             self._journal.prune(time.time())
             await self._delivering.attachments.prune(time.time(), {row.message.id for row in self._journal.open()})
             await asyncio.sleep(TIDY_S)
+
+    async def _tell(self) -> None:
+        """Say of each process when messages can go in: the program takes them, and the relay knows the agent."""
+        while True:
+            await self._is_ready.wait()
+            await self._joined.wait()
+            self._is_ready.clear()
+            self._tell_ready(self._info.write(self._supervisor.process))
 
     async def _fail(self) -> None:
         raise await self._failed.get()
@@ -309,7 +319,7 @@ class Runner:
         info = self._info.write(self._supervisor.process)
         if self._provider.capabilities.viewer:
             self._tell_open(info)
-        self._tell_ready(info)
+        self._is_ready.set()
         if (launched := self._info.launched) is not None:
             self._prompt.ready(info.session_id or launched.spec.control.provider_session_id)
         self._permissions.ready()

@@ -14,7 +14,7 @@ from relay_runner.providers.base import Capabilities, Emit, LaunchPlan, LaunchSp
 from relay_runner.providers.beside import beside
 from relay_runner.providers.claude import launch
 from relay_runner.providers.claude import profile as own
-from relay_runner.providers.claude.home import ClaudeHome
+from relay_runner.providers.claude.home import CREDENTIAL_VARIABLES, ClaudeHome
 from relay_runner.providers.claude.process import ClaudeProcess
 from relay_runner.providers.claude.screen import NO_CONVERSATION
 from relay_runner.terminal.base import Screen, Terminal
@@ -48,6 +48,10 @@ class ClaudeProvider:
     def project(self, profile: Profile) -> tuple[Projected, ...]:
         """Return what becomes of a profile."""
         return own.project(profile)
+
+    def credentials(self, spec: LaunchSpec) -> frozenset[str]:
+        """Return the variables that Claude Code takes a key or a log-in from."""
+        return frozenset({*CREDENTIAL_VARIABLES, "AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_FOUNDRY_API_KEY"})
 
     def check(self, spec: LaunchSpec) -> None:
         """Raise for what is known before a start; a dialog is only in the way when nobody is there to answer it."""

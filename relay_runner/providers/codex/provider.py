@@ -45,6 +45,10 @@ class CodexProvider:
         """Return what becomes of a profile."""
         return own.project(profile)
 
+    def credentials(self, spec: LaunchSpec) -> frozenset[str]:
+        """Return the variables that Codex takes a key from: its own, and those that its settings name."""
+        return frozenset({*projection.KEYS, *projection.source(spec).env_keys()})
+
     def check(self, spec: LaunchSpec) -> None:
         """Raise for what is known before a start."""
         launch.program(spec)

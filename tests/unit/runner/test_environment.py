@@ -51,6 +51,12 @@ def test_the_providers_own_settings_are_added(tmp_path: Path) -> None:
     assert _environ({}, tmp_path, env={"HTTPS_PROXY": "http://p"})["HTTPS_PROXY"] == "http://p"
 
 
+def test_a_program_gets_its_own_keys_and_no_other_model_s() -> None:
+    environ = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o", "GITHUB_TOKEN": "g", "PATH": "/bin"}
+    found = environment.without_foreign(environ, {"ANTHROPIC_API_KEY"})
+    assert found == {"ANTHROPIC_API_KEY": "a", "GITHUB_TOKEN": "g", "PATH": "/bin"}
+
+
 def test_the_private_relay_runner_works_and_is_private(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     environment.write_programs(folder, {"hello": (sys.executable, "-c", "print('it''s here')")})

@@ -39,7 +39,7 @@ class Yard:
             control=self.control,
             journal=self.journal,
             runner_id="r",
-            environ={"PATH": "/usr/bin", "AGENT_RELAY_ID": "outer"},
+            environ={"PATH": "/usr/bin", "AGENT_RELAY_ID": "outer", "ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o"},
         )
 
 
@@ -137,3 +137,13 @@ async def test_an_isolated_home_is_refused_where_the_provider_has_none(yard: Yar
     yard.provider = ScriptedProvider(Capabilities(isolated_home=True))
     await yard.launcher(isolated_home=True, secrets=Path("/secrets")).launch()
     assert (yard.provider.specs[0].isolated_home, yard.provider.specs[0].secrets) == (True, Path("/secrets"))
+
+
+async def test_headless_it_gets_the_keys_of_its_own_provider_and_those_that_were_given_on_purpose(yard: Yard) -> None:
+    for options, keys in (
+        ({"headless": True}, {"ANTHROPIC_API_KEY"}),
+        ({"headless": True, "env": {"OPENAI_API_KEY": "p"}}, {"ANTHROPIC_API_KEY", "OPENAI_API_KEY"}),
+        ({}, {"ANTHROPIC_API_KEY", "OPENAI_API_KEY"}),  # in a terminal it is the person's own shell
+    ):
+        launched = await yard.launcher(**options).launch()
+        assert {name for name in launched.spec.environ if name.endswith("_API_KEY")} == keys

@@ -44,3 +44,9 @@ def test_nobody_can_log_in_where_nobody_sits(spec: LaunchSpec) -> None:
 def test_a_lost_session_is_no_reason_to_end(spec: LaunchSpec) -> None:
     provider = CodexProvider()
     assert not provider.lost_session(provider.plan(spec), None)
+
+
+def test_its_keys_are_those_that_its_settings_name(spec: LaunchSpec, tmp_path: Path) -> None:
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex" / "config.toml").write_text('[model_providers.x]\nenv_key = "GROQ_API_KEY"\n')
+    assert {"OPENAI_API_KEY", "CODEX_API_KEY", "GROQ_API_KEY"} == CodexProvider().credentials(spec)
