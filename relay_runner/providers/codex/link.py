@@ -185,7 +185,7 @@ class Link:
         if method == family.STARTED and family.parent(params.get("thread")) is not None:
             self.tell(self.tracker.looked(family.born(params["thread"], self.thread_id, self.tracker.agents, now)))
         elif thread_id == self.thread_id and method == settings.UPDATED:
-            self._set(settings.told(params.get("threadSettings") or {}))
+            self._set(settings.told(params.get("threadSettings") or {}, self.spec.approval_mode))
         elif thread_id == self.thread_id:
             self.goal.notice(method, params)
             self.tell(self.tracker.notice(method, params, now))

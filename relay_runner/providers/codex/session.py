@@ -108,7 +108,7 @@ async def _thread(
     if thread_id is not None:
         answer = await _resume(client, {**settings, "threadId": thread_id, "excludeTurns": True})
         if answer is not None:
-            return _session(answer, "resume", settings, await turns(client, thread_id, 1))
+            return _session(answer, "resume", settings, await turns(client, thread_id, 1), spec.approval_mode)
         if not or_fresh:
             raise ProviderRefused(f"there is no session {thread_id}", hint="the operation `sessions` lists them")
         log.warning("session %s is lost; a new one is started", thread_id)
@@ -121,10 +121,12 @@ async def _thread(
     # Without a name nobody could attach to it before its first turn, and the first who does has the model invent one.
     name = {"threadId": answer["thread"]["id"], "name": spec.label or spec.agent_id}
     await client.call("thread/name/set", name)
-    return _session(answer, source, settings, [])
+    return _session(answer, source, settings, [], spec.approval_mode)
 
 
-def _session(answer: dict[str, Any], source: str, settings: dict[str, Any], newest: list[dict[str, Any]]) -> Session:
+def _session(
+    answer: dict[str, Any], source: str, settings: dict[str, Any], newest: list[dict[str, Any]], started: str
+) -> Session:
     thread = answer["thread"]
     return Session(
         str(thread["id"]),
@@ -133,7 +135,7 @@ def _session(answer: dict[str, Any], source: str, settings: dict[str, Any], newe
         source,
         model=answer.get("model"),
         effort=answer.get("reasoningEffort"),
-        approval_mode=approval_mode(answer.get("approvalPolicy"), answer.get("sandbox")),
+        approval_mode=approval_mode(answer.get("approvalPolicy"), answer.get("sandbox"), started),
         version=thread.get("cliVersion"),
         settings=settings,
     )

@@ -18,6 +18,7 @@ from relay_runner.providers.codex.settings import POLICIES, SANDBOXES, of_mode
 SPILL_BYTES = 32_000
 """What is longer goes into a file, and the model is told where."""
 SPILLED = "injected"
+READ_ONLY = "read-only"
 TAG = "injected-context"
 STATES = ("active", "paused", "blocked", "complete")
 
@@ -46,6 +47,9 @@ async def settings(room: Room, args: Args) -> dict[str, Any]:
         if (value := args.text(name)) is not None:
             changes[name] = value
     if (mode := args.one_of("approvalMode", tuple(launch.MODES))) is not None:
+        if mode == READ_ONLY and room.spec.approval_mode != READ_ONLY:
+            hint = "use sandbox=read-only for its shell, or start it with --approval-mode read-only"
+            raise ProviderRefused("an agent is made read-only at its start: its MCP servers go on", hint=hint)
         changes.update(of_mode(mode))
     if (policy := args.one_of("approvalPolicy", POLICIES)) is not None:
         changes["approvalPolicy"] = policy

@@ -11,7 +11,7 @@ from relay_runner.providers.codex.launch import MODES
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mode_comes_back_as_what_it_was(mode: str) -> None:
     given = settings.of_mode(mode)
-    assert settings.approval_mode(given["approvalPolicy"], given["sandboxPolicy"]) == mode
+    assert settings.approval_mode(given["approvalPolicy"], given["sandboxPolicy"], mode) == mode
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,17 @@ def test_a_mode_comes_back_as_what_it_was(mode: str) -> None:
     ],
 )
 def test_what_we_have_no_word_for_is_told_in_theirs(policy: Any, sandbox: Any, mode: str | None) -> None:
-    assert settings.approval_mode(policy, sandbox) == mode
+    assert settings.approval_mode(policy, sandbox, "ask") == mode
+
+
+def test_only_what_was_started_read_only_is_called_so() -> None:
+    given = settings.of_mode("read-only")
+    policy, sandbox = given["approvalPolicy"], given["sandboxPolicy"]
+    assert settings.approval_mode(policy, sandbox, "auto") == "never, read-only"
+    assert settings.approval_mode(policy, sandbox, "read-only") == "read-only"
 
 
 def test_what_is_told_of_settings() -> None:
-    given = {"model": "m", "effort": "high", "approvalPolicy": "never", "sandboxPolicy": {"type": "readOnly"}}
-    assert settings.told(given) == {"model": "m", "effort": "high", "approvalMode": "read-only"}
+    given = {"model": "m", "effort": "high", "cwd": "/x", "approvalPolicy": "never", "sandboxPolicy": {"type": "x"}}
+    told = settings.told(given, "ask")
+    assert told == {"model": "m", "effort": "high", "approvalMode": "never, x", "cwd": "/x"}

@@ -60,7 +60,7 @@ async def test_a_wake_is_a_turn_only_of_an_idle_agent(tmp_path: Path) -> None:
     ("args", "changes"),
     [
         ({"model": "m", "effort": "high", "cwd": "/x"}, {"model": "m", "effort": "high", "cwd": "/x"}),
-        ({"approvalMode": "read-only"}, {"approvalPolicy": "never", "sandboxPolicy": {"type": "readOnly"}}),
+        ({"sandbox": "read-only"}, {"sandboxPolicy": {"type": "readOnly"}}),
         ({"approvalMode": "auto", "approvalPolicy": "on-request"}, {
             "approvalPolicy": "on-request", "sandboxPolicy": {"type": "workspaceWrite", "networkAccess": True}}),
         ({"sandbox": "danger-full-access"}, {"sandboxPolicy": {"type": "dangerFullAccess"}}),
@@ -76,6 +76,15 @@ async def test_settings_are_told_the_server_or_the_next_turn(
         made.answers("thread/settings/update", {})
         await context.settings(made.room, Args(args))
         assert made.server.called("thread/settings/update") == [{"threadId": THREAD, **changes}]
+
+
+async def test_an_agent_is_made_read_only_at_its_start_alone(tmp_path: Path) -> None:
+    async with room(tmp_path) as made:
+        with pytest.raises(ProviderRefused, match="at its start"):
+            await context.settings(made.room, Args({"approvalMode": "read-only"}))
+    async with room(tmp_path, approval_mode="read-only") as made:
+        await context.settings(made.room, Args({"approvalMode": "read-only"}))
+        assert made.room.next_turn["sandboxPolicy"] == {"type": "readOnly"}
 
 
 async def test_settings_that_change_nothing_are_refused(tmp_path: Path) -> None:
