@@ -13,7 +13,7 @@ from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import StateChanged, TurnEnded
 from tests.codex import CONFIG
-from tests.contract.providers import Rig, codex_rig, running
+from tests.contract.providers import Rig, adopt, codex_rig, connected, launch, running
 from tests.terminals import sockets as sockets
 
 pytestmark = [pytest.mark.anyio, pytest.mark.codex]
@@ -115,6 +115,15 @@ async def test_a_turn_says_what_it_used_and_a_failed_one_too(rig: Rig) -> None:
         await it.ended(await it.deliver("FAIL:429"))
         assert (await it.ended(await it.deliver("SAY:one more"))).usage == one
         assert sum(isinstance(event, TurnEnded) for event in it.events) == 4
+
+
+async def test_what_was_used_before_this_runner_came_is_not_charged_again_and_nothing_after_is_missed(rig: Rig) -> None:
+    one = Usage(input_tokens=1000, cached_tokens=500, output_tokens=10)
+    launched = await launch(rig)
+    async with connected(rig, launched) as it:
+        assert (await it.ended(await it.deliver("SAY:before"))).usage == one
+    async with connected(rig, await adopt(rig, launched), adopted=True) as it:
+        assert (await it.ended(await it.deliver("SAY:after"))).usage == one
 
 
 async def test_a_model_that_nobody_can_reach_is_given_up_after_our_own_time(rig: Rig, tmp_path: Path) -> None:

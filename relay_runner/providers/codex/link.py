@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from relay_runner.errors import ProviderError
@@ -22,7 +23,7 @@ from relay_runner.providers.base import (
     TurnEnded,
 )
 from relay_runner.providers.beside import beside
-from relay_runner.providers.codex import family, launch, operations, projection, restarted, session, settings
+from relay_runner.providers.codex import family, launch, operations, projection, restarted, rollout, session, settings
 from relay_runner.providers.codex.approvals import RESOLVED, Approvals
 from relay_runner.providers.codex.client import Client, Disconnected, Request, opened
 from relay_runner.providers.codex.goals import Goal
@@ -124,6 +125,10 @@ class Link:
         else:
             self.emit(Degraded(None))
         self._learn(joined)
+        if first and joined.turns:
+            file = joined.thread.get("path")
+            used = await asyncio.to_thread(rollout.used, Path(file) if file else None)
+            self.tracker.stands(joined.thread_id, used)
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
         for events in await family.join(client, self.thread, self.tracker.agents):
             self.tell(self.tracker.looked(events))

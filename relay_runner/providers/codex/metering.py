@@ -28,17 +28,24 @@ class Meter:
         """A thread is new: its first total is all its own."""
         self._totals.setdefault(thread_id, {})
 
-    def read(self, thread_id: str, usage: Any) -> None:
-        """Take in a report; the first one of a thread that is not new only says where it stands."""
-        total = usage.get("total") if isinstance(usage, dict) else None
+    def stands(self, thread_id: str, total: Any) -> None:
+        """Take note where a thread that is not new stood before, unless it was heard of meanwhile."""
+        if isinstance(total, dict):
+            self._totals.setdefault(thread_id, _counts(total))
+
+    def read(self, thread_id: str, usage: Any, *, works: bool = True) -> None:
+        """Take in a report; of a thread of which nothing else is known, only the last request counts, if it `works`."""
+        total, last = (usage.get("total"), usage.get("last")) if isinstance(usage, dict) else (None, None)
         if not isinstance(total, dict):
             return
-        now = {name: value for name in COUNTED if isinstance(value := total.get(name), int)}
-        before = self._totals.get(thread_id)
+        now, before = _counts(total), self._totals.get(thread_id)
         self._totals[thread_id] = now
-        for name, value in now.items() if before is not None else ():
-            known = before.get(name, 0) if before is not None else 0
-            self._used[name] = self._used.get(name, 0) + (value - known if value >= known else value)
+        if before is None:
+            used = _counts(last) if isinstance(last, dict) and works else {}
+        else:
+            used = {name: _more(value, before.get(name, 0)) for name, value in now.items()}
+        for name, value in used.items():
+            self._used[name] = self._used.get(name, 0) + value
 
     def take(self) -> Usage | None:
         """Return what was used since this was asked last, or None where nothing was told."""
@@ -50,6 +57,14 @@ class Meter:
             cached_tokens=used.get("cachedInputTokens"),
             output_tokens=used.get("outputTokens"),
         )
+
+
+def _more(now: int, before: int) -> int:
+    return now - before if now >= before else now
+
+
+def _counts(report: Mapping[str, Any]) -> dict[str, int]:
+    return {name: value for name in COUNTED if isinstance(value := report.get(name), int)}
 
 
 class Windows:

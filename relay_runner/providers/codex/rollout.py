@@ -47,6 +47,17 @@ def find(path: Path | None, nonce: str) -> Evidence:
     return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF, usage=meter.take())
 
 
+def used(path: Path | None) -> dict[str, Any] | None:
+    """Return the thread's running total of tokens, as the app-server tells it; None where nothing was used."""
+    total = None
+    for line in scan(path, containing=b"token_count") if path is not None else ():
+        event = line.get("payload") if isinstance(line, dict) and line.get("type") == "event_msg" else None
+        info = event.get("info") if isinstance(event, dict) and event.get("type") == "token_count" else None
+        if isinstance(info, dict) and isinstance(told := info.get("total_token_usage"), dict):
+            total = told
+    return _camel(total) if total is not None else None
+
+
 def changes(path: Path | None, call_id: str) -> list[dict[str, Any]]:
     """Return what a call of `apply_patch` is about to change; the patch itself stands in for each file's diff."""
     for line in scan(path, containing=call_id.encode()) if path is not None else ():

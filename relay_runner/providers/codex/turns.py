@@ -102,6 +102,10 @@ class Tracker:
             self._events.append(TurnStarted(self.turn.id, history.SOURCE, tuple(self.turn.nonces)))
         return self._told("thread")
 
+    def stands(self, thread_id: str, total: Any) -> None:
+        """Take note of what a thread had used before."""
+        self._meter.stands(thread_id, total)
+
     def started(self, turn_id: str) -> list[Event]:
         """Take in the answer to our own turn/start."""
         self._open(turn_id, "turn/start")
@@ -124,7 +128,7 @@ class Tracker:
             case "turn/completed":
                 self._completed(params["turn"], now)
             case metering.TOKENS:
-                self._meter.read(self._thread_id, params.get("tokenUsage"))
+                self._meter.read(self._thread_id, params.get("tokenUsage"), works=self.turn is not None)
                 self._events += self._window.usage(params.get("tokenUsage"), now)
         if method.startswith("item/") and self.turn is not None:
             self.turn.troubled_at = self.turn.error = None

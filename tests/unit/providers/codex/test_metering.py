@@ -39,6 +39,22 @@ def test_a_total_that_falls_back_was_begun_anew() -> None:
     assert meter.take() == Usage(input_tokens=1300, cached_tokens=0, output_tokens=0)
 
 
+def test_a_thread_that_is_not_new_is_charged_from_where_it_stood() -> None:
+    known, unknown = Meter(), Meter()
+    known.stands("t", report(1000, 10)["total"])
+    known.read("t", report(1300, 20))
+    known.stands("t", report(1, 1)["total"])
+    known.read("t", report(1300, 20))
+    assert known.take() == Usage(input_tokens=300, cached_tokens=0, output_tokens=10)
+    unknown.stands("t", None)
+    unknown.read("t", {**report(1000, 10), "last": report(200, 2)["total"]}, works=False)
+    assert unknown.take() is None
+    unknown.read("t", {**report(1300, 20), "last": report(200, 2)["total"]})
+    assert unknown.take() == Usage(input_tokens=300, cached_tokens=0, output_tokens=10)
+    unknown.read("u", {**report(9000, 90), "last": report(200, 2)["total"]})
+    assert unknown.take() == Usage(input_tokens=200, cached_tokens=0, output_tokens=2)
+
+
 def test_sub_agents_are_paid_for_too_and_nonsense_is_nothing() -> None:
     meter = Meter()
     for thread in ("t", "agent"):

@@ -71,5 +71,7 @@ def test_a_turn_says_what_it_used_alone(tmp_path: Path) -> None:
         tmp_path, started, prompt("n0", "t0"), used(100), end("t0"), {"type": "token_count", "info": None},
         started, used(130), prompt("n1"), used(150), end(),
     )  # fmt: skip
+    assert rollout.used(file) == {"inputTokens": 150, "cachedInputTokens": 1, "outputTokens": 2}
+    assert rollout.used(None) is rollout.used(tmp_path / "none") is None
     assert rollout.find(file, "n0").usage == Usage(input_tokens=100, cached_tokens=1, output_tokens=2)
     assert rollout.find(file, "n1").usage == Usage(input_tokens=50, cached_tokens=0, output_tokens=0)
