@@ -65,7 +65,10 @@ class Questions:
         """Take a question; the same id again says what is different now (after a reconnect, a restart)."""
         known = self._entries.get(event.id)
         if known is not None and known.over:
-            return
+            if known.note != AWAY:
+                return
+            # It was taken for over too soon, and the relay does not know that yet.
+            known = replace(known, resolution=None, decision=None, stale=True)
         new = NewPermission(
             id=event.id,
             agent_id=self._agent_id,

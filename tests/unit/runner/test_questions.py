@@ -257,6 +257,23 @@ def test_a_question_of_an_earlier_runner_is_over_when_the_program_works_on() -> 
     assert len(after.waiting()) == 1
 
 
+def test_a_question_that_was_taken_for_over_too_soon_is_asked_on() -> None:
+    before = table()
+    before.ask(asked(), 0.0)
+    tell_all(before)
+    after = table(instance_id="two")
+    after.load(before.all())
+    after.settled()
+    after.ask(asked(), 1.0)
+    assert after.waiting() and after.answer("p1", APPROVE)
+    assert [type(call) for call in tell_all(after)] == [NewPermission]
+    after.next_step(1.0)
+    after.took()
+    after.ended()
+    after.ask(asked(), 2.0)
+    assert ends(after) == [(Resolution.APPLIED, Decision.APPROVE)], "what really is over stays so"
+
+
 def test_an_end_before_the_relay_knew_anything_is_told_in_order() -> None:
     questions = table()
     questions.ask(asked(), 0.0)

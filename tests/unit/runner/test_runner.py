@@ -427,3 +427,20 @@ async def test_the_info_file_is_there_before_the_program_and_complete_after(stag
     assert (before[0]["tmuxSession"], before[0]["providerPid"]) == (None, None)
     assert after["tmuxSession"] == "bob" and after["providerPid"] is not None
     assert (after["runnerId"], after["startedAt"]) == (before[0]["runnerId"], before[0]["startedAt"])
+
+
+async def test_a_command_answers_a_permission(stage: Stage) -> None:
+    async with stage.running():
+        stage.process.asks("p1")
+        await until(lambda: stage.operator.hub.questions.ids() == ["p1"])
+        args = {"permissionId": "p1", "decision": "deny", "reason": "no"}
+        given = await stage.operator.command(NewCommand(type="agent.permissionDecision", target="bob", args=args))
+
+        async def done() -> bool:
+            return (await stage.operator.get_command(given.id)).state is CommandState.SUCCEEDED
+
+        await until(done)
+        assert (await stage.operator.get_command(given.id)).result["decision"] == "deny"
+        await until(lambda: stage.operator.hub.questions.ids(open=True) == [])
+        closed = await stage.operator.permission("p1")
+        assert (closed.decision, closed.decided_by) == (Decision.DENY, "person:operator")
