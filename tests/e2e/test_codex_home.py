@@ -84,6 +84,14 @@ async def test_an_isolated_home_leaves_no_trace_in_the_users(rig: Rig, tmp_path:
         assert (await it.event(SessionStarted)).source == "resume"
 
 
+async def test_an_isolated_home_without_a_folder_of_secrets_has_what_the_users_has(rig: Rig) -> None:
+    users = config(rig).parent
+    async with running(rig, isolated_home=True) as it:
+        assert (await it.ended(await it.deliver("SAY:apart"))).result == "apart"
+    assert [path.name for path in users.iterdir()] == ["config.toml"]
+    assert (rig.spec.agent_dir / projection.HOME / "sessions").is_dir()
+
+
 async def test_a_turn_that_lacks_a_secret_is_blocked_and_says_which(rig: Rig) -> None:
     without = {name: value for name, value in rig.spec.environ.items() if name != "FAKE_KEY"}
     rig.spec = replace(rig.spec, environ=without)

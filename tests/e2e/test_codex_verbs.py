@@ -137,7 +137,7 @@ def test_a_goal_leaves_room_for_messages_and_is_gone_on_with(place: Home, model:
     place.run("operate", "cx", "goal-set", "objective=ship it")
     until("it goes on by itself", lambda: len(model.requests) > 3)
     for word in ("one", "two"):
-        assert place.run("send", "cx", f"SAY:{word}", "--wait").stdout.strip() == word
+        assert place.run("send", "cx", f"SAY:{word}", "--wait", "--timeout", "40").stdout.strip() == word
     so_far = len(model.requests)
     until("it goes on by itself again", lambda: len(model.requests) > so_far + 3)
     assert "status: active" in place.run("operate", "cx", "goal").stdout
