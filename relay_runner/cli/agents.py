@@ -205,7 +205,7 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
         "provider": (agent.provider if agent else None) or (runner.provider if runner else None),
         "status": str(status.agent_status) if status is not None else "offline",
         "busyReasons": list(status.busy_reasons) if status is not None else [],
-        "detail": own.explain(told) if silent or status is None else status.detail,
+        "detail": own.explain(told, known=agent is not None) if silent or status is None else status.detail,
         "ready": status.ready if status is not None else False,
         "pid": runner.pid if runner else None,
         "runnerId": runner.runner_id if runner else (agent.runner_id if agent else None),

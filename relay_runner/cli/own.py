@@ -33,8 +33,13 @@ def status(paths: Paths, agent_id: str) -> Status | None:
         return None
 
 
-def explain(found: Status | None) -> str:
-    """Return one line for a person that says why the relay does not know of a runner that lives."""
+def explain(found: Status | None, *, known: bool = False) -> str:
+    """Return one line for a person that says why the relay does not hear of a runner that lives.
+
+    `known` says that the relay has heard of it before.
+    """
+    if found is None and known:
+        return "its runner lives, but neither the relay nor anybody here hears of it"
     transport = found.transport if found is not None else None
     if transport is None:
         return "its runner lives, but has not reached the relay"

@@ -59,6 +59,7 @@ def test_one_that_does_not_answer_says_nothing(control: Paths, tmp_path: Path) -
 def test_a_person_reads_what_is_in_the_way() -> None:
     now = time.time()
     assert own.explain(None) == "its runner lives, but has not reached the relay"
+    assert own.explain(None, known=True) == "its runner lives, but neither the relay nor anybody here hears of it"
     transport = Transport(state=TransportState.UNAUTHORIZED, since=now - 65, detail="the token was revoked")
     said = own.explain(Status(transport=transport))
     assert said == "its runner lives, but is not taken by the relay for 1m: the token was revoked"
