@@ -101,7 +101,8 @@ def _answer(permission_id: str, decision: Decision, reason: str | None, answers:
     if as_json:
         output.say_json(_builtins(found))
     elif problem is None:
-        output.say(f"{found.id}: {DONE[decision]} ({found.agent_id}: {output.line(found.title)})")
+        waits = f"; {found.agent_id} has not taken it yet" if found.state == "decided" else ""
+        output.say(f"{found.id}: {DONE[decision]} ({found.agent_id}: {output.line(found.title)}){waits}")
     else:
         output.note(f"{found.id}: {problem}")
     return Exit.OK if problem is None else Exit.FAILED

@@ -200,7 +200,9 @@ def _check_new(new: NewPermission) -> None:
 
 
 def _close(permission: Permission, update: PermissionUpdate) -> Permission:
-    closed = replace(permission, state=PermissionState.CLOSED, resolution=update.resolution)
+    secret = {question.id for question in permission.questions if question.secret}
+    kept = {name: value for name, value in permission.answers.items() if name not in secret}
+    closed = replace(permission, state=PermissionState.CLOSED, resolution=update.resolution, answers=kept)
     if permission.decision is None:
         return replace(closed, decision=update.decision, decided_by=update.by)
     if update.resolution is Resolution.WITHDRAWN or update.decision is permission.decision:

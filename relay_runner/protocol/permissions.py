@@ -78,6 +78,7 @@ class Question(Wire, frozen=True, kw_only=True):
     multiple: bool = False
     required: bool = True
     secret: bool = False
+    """Its answer is forgotten when the permission is closed."""
 
 
 class NewPermission(Wire, frozen=True, kw_only=True):

@@ -370,7 +370,10 @@ class SubagentEnded:
 
 @dataclass(frozen=True, slots=True)
 class PermissionAsked:
-    """The program asks for a permission; the same id again (after a reconnect) is the same question."""
+    """The program asks for a permission; the same id again (after a reconnect) is the same question.
+
+    What an adopted program still asks is told again, under the id that it had, with what can be answered now.
+    """
 
     id: str
     """Unique over all sessions and processes."""
@@ -530,7 +533,7 @@ class Process(Protocol):
         ...
 
     async def answer(self, permission_id: str, answer: Answer) -> bool:
-        """Put an answer to an open permission in; False: it was answered or withdrawn before.
+        """Put an answer to an open permission in; False: it was answered or withdrawn before, or is not known here.
 
         Raise `ProviderUnsupported` where only the terminal can answer it (any more), `ProviderRefused` where the answer
         does not fit the question. `PermissionClosed` follows in any case when the question is over.

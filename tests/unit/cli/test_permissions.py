@@ -90,7 +90,8 @@ def test_an_answer_is_given_and_said(
 
 def test_an_answer_that_nobody_took_yet_is_given(world: World) -> None:
     asks(world)
-    assert world.json("approve", "3f9")["state"] == "decided"
+    assert world.run("approve", "3f9")[0] == "3f9a1c2b00: approved (bob: mkdir x); bob has not taken it yet\n"
+    assert world.json("permissions", "3f9")["state"] == "decided"
     assert "already answered with approve by person:operator" in world.run("permissions")[0]
 
 

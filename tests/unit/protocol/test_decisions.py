@@ -123,6 +123,15 @@ def test_the_words_for_who_comes_late() -> None:
     assert withdraw(expired, 4.0) is expired
 
 
+def test_a_secret_answer_is_forgotten_at_the_end() -> None:
+    permission = opened(questions=(Question(id="key", text="Key?", secret=True), Question(id="name", text="Name?")))
+    answers = {"key": "s3cret", "name": "n"}
+    decided = decide(permission, NewDecision(decision=Decision.APPROVE, answers=answers), "person:a", 2.0)
+    frame = frame_of(decided)
+    assert frame is not None and frame.answers == answers
+    assert update_permission(decided, update(resolution=Resolution.APPLIED), 3.0).answers == {"name": "n"}
+
+
 def test_a_report_of_another_agent_finds_nothing() -> None:
     with pytest.raises(RelayNotFound):
         update_permission(opened(), update(agent_id="eve", resolution=Resolution.APPLIED), 2.0)
