@@ -118,7 +118,7 @@ WHERE m.reply_required AND d.recipient = :agent AND d.state IN (SELECT value FRO
     AND NOT EXISTS (SELECT 1 FROM messages r WHERE r.reply_to = m.id AND r.sender = :agent)
 ORDER BY m.id LIMIT :limit
 -- name: obligation_counts
-SELECT d.recipient, count(*) FROM messages m JOIN deliveries d ON d.message_id = m.id
+SELECT d.recipient, count(*) FROM messages m CROSS JOIN deliveries d ON d.message_id = m.id
 WHERE m.reply_required AND d.state IN (SELECT value FROM json_each(:owing)) AND d.recipient LIKE 'agent:%'
     AND NOT EXISTS (SELECT 1 FROM messages r WHERE r.reply_to = m.id AND r.sender = d.recipient)
 GROUP BY d.recipient
@@ -229,14 +229,14 @@ VALUES (?, ?, ?, 'open', ?, ?, ?)
 -- name: task
 SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks WHERE id = ?
 -- name: tasks
-SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks t
+SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks
 WHERE id < :before AND (:agent_id IS NULL OR agent_id = :agent_id) AND (:created_by IS NULL OR created_by = :created_by)
     AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
     AND (:everything OR created_by IN (SELECT value FROM json_each(:own))
         OR 'agent:' || agent_id IN (SELECT value FROM json_each(:own))
-        OR EXISTS (
-            SELECT 1 FROM messages m JOIN deliveries d ON d.message_id = m.id
-            WHERE json_extract(m.payload, '$.taskId') = t.id AND d.recipient IN (SELECT value FROM json_each(:own))
+        OR id IN (
+            SELECT json_extract(m.payload, '$.taskId') FROM messages m CROSS JOIN deliveries d ON d.message_id = m.id
+            WHERE json_extract(m.payload, '$.taskId') IS NOT NULL AND d.recipient IN (SELECT value FROM json_each(:own))
         ))
 ORDER BY id DESC LIMIT :limit
 -- name: task_brought
@@ -308,8 +308,8 @@ DELETE FROM permissions WHERE seq IN (
 )
 -- name: forget_tasks
 DELETE FROM tasks WHERE id IN (
-    SELECT id FROM tasks t WHERE updated_at < :before AND NOT EXISTS (
-        SELECT 1 FROM messages m WHERE json_extract(m.payload, '$.taskId') = t.id
+    SELECT id FROM tasks WHERE updated_at < :before AND id NOT IN (
+        SELECT json_extract(payload, '$.taskId') FROM messages WHERE json_extract(payload, '$.taskId') IS NOT NULL
     ) ORDER BY updated_at LIMIT :limit
 )
 -- name: forget_keys
