@@ -27,6 +27,7 @@ from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
 
+ILLEGAL_MOVE = "illegal-move"
 OPEN = (CommandState.ACCEPTED, CommandState.RUNNING)
 
 Obey = Callable[[Command], Awaitable[Mapping[str, Any]]]
@@ -104,13 +105,15 @@ class Commands:
         self._work.start(WorkKind.COMMAND, command.id, now=time.time(), source="runner", label=label)
         self._publish()
         self._note(command, CommandState.RUNNING)
-        await self._report(command, CommandState.RUNNING, {})
         state, result = await self._outcome(command)
         if self._running is command:
             self._running = None
             await self._end(command, state, result)
 
     async def _outcome(self, command: Command) -> tuple[CommandState, Mapping[str, Any]]:
+        if not await self._report(command, CommandState.RUNNING, {}):
+            # It waited too long behind others, and its giver was told that it failed: it must not happen any more.
+            return CommandState.FAILED, {"reason": "its time was over before it began"}
         timeout_s = min(max(command.timeout_s, MIN_COMMAND_TIMEOUT_S), MAX_COMMAND_TIMEOUT_S)
         try:
             async with asyncio.timeout(timeout_s):
@@ -126,7 +129,8 @@ class Commands:
         self._publish()
         await self._report(command, state, result)
 
-    async def _report(self, command: Command, state: CommandState, result: Mapping[str, Any]) -> None:
+    async def _report(self, command: Command, state: CommandState, result: Mapping[str, Any]) -> bool:
+        """Tell the relay; False where it says that the command is over already."""
         who = self._identity
         ids = {"command": command.id, "runner": who.runner_id, "instance": who.instance_id}
         said = {"action": command.type, "agentId": who.agent_id, "ids": ids, **result}
@@ -134,6 +138,8 @@ class Commands:
             await self._relay.update_command(command.id, CommandUpdate(state=state, result=said))
         except (RelayUnavailable, RelayRefused, ProtocolError, ClaimLost) as error:
             log.warning("command %s is %s, and the relay does not know: %s", command.type, state, error)
+            return not (isinstance(error, RelayRefused) and error.code == ILLEGAL_MOVE)
+        return True
 
     # --- the journal --------------------------------------------------------------------------------------------------
 

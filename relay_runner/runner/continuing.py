@@ -83,7 +83,7 @@ class Continuing:
         self._holding = holding
         self._refusing = refusing
         self._cut_off: dict[int, CutOff] = {}
-        flights.on_limit = self._limited
+        flights.landing.on_limit = self._limited
 
     def __len__(self) -> int:
         return len(self._cut_off)

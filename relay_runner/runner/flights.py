@@ -11,25 +11,22 @@ import logging
 import time
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.budgets import BY_HAND, Bill, day_of
-from relay_runner.protocol.messages import UNPROVEN, Message, Outcome, Receipt, State
+from relay_runner.protocol.messages import Message, State
 from relay_runner.protocol.tasks import carried
-from relay_runner.protocol.usage import total
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
-    Limit,
     Process,
     ProcessState,
     TurnEnded,
     TurnState,
 )
 from relay_runner.runner.claims import Claims
-from relay_runner.runner.flight import Flight, find, interrupted, overdue_fact
-from relay_runner.runner.journal import Journal, Row, Stage
+from relay_runner.runner.flight import Flight, find, interrupted
+from relay_runner.runner.journal import Journal, Stage
+from relay_runner.runner.landing import NEWS_FACT, Landing
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.work import Work
 
@@ -37,7 +34,6 @@ log = logging.getLogger(__name__)
 
 EVIDENCE_S = 30.0
 """How long the provider's evidence may take before its records are asked."""
-NEWS_FACT = "news"
 """In the journal: what the sender of the next message that ends is told beside its end."""
 SETTLE_S = 2.0
 """How long an idle provider may leave a seen message without its turn's end before its records are asked."""
@@ -65,14 +61,8 @@ class Flights:
         self._publish = publish
         self._evidence_s = evidence_s
         self._flights: dict[str, Flight] = {}
-        self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
-        """Takes over a message whose turn a limit cut off."""
         self.on_seen: Callable[[], None] = lambda: None
-        self.owes: Callable[[Message], bool] = lambda message: False
-        """Says whether a message is to be put to the agent once more for the reply that it asks for."""
-        self.on_owed: Callable[[Row], None] = lambda row: None
-        self.on_reminded: Callable[[Flight], None] = lambda flight: None
-        """Takes a reminder that is over, however it ended."""
+        self.landing = Landing(journal=journal, receipts=receipts, work=work, capabilities=capabilities, land=self.land)
         receipts.on_told = claims.drop
 
     def __len__(self) -> int:
@@ -178,7 +168,7 @@ class Flights:
             if flight is None:
                 continue
             evidence = Evidence(True, None, TurnState.ENDED, turn.outcome, turn.result, turn.reason, turn.limit, usage)
-            self._ended(flight, evidence, turns=turns)
+            self.landing.ended(flight, evidence, turns=turns)
             usage, turns = None, 0
 
     def session_lost(self, session_id: str) -> None:
@@ -207,21 +197,21 @@ class Flights:
         """Settle a flight whose provider process is gone for good; False: it provably never entered."""
         evidence = await find(process, flight.nonce)
         if evidence is None:
-            self._unknown(flight, "the provider ended, and its records cannot be read")
+            self.landing.unknown(flight, "the provider ended, and its records cannot be read")
         elif evidence.seen or flight.stage is Stage.SEEN:
             self.seen(flight.nonce, evidence.source or "records")
             if evidence.turn is not TurnState.ENDED or evidence.outcome is None:
                 evidence = interrupted("the provider ended during the turn")
-            self._ended(flight, evidence)
+            self.landing.ended(flight, evidence)
         elif flight.reminds:
-            self._reminder_over(flight)
+            self.landing.reminder_over(flight)
         elif self._capabilities.evidence:
             self.land(flight)  # the conversation ends with its records, and it is not in them
             return False
         elif flight.stage is Stage.SUBMITTED:
-            self._ended(flight, evidence)
+            self.landing.ended(flight, evidence)
         else:
-            self._unknown(flight, "the provider ended while it was being put in")
+            self.landing.unknown(flight, "the provider ended while it was being put in")
         return True
 
     def _judge(self, flight: Flight, evidence: Evidence, state: ProcessState) -> None:
@@ -229,18 +219,18 @@ class Flights:
         if evidence.seen:
             self.seen(flight.nonce, evidence.source or "records")
         if evidence.seen and evidence.turn is TurnState.ENDED and evidence.outcome is not None:
-            self._ended(flight, evidence)
+            self.landing.ended(flight, evidence)
         elif state is not ProcessState.IDLE:
             # It may be in the running turn, or wait behind it.
             flight.check_at = flight.give_up_at = now + self._evidence_s
         elif now < flight.give_up_at:
             flight.check_at = now + SETTLE_S
         elif flight.stage is Stage.SEEN:
-            self._ended(flight, interrupted("the turn ended without leaving a result"))
+            self.landing.ended(flight, interrupted("the turn ended without leaving a result"))
         elif flight.stage is Stage.SUBMITTED and not self._capabilities.evidence:
-            self._ended(flight, evidence)
+            self.landing.ended(flight, evidence)
         else:
-            self._unknown(flight, f"no evidence of it within {self._evidence_s:.0f} s")
+            self.landing.unknown(flight, f"no evidence of it within {self._evidence_s:.0f} s")
 
     def _late(self, nonce: str) -> Flight | None:
         """Return a flight again that was given up as unknown: the truth wins over a guess."""
@@ -252,77 +242,6 @@ class Flights:
         return self.take_off(
             row.message, row.attempt, nonce, Stage.SUBMITTED, check_in_s=self._evidence_s, continues=continues
         )
-
-    # --- the last receipt ---------------------------------------------------------------------------------------------
-
-    def say_again(self, row: Row) -> None:
-        """The relay does not know how this ended; the journal does."""
-        state = State.DONE if row.outcome else State.SUBMITTED if row.evidence == UNPROVEN else State.UNKNOWN
-        receipt = self._receipts.make(
-            row.attempt, state, row.nonce, evidence=row.evidence, outcome=row.outcome, result=row.result,
-            usage=row.usage,
-        )  # fmt: skip
-        self._receipts.post(row.message.id, receipt)
-
-    def _ended(self, flight: Flight, evidence: Evidence, *, turns: int = 1) -> None:
-        """The turn that carried it is over: report how, or have it continued where a limit cut it off."""
-        now = time.time()
-        bill = Bill(day_of(now), flight.message.sender, evidence.usage, turns)
-        if flight.reminds:
-            self._journal.charge(bill)
-            self._reminder_over(flight)
-            return
-        row = self._journal.by_nonce(flight.nonce)
-        usage = total(row.usage if row else None, evidence.usage)
-        if not self._capabilities.evidence:
-            state, proof, outcome, reason = State.SUBMITTED, UNPROVEN, None, None
-        elif evidence.limit is not None and evidence.outcome is Outcome.FAILED and not flight.fenced:
-            self._journal.limited(flight.nonce, self._work.session_id, bill, now)
-            self.land(flight)
-            if (row := self._journal.by_nonce(flight.nonce)) is not None:
-                self.on_limit(row, evidence.limit)
-            return
-        elif evidence.outcome is Outcome.COMPLETED and not flight.fenced and self.owes(flight.message):
-            self._journal.owed(flight.nonce, evidence.result, bill, now)
-            self.land(flight, keep_claim=True)
-            if (row := self._journal.by_nonce(flight.nonce)) is not None:
-                self.on_owed(row)
-            return
-        else:
-            state, proof, outcome, reason = State.DONE, None, evidence.outcome, evidence.reason
-            overdue = self._journal.fact(overdue_fact(flight.nonce))
-            if overdue is not None and outcome is not Outcome.COMPLETED:
-                outcome, reason = Outcome.FAILED, overdue
-        receipt = self._receipts.make(
-            flight.attempt, state, flight.nonce,
-            evidence=proof, outcome=outcome, result=evidence.result, reason=reason, usage=usage,
-        )  # fmt: skip
-        self._close(flight, receipt, bill)
-
-    def _reminder_over(self, flight: Flight) -> None:
-        self.land(flight, keep_claim=True)
-        self.on_reminded(flight)
-
-    def _unknown(self, flight: Flight, reason: str) -> None:
-        if flight.reminds:
-            self._reminder_over(flight)
-            return
-        log.warning("message %d: nobody can know whether it entered: %s", flight.message.id, reason)
-        self._close(flight, self._receipts.make(flight.attempt, State.UNKNOWN, flight.nonce, reason=reason))
-
-    def _close(self, flight: Flight, receipt: Receipt, bill: Bill | None = None) -> None:
-        now = time.time()
-        if (news := self._journal.fact(NEWS_FACT)) is not None:
-            receipt = replace(receipt, reason="; ".join(filter(None, (receipt.reason, news))))
-        said = f"{receipt.state} ({receipt.outcome})" if receipt.outcome else str(receipt.state)
-        message, took_s = flight.message, now - flight.begun_at
-        log.info("message %d from %s: %s, %.1f s", message.id, message.sender, said, took_s)
-        self._journal.settle(flight.nonce, receipt, now, post=not flight.fenced, bill=bill)
-        self._journal.remember(overdue_fact(flight.nonce), None)
-        if news is not None:
-            self._journal.remember(NEWS_FACT, None)
-        self.land(flight, keep_claim=not flight.fenced)
-        self._receipts.wake()
 
     def _report(self, flight: Flight, state: State, *, evidence: str | None = None) -> None:
         if not flight.fenced and not flight.reminds:

@@ -114,7 +114,7 @@ class Inbox:
             entry.claimed = delivery.state is State.CLAIMED
             self._queue.add(entry)
         elif row.stage is Stage.SETTLED and not self._journal.pending(message.id):
-            self._flights.say_again(row)
+            self._flights.landing.say_again(row)
         self._changed.set()
 
     def offer_all(self, records: list[MessageRecord]) -> None:

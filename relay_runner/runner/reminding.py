@@ -76,9 +76,9 @@ class Reminding:
         self._flights = flights
         self._me = agent_principal(agent_id)
         self._waiting: dict[str, Owed] = {}
-        flights.owes = self.owes
-        flights.on_owed = self.add
-        flights.on_reminded = self._reminded
+        flights.landing.owes = self.owes
+        flights.landing.on_owed = self.add
+        flights.landing.on_reminded = self._reminded
 
     # --- within the turn ----------------------------------------------------------------------------------------------
 

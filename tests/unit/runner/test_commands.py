@@ -195,6 +195,18 @@ async def test_a_command_for_a_runner_that_ended_is_not_for_its_successor(office
     assert office.done == []
 
 
+async def test_one_that_its_giver_was_told_has_failed_is_not_done_later(office: Office) -> None:
+    command = await office.order(n=1, timeout_s=0.01)
+    await asyncio.sleep(0.02)
+    office.desk.operator.hub.sweep()
+    assert (await office.settled(command)).state is CommandState.FAILED
+    office.commands.offer(command)  # as the bus brought it, before
+    last = await office.order(n=2)
+    office.commands.offer(last)
+    await office.settled(last)
+    assert office.done == ["2"]
+
+
 async def test_a_command_is_work_while_it_runs(office: Office) -> None:
     office.gate.clear()
     command = await office.order(n=1)
