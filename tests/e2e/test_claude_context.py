@@ -59,6 +59,29 @@ async def test_a_compaction_shows_in_the_context(tmp_path: Path, tmux: TmuxTermi
         assert contexts(rig)[-1].tokens is None
 
 
+async def test_a_message_goes_through_a_compaction_that_the_program_begins_by_itself(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model, args=("--model", "claude-sonnet-5")) as rig:
+        for word in ("one", "two"):
+            submission = await rig.say(f"RUN:true\nSAY:{word}")
+            await rig.event(TurnEnded, submission.nonce)
+            await rig.reach(ProcessState.IDLE)
+        model.input_tokens = 195_000
+        full = await rig.say("SAY:full")
+        await rig.event(TurnEnded, full.nonce)
+        await until(lambda: (contexts(rig)[-1].utilisation or 0) > 0.9)
+        model.input_tokens = 100
+        after = await rig.say("SAY:after it")
+        assert (await rig.event(TurnEnded, after.nonce)).result == "after it"
+        await rig.reach(ProcessState.IDLE)
+        assert rig.ends(after.nonce) == 1
+        assert "compacted" in [one.lifecycle_state for one in contexts(rig)]
+        await until(lambda: contexts(rig)[-1].tokens == sum(CALL))
+        assert contexts(rig)[-1].lifecycle_state == "active"
+        assert "This session is being continued" in str(model.requests[-1].messages)
+
+
 async def test_a_turn_tells_its_tokens_and_its_cost_subagents_included(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
 ) -> None:

@@ -118,6 +118,8 @@ class FakeAnthropic:
         self.requests: list[Request] = []
         self.side_requests: list[Request] = []
         self.failures: Counter[str] = Counter()
+        self.input_tokens = 100
+        """What every answer says that its request used."""
         self.errors: dict[int, str] = {}
         """What an error of this status says, where it is not `fake error CODE`."""
         self.reactions: dict[str, str] = {}
@@ -216,7 +218,7 @@ class _Answer(BaseHTTPRequestHandler):
     def _envelope(self, body: dict[str, Any]) -> dict[str, Any]:
         number = next(self.server_of.ids)
         usage = {
-            "input_tokens": 100,
+            "input_tokens": self.server_of.input_tokens,
             "output_tokens": 7,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
