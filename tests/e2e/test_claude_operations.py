@@ -62,7 +62,7 @@ async def test_a_compaction_that_fails_says_why(tmp_path: Path, tmux: TmuxTermin
         await talk(rig, "one", "two", "three")
         compacted_before = len([event for event in rig.events if isinstance(event, SessionStarted)])
         # The directive stands at the start of a line of the program's own prompt for the summary.
-        with pytest.raises(ProviderRefused, match=r"did not compact: .*(?:fake error|API Error|Error)"):
+        with pytest.raises(ProviderRefused, match=r"Claude Code says: .*(?:fake error|API Error|Error)"):
             await rig.process.operate("compact", {"instructions": "FAIL:400"})
         await rig.reach(ProcessState.IDLE)
         assert len([event for event in rig.events if isinstance(event, SessionStarted)]) == compacted_before

@@ -32,6 +32,8 @@ class ContextWatch:
         """Whether the model said anything since the session was cleared or compacted."""
         self._from_lines: int | None = None
         """What the transcript says and nobody was told yet."""
+        self._model: str | None = None
+        """What the transcript says, which leaves out whether its window is the large one."""
 
     def status_line(self, payload: Mapping[str, Any], now: float) -> list[Event]:
         """Take what the status line was called with."""
@@ -47,8 +49,10 @@ class ContextWatch:
             tokens = None  # after a compaction and a resume nobody knows before the next request
         return [*self._learn_of(payload), *self._tell(tokens, window, "statusline", "reported", now)]
 
-    def session(self, source: str, now: float) -> list[Event]:
-        """Take the beginning of a session: `startup`, `resume`, `clear` or `compact`."""
+    def session(self, source: str, now: float, model: str | None = None) -> list[Event]:
+        """Take the beginning of a session: `startup`, `resume`, `clear`, `compact`; the model where it is told."""
+        if model:
+            self._facts["model"] = model
         if source in ("clear", "compact"):
             self._lifecycle = "fresh" if source == "clear" else "compacted"
             self._said_since = False
@@ -71,16 +75,18 @@ class ContextWatch:
             self._said_since = True
             usage, model = _object(message.get("usage")), message.get("model")
             self._from_lines = _sum(usage, ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"))
-            if isinstance(model, str) and not self._informed:
-                self._facts.setdefault("model", model)
+            self._model = model if isinstance(model, str) else self._model
 
     def look(self, now: float) -> list[Event]:
         """Return what the transcript says, where nothing better tells it."""
         tokens, self._from_lines = self._from_lines, None
         if self._informed or not tokens:
             return []
-        self._lifecycle = "active"
-        return self._tell(tokens, self._window(), "api", "estimated", now)
+        self._lifecycle, learnt = "active", list[Event]()
+        if self._model and "model" not in self._facts:
+            self._facts["model"] = self._model
+            learnt.append(Learnt({"model": self._model}))
+        return learnt + self._tell(tokens, self._window(), "api", "estimated", now)
 
     def _window(self) -> int:
         known = self._context.window if self._context is not None and self._informed else None

@@ -142,7 +142,7 @@ class Operations:
         while self._evidence.compactions == before:
             await self._step()
             if self._evidence.said and not self._evidence.said.startswith(_COMPACTED):
-                raise ProviderRefused(f"Claude Code did not compact: {self._evidence.said}")
+                raise ProviderRefused(f"Claude Code says: {self._evidence.said}")
             if self._over(began_at) and self._evidence.compactions == before:
                 raise ProviderRefused(f"Claude Code did not compact: {self._evidence.said or 'it does not say why'}")
 

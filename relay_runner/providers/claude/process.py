@@ -191,7 +191,7 @@ class ClaudeProcess:
         self._tell(self._tracker.hook(call.name, call.payload, now))
         self._health.whole(Part.HOOKS)
         if call.name == "SessionStart":
-            self._tell(self._context.session(str(call.payload.get("source")), now))
+            self._tell(self._context.session(str(call.payload.get("source")), now, call.payload.get("model")))
         if call.name == asks.HOOK:
             return await self._permissions.hook(call)
         if call.name == "SessionStart" and call.payload.get("source") != "resume":

@@ -76,14 +76,17 @@ def test_without_a_status_line_the_transcript_tells_and_the_window_is_guessed() 
     watch = ContextWatch()
     assert watch.look(NOW) == []
     watch.line(answer(50_000))
-    found = used(watch.look(NOW))
+    events = watch.look(NOW)
+    assert events[0] == Learnt({"model": "claude-opus"})
+    found = used(events)
     assert (found.tokens, found.window, found.utilisation) == (50_000, WINDOW, 0.25)
     assert (found.source, found.confidence) == ("api", "estimated")
     assert watch.look(NOW) == []
     large = ContextWatch()
-    large._facts["model"] = "claude-opus[1m]"
+    large.session("startup", NOW, "claude-opus[1m]")
     large.line(answer(50_000))
-    assert used(large.look(NOW)).window == LARGE_WINDOW
+    (told,) = large.look(NOW)
+    assert isinstance(told, ContextUsed) and told.context.window == LARGE_WINDOW
 
 
 def test_subagents_and_errors_are_not_the_conversation() -> None:

@@ -73,7 +73,7 @@ async def test_what_the_program_says_against_it_is_told(room: Room) -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(program())
-        with pytest.raises(ProviderRefused, match=r"did not compact: Not enough messages to compact\.$"):
+        with pytest.raises(ProviderRefused, match=r"Claude Code says: Not enough messages to compact\.$"):
             await room.process.operate("compact", {})
     assert await room.process.obstacle(message()) is None
 
