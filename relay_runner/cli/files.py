@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay_runner.cli.session import Session
-    from relay_runner.cli.uploads import Upload
     from relay_runner.protocol.attachments import Attachment
     from relay_runner.relay.base import Relay
+    from relay_runner.relay.uploading import Upload
 
 AttachOption = Annotated[
     list[str] | None, typer.Option("--attach", metavar="FILE", help="A file that goes with it; may be repeated.")
@@ -68,16 +68,16 @@ def attachment(
 
 def chosen(names: Sequence[str] | None) -> list[Upload]:
     """Look at the files that are to be attached; raise `ConfigError` for the first that cannot be."""
-    from relay_runner.cli import uploads
+    from relay_runner.relay import uploading
 
-    return uploads.look(names, allowed=_allowed()) if names else []
+    return uploading.look(names, allowed=_allowed()) if names else []
 
 
 async def give(relay: Relay, files: Sequence[Upload]) -> tuple[str, ...]:
     """Upload files; return their ids."""
-    from relay_runner.cli import uploads
+    from relay_runner.relay import uploading
 
-    return await uploads.give(relay, files)
+    return await uploading.give(relay, files)
 
 
 def to_save_in(folder: str) -> Path:

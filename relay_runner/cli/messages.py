@@ -12,8 +12,8 @@ from relay_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
     from relay_runner.cli.session import Session
-    from relay_runner.cli.uploads import Upload
     from relay_runner.protocol.messages import MessageRecord, NewMessage
+    from relay_runner.relay.uploading import Upload
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BodyArgument = Annotated[str, typer.Argument(metavar="TEXT", help="The message; - reads it from stdin.")]

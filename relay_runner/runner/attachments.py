@@ -31,7 +31,7 @@ class AttachmentCache:
 
     def __init__(self, relay: Relay, folder: Path) -> None:
         self._relay = relay
-        self._folder = folder
+        self.folder = folder
         self._broken: dict[str, int] = {}
 
     async def fetch(self, message: Message) -> tuple[Enclosed, ...]:
@@ -63,7 +63,7 @@ class AttachmentCache:
         return Enclosed(attachment, failed=failed)
 
     async def _brought(self, message: Message, attachment: Attachment) -> Path:
-        folder = private_dir(private_dir(self._folder) / str(int(message.id)))
+        folder = private_dir(private_dir(self.folder) / str(int(message.id)))
         name = cache_name(attachment)
         if await asyncio.to_thread(matches, folder / name, attachment):
             return folder / name
@@ -76,6 +76,6 @@ class AttachmentCache:
 
     def _prune(self, now: float, wanted: Collection[int]) -> None:
         kept = {str(message_id) for message_id in wanted}
-        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+        for folder in self.folder.iterdir() if self.folder.is_dir() else ():
             if folder.name not in kept and folder.stat(follow_symlinks=False).st_mtime < now - MESSAGE_TTL_S:
                 shutil.rmtree(folder, ignore_errors=True)

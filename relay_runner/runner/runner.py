@@ -124,7 +124,13 @@ class Runner:
             environ=os.environ if environ is None else environ,
             auth=lambda: self._work.auth,
             owed=self._delivering.reminding.owed,
-            tools=RelayTools(relay, self._journal, options.agent_id),
+            tools=RelayTools(
+                relay,
+                self._journal,
+                options.agent_id,
+                cwd=options.cwd,
+                attachments=self._delivering.attachments,
+            ),
         )
         self._supervisor = Supervisor(
             options,

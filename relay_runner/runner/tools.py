@@ -11,7 +11,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from relay_runner.errors import ProtocolError, RelayRunnerError, RelayUnavailable
@@ -22,6 +23,8 @@ from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessa
 from relay_runner.protocol.wire import Wire, convert, decode, encode
 from relay_runner.providers.base import Tool, ToolCall, ToolResult
 from relay_runner.relay.base import Relay
+from relay_runner.relay.uploading import give, look
+from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class Send(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subject: str | None = None
     reply_required: bool = False
     timing: Timing = Timing.QUEUE
+    attach: tuple[str, ...] = ()
 
 
 class Reply(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +65,7 @@ class Reply(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     id: int
     text: str
+    attach: tuple[str, ...] = ()
 
 
 class React(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +93,7 @@ class Nothing(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 TEXT = {"type": "string"}
 ID = {"type": "integer", "description": "The message's number."}
+FILES = {"type": "array", "items": TEXT, "description": "Paths of files that go with it, in the folder you work in."}
 
 
 def _tool(name: str, description: str, properties: Mapping[str, Any], *required: str) -> Tool:
@@ -104,11 +110,17 @@ OFFERED = (
             "text": TEXT,
             "subject": {**TEXT, "description": "One line about it."},
             "replyRequired": {"type": "boolean", "description": "Ask for a reply."},
+            "attach": FILES,
             "timing": {"type": "string", "enum": [str(one) for one in Timing], "description": "Default: queue."},
         },
         "to", "text",
     ),
-    _tool("relay_reply", "Answer a message; the answer goes to its sender.", {"id": ID, "text": TEXT}, "id", "text"),
+    _tool(
+        "relay_reply",
+        "Answer a message; the answer goes to its sender.",
+        {"id": ID, "text": TEXT, "attach": FILES},
+        "id", "text",
+    ),
     _tool("relay_react", "Put an emoji on a message, without words.", {"id": ID, "emoji": TEXT}, "id", "emoji"),
     _tool("relay_read", "Read a message and see what became of it.", {"id": ID}, "id"),
     _tool(
@@ -125,7 +137,18 @@ class RelayTools:
 
     offered = OFFERED
 
-    def __init__(self, relay: Relay, journal: Journal, agent_id: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        journal: Journal,
+        agent_id: str,
+        *,
+        cwd: Path,
+        attachments: AttachmentCache,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._cwd = cwd
+        self._attachments = attachments
         self._relay = relay
         self._journal = journal
         self._agent_id = agent_id
@@ -191,13 +214,23 @@ class RelayTools:
             subject=given.subject,
             reply_required=given.reply_required,
             timing=given.timing,
+            attachments=await self._give(given.attach),
             idempotency_key=key,
         )
         return _sent(await self._relay.send(new))
 
     async def _reply(self, key: str, arguments: Mapping[str, Any]) -> str:
         given = convert(dict(arguments), Reply)
-        return _sent(await self._relay.reply(given.id, NewReply(body=given.text, idempotency_key=key)))
+        ids = await self._give(given.attach)
+        return _sent(await self._relay.reply(given.id, NewReply(body=given.text, attachments=ids, idempotency_key=key)))
+
+    async def _give(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Upload files of the agent's own folder, or that came to it: what it could read without asking."""
+        if not names:
+            return ()
+        paths = [str(self._cwd / name) for name in names]
+        allowed = [self._cwd.resolve(), self._attachments.folder.resolve()]
+        return await give(self._relay, await asyncio.to_thread(look, paths, allowed=allowed))
 
     async def _react(self, key: str, arguments: Mapping[str, Any]) -> str:
         given = convert(dict(arguments), React)
@@ -209,7 +242,8 @@ class RelayTools:
         record = await self._relay.message(given.id)
         if any(one.recipient == self._me for one in record.deliveries):
             await self._relay.read(given.id)
-        return "\n".join([render(record.message, secrets.token_urlsafe(NONCE_BYTES)), *_became(record)])
+        files = await self._attachments.fetch(record.message)
+        return "\n".join([render(record.message, secrets.token_urlsafe(NONCE_BYTES), files), *_became(record)])
 
     async def _inbox(self, key: str, arguments: Mapping[str, Any]) -> str:
         given = convert(dict(arguments), Inbox)

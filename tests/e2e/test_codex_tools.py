@@ -64,6 +64,22 @@ def test_in_ask_mode_it_answers_writes_reads_and_reacts_without_a_question(place
     }  # fmt: skip
 
 
+def test_a_file_that_came_is_read_again_and_one_that_it_made_goes_out(place: Home) -> None:
+    place.start("cx", "codex")
+    place.start("bob", "demo")
+    (place.work / "chart.svg").write_text("<svg/>")
+    bob = place.inside("bob")
+    id = bob.send("cx", "SAY:thanks", "--attach", "chart.svg")
+    place.settled(id)
+    read = place.settled(bob.send("cx", tool("relay_read", id=id)))["result"]
+    assert 'path="' in read and 'name="chart.svg"' in read
+    place.settled(bob.send("cx", tool("relay_reply", id=id, text="back", attach=["chart.svg"])))
+    (reply,) = replies(place, id)
+    assert [one["name"] for one in reply["attachments"]] == ["chart.svg"]
+    place.settled(bob.send("cx", tool("relay_reply", id=id, text="no", attach=["/etc/passwd"])))
+    assert len(replies(place, id)) == 1
+
+
 def test_a_model_of_the_sixth_generation_reaches_them_from_its_code(place: Home) -> None:
     place.start("cx", "codex", "--model", SIXTH)
     place.start("bob", "demo")

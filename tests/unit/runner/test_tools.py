@@ -10,6 +10,7 @@ from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessa
 from relay_runner.providers.base import ToolCall, ToolResult
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import tools as module
+from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.journal import KEEP_S, Journal
 from relay_runner.runner.tools import KNOWN_S, OFFERED, RelayTools
 from tests.terminals import until
@@ -37,7 +38,9 @@ class Flaky(MemoryRelay):
 class Agent:
     """Bob's tools, eve beside him, and an operator who looks on."""
 
-    def __init__(self, operator: MemoryRelay, journal: Journal) -> None:
+    def __init__(self, operator: MemoryRelay, journal: Journal, root: Path) -> None:
+        self.root = root
+        (root / "work").mkdir()
         self.operator = operator
         self.relay = Flaky.of_agent("bob", operator.hub)
         self.journal = journal
@@ -46,7 +49,10 @@ class Agent:
 
     def again(self) -> RelayTools:
         """Return the tools of the next runner."""
-        return RelayTools(self.relay, self.journal, "bob", now=lambda: self.now)
+        cache = AttachmentCache(self.relay, self.root / "attachments")
+        return RelayTools(
+            self.relay, self.journal, "bob", cwd=self.root / "work", attachments=cache, now=lambda: self.now
+        )
 
     async def do(self, name: str, key: str = "k", /, **arguments: Any) -> ToolResult:
         return await self.tools.call(ToolCall(key, name, arguments))
@@ -63,7 +69,7 @@ async def bob(tmp_path: Path) -> AsyncIterator[Agent]:
     operator = MemoryRelay()
     with Journal(tmp_path / "a.db") as one, Journal(tmp_path / "b.db") as two:
         async with Desk(one, operator, "bob").running(None), Desk(two, operator, "eve", instance_id="e").running(None):
-            yield Agent(operator, one)
+            yield Agent(operator, one, tmp_path)
 
 
 async def test_what_it_sends_is_the_agents_own(bob: Agent) -> None:
@@ -173,6 +179,35 @@ async def test_the_journal_forgets_calls_that_are_long_over(bob: Agent) -> None:
 
 def test_every_tool_that_is_offered_is_there_with_a_schema_of_its_own(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.db") as journal:
-        assert {tool.name for tool in OFFERED} == set(RelayTools(MemoryRelay(), journal, "bob")._verbs)
+        assert {tool.name for tool in OFFERED} == set(_tools(journal, tmp_path)._verbs)
     for tool in OFFERED:
         assert set(tool.schema.get("required", ())) <= set(tool.schema["properties"])
+
+
+def _tools(journal: Journal, root: Path) -> RelayTools:
+    relay = MemoryRelay()
+    return RelayTools(relay, journal, "bob", cwd=root, attachments=AttachmentCache(relay, root / "attachments"))
+
+
+async def test_files_of_its_own_folder_go_along_and_come_back(bob: Agent) -> None:
+    (bob.root / "work" / "chart.svg").write_text("<svg/>")
+    assert (await bob.do("relay_send", "k1", to="eve", text="see", attach=["chart.svg"])).success
+    (record,) = await bob.sent()
+    (attachment,) = record.message.attachments
+    assert (attachment.name, attachment.content_type) == ("chart.svg", "image/svg+xml")
+    told = await bob.operator.send(NewMessage(to="bob", body="yours", attachments=(attachment.id,)))
+    read = await bob.do("relay_read", "k2", id=told.message.id)
+    path = read.text.partition('path="')[2].partition('"')[0]
+    assert Path(path).read_text() == "<svg/>"
+    assert (await bob.do("relay_reply", "k3", id=told.message.id, text="back", attach=[path])).success
+    reply = (await bob.operator.message(told.message.id)).replies[0]
+    assert (await bob.operator.message(reply)).message.attachments[0].sha256 == attachment.sha256
+
+
+async def test_no_tool_call_brings_out_what_the_model_could_not_read(bob: Agent) -> None:
+    (bob.root / "secret").write_text("x")
+    (bob.root / "work" / "link").symlink_to(bob.root / "secret")
+    for number, name in enumerate(("../secret", str(bob.root / "secret"), "link", "/etc/passwd", "none", ".")):
+        told = await bob.do("relay_send", f"k{number}", to="eve", text="x", attach=[name])
+        assert not told.success and told.text, name
+    assert await bob.sent() == []

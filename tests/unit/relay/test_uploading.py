@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.cli.uploads import give, look
 from relay_runner.errors import ConfigError, ProtocolError
 from relay_runner.relay.memory.relay import MemoryRelay
+from relay_runner.relay.uploading import give, look
 
 pytestmark = pytest.mark.anyio
 

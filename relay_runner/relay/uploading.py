@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mimetypes
 import os
 import stat
 from collections.abc import AsyncIterator, Sequence
@@ -68,6 +67,8 @@ async def give(relay: Relay, files: Sequence[Upload]) -> tuple[str, ...]:
 
 
 async def _give(relay: Relay, upload: Upload) -> str:
+    import mimetypes
+
     kind, encoding = mimetypes.guess_type(upload.path.name)
     # What is packed is no text, whatever is in it.
     new = NewAttachment(
