@@ -1,4 +1,7 @@
-"""Server-sent events: the event log from any point on, and one message's record at every change."""
+"""Server-sent events: the event log from any point on, and one message's record at every change.
+
+A token that is revoked or runs out ends a stream, at its next event or the next sign of life.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ async def event_stream(core: Core, caller: Caller, after: int | None) -> AsyncIt
         last = await core.store.last_event() if after is None else after
         yield COMMENT
         behind = True
-        while True:
+        while not core.tokens.is_over(caller):
             while behind:
                 page = await core.store.events_after(last, PAGE)
                 for event in page:
@@ -49,13 +52,15 @@ async def record_stream(core: Core, caller: Caller, message_id: int) -> AsyncIte
     """Yield a message's record now and after every change of it."""
     with core.feed.watching(message_id) as changed:
         last = b""
-        while True:
+        while not core.tokens.is_over(caller):
             changed.clear()
             body = encode(await core.store.record(caller, message_id))
             if body != last:
                 last = body
                 yield b"event: record\ndata: " + body + b"\n\n"
             while not await _wait(changed):
+                if core.tokens.is_over(caller):
+                    return
                 yield COMMENT
 
 

@@ -30,7 +30,8 @@ class Tokens:
         self._store = store
         self._clock = clock
         self._known: dict[str, Caller] = {}
-        self._revocations = 0
+        self._revoked: set[str] = set()
+        """What was revoked while this process runs: a call that goes on is older than that."""
 
     async def caller(self, token: str, *, grace_s: float = 0.0) -> Caller:
         """Return who holds a token; raise `RelayUnauthorized` for one that is wrong, expired or revoked."""
@@ -82,11 +83,15 @@ class Tokens:
             return
         await self._store.revoke_token(caller.jti)
 
+    def is_over(self, caller: Caller) -> bool:
+        """Say whether somebody who was let in before would not be let in now: for calls that go on."""
+        return caller.jti in self._revoked or caller.expires_at <= self._clock()
+
     def notice(self, changes: Sequence[Change]) -> None:
         """Forget tokens that were revoked, by whichever relay process."""
         revoked = {change.event.data["jti"] for change in changes if change.event.type == "token"}
         if revoked:
-            self._revocations += 1
+            self._revoked |= revoked
             self._known = {token: caller for token, caller in self._known.items() if caller.jti not in revoked}
 
     async def _check(self, token: str) -> Caller:
@@ -102,10 +107,10 @@ class Tokens:
             )
         except (jwt.InvalidTokenError, msgspec.ValidationError, TypeError, ValueError) as error:
             raise RelayUnauthorized("this relay did not make that token", hint="get one from it") from error
-        before = self._revocations
+        before = len(self._revoked)
         if not await self._store.token_good(caller.jti):
             raise RelayUnauthorized("the token was revoked", hint="get a new one", code="token-revoked")
-        if before == self._revocations:  # else a revocation may have passed while the store was asked
+        if before == len(self._revoked):  # else a revocation may have passed while the store was asked
             if len(self._known) >= CACHE:
                 self._known.clear()
             self._known[token] = caller

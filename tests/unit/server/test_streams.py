@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,14 @@ from relay_runner.errors import RelayNotFound
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.messages import NewMessage
-from relay_runner.protocol.tokens import ADMIN, SEND
+from relay_runner.protocol.tokens import ADMIN, SEND, TokenRequest
 from relay_runner.server import streams
 from relay_runner.server.streams import event_stream, record_stream, visible
-from tests.contract.relays import WAIT_S, served
+from tests.contract.relays import WAIT_S, Clock, served
 
 pytestmark = pytest.mark.anyio
 
-OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}))
+OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}), expires_at=math.inf)
 LETTER = NewMessage(to="person:ann", body="x")
 
 
@@ -87,4 +88,27 @@ async def test_a_record_is_sent_when_it_changed_and_a_comment_when_it_did_not(
         assert b'"emoji":"x"' in chunk
         await chunks.aclose()  # type: ignore[attr-defined]
         with pytest.raises(RelayNotFound):
-            await anext(record_stream(core, Caller("person:eve", frozenset({SEND})), sent.message.id))
+            await anext(
+                record_stream(core, Caller("person:eve", frozenset({SEND}), expires_at=math.inf), sent.message.id)
+            )
+
+
+async def test_a_stream_ends_with_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    async with served(tmp_path / "r.db", clock) as (core, _), asyncio.timeout(WAIT_S):
+        request = TokenRequest(subject="person:ann", scopes=(SEND, ADMIN), ttl_s=100.0)
+        revoked, outlived = [await core.tokens.mint(request) for _ in range(2)]
+        following = event_stream(core, await core.tokens.caller(revoked.token), None)
+        assert await anext(following) == streams.COMMENT
+        await core.store.revoke_token(revoked.jti)
+        with pytest.raises(StopAsyncIteration):
+            await anext(following)
+        monkeypatch.setattr(streams, "KEEP_ALIVE_S", 0.01)
+        message = await core.store.accept(OPERATOR, LETTER)
+        caller = await core.tokens.caller(outlived.token)
+        watching = record_stream(core, caller, message.message.id)
+        assert b"record" in await anext(watching)
+        assert await anext(watching) == streams.COMMENT
+        clock.now += 101.0
+        with pytest.raises(StopAsyncIteration):
+            await anext(watching)
