@@ -50,7 +50,7 @@ async def test_tasks_keep_a_record(world: World) -> None:
     ],
 )
 async def test_a_task_goes_with_the_turn_that_carries_it(world: World, outcome: Outcome, state: TaskState) -> None:
-    """BEHAVIOUR 1, row tasks."""
+    """Promise: tasks."""
     async with seat(world, "bob", tags=("w",)) as bob:
         task = await open_task(world)
         carrier = (await post(world.operator, "tag:w", claimable=True, payload={"taskId": task})).message.id
@@ -70,7 +70,7 @@ async def test_a_task_goes_with_the_turn_that_carries_it(world: World, outcome: 
 
 
 async def test_not_7_an_older_turns_end_leaves_a_younger_task_alone(world: World) -> None:
-    """Not (7): an older turn's idle marks a younger task done."""
+    """Mistake 7: an older turn's idle marks a younger task done."""
     async with seat(world, "bob") as bob:
         older, younger = await open_task(world, "older"), await open_task(world, "younger")
         first = (await post(world.operator, "bob", payload={"taskId": older})).message.id

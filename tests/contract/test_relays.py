@@ -675,7 +675,7 @@ async def test_commands_need_an_operator_a_target_and_time(world: World) -> None
 
 
 async def test_a_reply_that_is_asked_for_is_owed_from_the_delivery_to_the_reply(world: World) -> None:
-    """BEHAVIOUR 1, row obligations."""
+    """Promise: obligations."""
     async with seat(world, "bob") as bob, seat(world, "eve") as eve:
         plain, asked, other = [
             (await post(world.operator, "bob", reply_required=wants)).message.id for wants in (False, True, True)

@@ -1,6 +1,6 @@
 """Orders and tasks by the command line: what an agent remembers, what its program cannot do, and work with a record.
 
-BEHAVIOUR 1, rows commands, injectContext, restart and tasks.
+Promises: commands, injectContext, restart and tasks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A reply that is asked for and did not come is asked for once more, on the real programs.
 
-BEHAVIOUR 1, row obligations: by the Stop hook where there is one, else by a short prompt after the turn.
+Promise: obligations: by the Stop hook where there is one, else by a short prompt after the turn.
 """
 
 from __future__ import annotations

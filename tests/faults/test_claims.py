@@ -1,6 +1,6 @@
 """Twenty whole runners and one tag, over the real relay: every claimable message has one winner, and none is lost.
 
-BEHAVIOUR 1, rows tasks and claims.
+Promises: tasks and claims.
 """
 
 from __future__ import annotations

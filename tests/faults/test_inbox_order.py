@@ -152,7 +152,7 @@ async def _play(letters: list[Letter], folder: Path) -> Program:
 @given(LETTERS)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_message_is_taken_once_in_order_and_in_a_turn_of_its_own(letters: list[Letter]) -> None:
-    """BEHAVIOUR 1, row delivery."""
+    """Promise: delivery."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(backoff, "of_attempt", lambda attempt: 0.001)
         patch.setattr(flights, "SETTLE_S", 0.005)

@@ -25,7 +25,7 @@ def _messages(place: Home) -> list[Any]:
 
 
 def test_a_service_that_is_killed_and_started_again_says_its_prompt_once(place: Home) -> None:
-    """BEHAVIOUR 1, row start of a session."""
+    """Promise: start of a session."""
     place.start("bob", "demo", "--prompt", PROMPT)
     until("the prompt was sent", lambda: len(_messages(place)) == 1)
     assert place.settled(1)["result"] == "good morning"

@@ -92,7 +92,7 @@ async def test_a_delivery_in_the_provider_keeps_its_claim(journal: Journal) -> N
 
 
 async def test_not_9_a_refused_renewal_fences_the_work(journal: Journal, tmp_path: Path) -> None:
-    """Not (9): a refused renewal ignored."""
+    """Mistake 9: a refused renewal ignored."""
     operator = MemoryRelay()
     desk = Desk(journal, operator, lease_s=0.3)
     lost: list[int] = []

@@ -1,4 +1,4 @@
-"""BEHAVIOUR 1, row commands: accepted, running, succeeded or failed; in order, in time, each once."""
+"""Promise: commands: accepted, running, succeeded or failed; in order, in time, each once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -95,7 +95,7 @@ async def test_a_command_succeeds_with_its_result(office: Office) -> None:
 
 
 async def test_not_14_they_run_one_after_the_other_in_order(office: Office) -> None:
-    """Not (14): commands repeated or overlapping."""
+    """Mistake 14: commands repeated or overlapping."""
     office.gate.clear()
     commands = [await office.order(n=n) for n in range(3)]
     for command in commands:
@@ -134,7 +134,7 @@ async def test_a_successor_does_not_do_again_what_is_done(office: Office, journa
 async def test_not_14_what_was_running_when_the_runner_died_is_answered_and_never_run_again(
     office: Office, journal: Journal
 ) -> None:
-    """Not (14): commands repeated or overlapping."""
+    """Mistake 14: commands repeated or overlapping."""
     office.gate.clear()
     command = await office.order(n=1)
     office.commands.offer(command)

@@ -103,7 +103,7 @@ async def test_seen_twice_is_reported_once(journal: Journal) -> None:
 
 
 async def test_the_claim_is_kept_until_the_relay_knows_how_it_ended(journal: Journal) -> None:
-    """BEHAVIOUR 1, row tasks: an update that failed is retried, the claim kept."""
+    """Promise: tasks: an update that failed is retried, the claim kept."""
     desk = Desk(journal)
     flight = desk.fly()
     desk.flights.turn_ended(_ended(flight.nonce))
@@ -127,7 +127,7 @@ async def test_a_task_is_work_from_the_hand_over_to_the_end_of_its_turn(journal:
 
 
 async def test_not_7_another_turns_end_settles_nothing(journal: Journal) -> None:
-    """Not (7): an older turn's idle marks a younger task done."""
+    """Mistake 7: an older turn's idle marks a younger task done."""
     desk = Desk(journal)
     flight = desk.fly()
     desk.flights.turn_ended(_ended("another nonce"))
@@ -135,7 +135,7 @@ async def test_not_7_another_turns_end_settles_nothing(journal: Journal) -> None
 
 
 async def test_not_15_a_failed_and_an_interrupted_turn_say_so(journal: Journal) -> None:
-    """Not (15): idle from a failed or interrupted turn marks done."""
+    """Mistake 15: idle from a failed or interrupted turn marks done."""
     desk = Desk(journal)
     for id, outcome in ((1, Outcome.FAILED), (2, Outcome.INTERRUPTED)):
         flight = desk.fly(id)

@@ -77,7 +77,7 @@ async def test_a_relay_that_cannot_be_asked_loses_nothing(
 async def test_not_16_a_network_error_during_a_claim_is_no_answer(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not (16): a network error during a claim taken for "someone else has it"."""
+    """Mistake 16: a network error during a claim taken for "someone else has it"."""
     monkeypatch.setattr(handover, "RETRY_S", 0.01)
     desk = Desk(journal, MemoryRelay())
     claim, failures = desk.relay.claim, [RelayUnavailable("away"), RelayUnavailable("away")]

@@ -91,7 +91,7 @@ async def test_the_same_delivery_offered_again_and_again_goes_in_once(journal: J
 async def test_not_5_a_swallowed_read_mark_and_a_poll_deliver_nothing_twice(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not (5): a swallowed read mark plus the poll delivers twice."""
+    """Mistake 5: a swallowed read mark plus the poll delivers twice."""
     desk = Desk(journal, MemoryRelay())
 
     async def swallowed(message_id: int) -> None:
@@ -112,7 +112,7 @@ async def test_not_5_a_swallowed_read_mark_and_a_poll_deliver_nothing_twice(
 
 
 async def test_not_6_a_poll_does_not_requeue_what_is_on_its_way_in(journal: Journal) -> None:
-    """Not (6): a poll requeues a message in delivery."""
+    """Mistake 6: a poll requeues a message in delivery."""
     operator = MemoryRelay()
     desk = Desk(journal, operator)
     submit, polled = desk.process.submit, 0
@@ -139,7 +139,7 @@ async def test_not_6_a_poll_does_not_requeue_what_is_on_its_way_in(journal: Jour
 async def test_not_15_idle_without_an_end_of_the_turn_is_not_done(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not (15): idle from a failed or interrupted turn marks done."""
+    """Mistake 15: idle from a failed or interrupted turn marks done."""
     monkeypatch.setattr("relay_runner.runner.flights.SETTLE_S", 0.02)
     operator = MemoryRelay()
     desk = Desk(journal, operator, evidence_s=0.1)
@@ -156,7 +156,7 @@ async def test_not_15_idle_without_an_end_of_the_turn_is_not_done(
 
 
 async def test_a_claim_waits_alive_for_the_next_process_and_is_given_back_at_the_end(journal: Journal) -> None:
-    """BEHAVIOUR 1, row restart: claims of the old process are settled or handed back."""
+    """Promise: restart: claims of the old process are settled or handed back."""
     desk = Desk(journal, MemoryRelay(), script=lambda process, submission: Uncertain("going down"))
     async with desk.running():
         id = await desk.send(to="tag:worker", claimable=True)
@@ -172,7 +172,7 @@ async def test_a_claim_waits_alive_for_the_next_process_and_is_given_back_at_the
 
 
 async def test_not_8_no_claim_of_a_dead_process_goes_on_being_renewed(journal: Journal) -> None:
-    """Not (8): a restart leaves claims of the dead session renewing."""
+    """Mistake 8: a restart leaves claims of the dead session renewing."""
     desk = Desk(journal, MemoryRelay())
     async with desk.running():
         seen, waits = await desk.send("seen"), await desk.send("waits", to="tag:worker", claimable=True)
@@ -244,7 +244,7 @@ async def test_a_refused_submission_is_tried_five_times_and_ends_dead_with_the_r
 async def test_not_10_one_bad_message_never_touches_its_neighbours(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not (10): one bad message redelivers the batch."""
+    """Mistake 10: one bad message redelivers the batch."""
 
     def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
         if "bad" in submission.message.body:

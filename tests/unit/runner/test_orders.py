@@ -1,4 +1,4 @@
-"""BEHAVIOUR 1, rows commands, injectContext and shutdown, kill: what each command does."""
+"""Promises: commands, injectContext and shutdown, kill: what each command does."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""BEHAVIOUR 1, row start of a session: a whole-turn timeout, outcome failed."""
+"""Promise: start of a session: a whole-turn timeout, outcome failed."""
 
 import asyncio
 from collections.abc import AsyncIterator

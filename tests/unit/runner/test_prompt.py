@@ -1,4 +1,4 @@
-"""BEHAVIOUR 1, row start of a session: the first prompt goes in once per session, whoever is killed when."""
+"""Promise: start of a session: the first prompt goes in once per session, whoever is killed when."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""BEHAVIOUR 1, row obligations: a reply that is asked for and did not come is asked for once more, once."""
+"""Promise: obligations: a reply that is asked for and did not come is asked for once more, once."""
 
 import asyncio
 from collections.abc import Iterator

@@ -306,7 +306,7 @@ async def test_messages_of_a_restarted_agent_are_settled_and_the_rest_goes_in(st
 
 
 async def test_not_12_a_restart_goes_on_with_the_conversation(stage: Stage) -> None:
-    """Not (12): restart forgets the conversation."""
+    """Mistake 12: restart forgets the conversation."""
     async with stage.running():
         stage.process.emit(SessionStarted("after-a-clear", "script"))
         await stage.order("agent.restart")
@@ -318,7 +318,7 @@ async def test_not_12_a_restart_goes_on_with_the_conversation(stage: Stage) -> N
 
 
 async def test_every_program_can_ask_what_is_owed(stage: Stage) -> None:
-    """BEHAVIOUR 1, row obligations."""
+    """Promise: obligations."""
     async with stage.running():
         new = NewMessage(to="bob", body="may I?", reply_required=True)
         id = (await stage.operator.send(new)).message.id
@@ -328,7 +328,7 @@ async def test_every_program_can_ask_what_is_owed(stage: Stage) -> None:
 
 
 async def test_reconnect_leaves_the_bus_and_joins_it_again(stage: Stage) -> None:
-    """BEHAVIOUR 1, row commands."""
+    """Promise: commands."""
     async with stage.running():
         left = len([event for event in stage.operator.hub.board.log if event.data.get("action") == "joined"])
         command = await stage.order("agent.reconnect")
