@@ -22,6 +22,8 @@ MAX_ATTACHMENTS = 20
 """How many one message may have."""
 UNUSED_S = 24 * 3600.0
 """How long an upload waits for a message that names it."""
+MAX_UNUSED = 100
+"""How many of one sender's uploads may wait: nobody fills a relay's disk without sending anything."""
 NAME_MAX_BYTES = 120
 DEFAULT_NAME = "attachment"
 DEFAULT_TYPE = "application/octet-stream"
@@ -104,6 +106,17 @@ def check_size(size: int, limit: int, name: str = "") -> None:
             hint="send where it can be found",
             status=413,
             code="attachment-too-large",
+        )
+
+
+def check_unused(waiting: int) -> None:
+    """Raise `RelayRefused` for a sender of whom too many uploads wait already."""
+    if waiting >= MAX_UNUSED:
+        raise RelayRefused(
+            f"{waiting} of your uploads wait for a message that names them",
+            hint="send them; what no message names goes after a day",
+            status=429,
+            code="too-many-uploads",
         )
 
 

@@ -45,7 +45,11 @@ async def _upload(call: Call) -> Attachment:
         sha256=received.sha256,
         content_type=safe_type(call.header(b"content-type")),
     )
-    return await store.put_attachment(call.caller, attachment)
+    try:
+        return await store.put_attachment(call.caller, attachment)
+    except RelayRefused:
+        await store.files.remove([received.id])
+        raise
 
 
 async def _download(call: Call) -> File:

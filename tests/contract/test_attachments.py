@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay_runner.errors import RelayNotFound, RelayRefused, RelayRunnerError, RelayUnauthorized
-from relay_runner.protocol.attachments import MAX_ATTACHMENTS, UNUSED_S, Attachment, NewAttachment
+from relay_runner.protocol.attachments import MAX_ATTACHMENTS, MAX_UNUSED, UNUSED_S, Attachment, NewAttachment
 from relay_runner.protocol.frames import MessageNew
 from relay_runner.protocol.messages import NewMessage, NewReply, State
 from relay_runner.relay.base import Relay
@@ -169,3 +169,14 @@ async def test_an_upload_that_nobody_uses_goes_after_a_day(world: World) -> None
         new = NewMessage(to="bob", body="x", attachments=(unused.id,))
         await refused(RelayNotFound, world.operator.send(new), "there is no attachment")
         assert await take(bob.relay, used.id) == BYTES
+
+
+async def test_nobody_fills_the_disk_without_sending_anything(world: World) -> None:
+    async with seat(world, "bob") as bob:
+        made = [await give(bob.relay, b"x") for _ in range(MAX_UNUSED)]
+        with pytest.raises(RelayRefused) as caught:
+            await give(bob.relay, b"x")
+        assert caught.value.status == 429 and "wait for a message" in str(caught.value)
+        assert (await give(world.operator, b"x")).size == 1, "somebody else's count is their own"
+        await bob.relay.send(NewMessage(to="person:op", body="there", attachments=(made[0].id,)))
+        assert (await give(bob.relay, b"x")).size == 1

@@ -15,6 +15,7 @@ from relay_runner.protocol.attachments import (
     Attachment,
     NewAttachment,
     check_size,
+    check_unused,
     safe_name,
     safe_type,
 )
@@ -44,6 +45,8 @@ class Shelf:
         """Take a file."""
         caller.need_send()
         check_size(new.size, self.limit, new.name)
+        mine = [one for one, kept in self._kept.items() if kept.owner == caller.subject]
+        check_unused(sum(not self._messages(one) for one in mine))
         content = b""
         async for chunk in data():
             content += chunk

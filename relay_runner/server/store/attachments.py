@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from relay_runner.errors import RelayNotFound
 from relay_runner.protocol.acceptance import no_attachment
 from relay_runner.protocol.access import Caller
-from relay_runner.protocol.attachments import UNUSED_S, Attachment
+from relay_runner.protocol.attachments import UNUSED_S, Attachment, check_unused
 from relay_runner.server.store import views
 from relay_runner.server.store.rows import to_json
 from relay_runner.server.store.writer import Transaction
@@ -20,6 +20,8 @@ FORGOTTEN = 200
 
 def put(tx: Transaction, owner: str, attachment: Attachment) -> Attachment:
     """Remember a file that arrived; return it with the instant."""
+    waiting = tx.one("attachments_waiting", (owner,))
+    check_unused(0 if waiting is None else waiting[0])
     tx.run(
         "insert_attachment",
         (

@@ -37,6 +37,9 @@ INSERT INTO attachments (id, name, content_type, size, sha256, owner, created_at
 SELECT id, name, content_type, size, sha256, owner, created_at FROM attachments WHERE id = ?
 -- name: attachment_messages
 SELECT message_id FROM attachment_uses WHERE attachment_id = ? ORDER BY message_id
+-- name: attachments_waiting
+SELECT count(*) FROM attachments a
+WHERE owner = ? AND NOT EXISTS (SELECT 1 FROM attachment_uses u WHERE u.attachment_id = a.id)
 -- name: insert_attachment_use
 INSERT INTO attachment_uses (message_id, attachment_id) VALUES (?, ?)
 -- name: attachments_unused

@@ -67,6 +67,7 @@ CREATE TABLE IF NOT EXISTS attachments (
     created_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS attachments_by_age ON attachments (created_at);
+CREATE INDEX IF NOT EXISTS attachments_by_owner ON attachments (owner);
 
 CREATE TABLE IF NOT EXISTS attachment_uses (
     attachment_id TEXT NOT NULL REFERENCES attachments (id),
