@@ -211,6 +211,7 @@ def not_applied(flags: Flags, before: Request | None, running: RunnerInfo) -> li
         "turn_timeout": options and options.turn_timeout_s,
         "info_file": None,
         "args": None,
+        "profile": flags.profile if _same_profile(flags.profile, options) else None,
         "relay": before and before.relay_url,
         "tmux": before.tmux if before is not None else True,
     }
@@ -224,6 +225,11 @@ def not_applied(flags: Flags, before: Request | None, running: RunnerInfo) -> li
         for name, value in asked.items()
         if value != none[name] and value != has.get(name, getattr(options, name, None))
     ]
+
+
+def _same_profile(name: str | None, options: RunnerOptions | None) -> bool:
+    """Say whether a live agent was started by the profile of that name or file."""
+    return name is not None and options is not None and options.profile.name in (name, Path(name).stem)
 
 
 def describe(request: Request) -> str:

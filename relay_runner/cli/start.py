@@ -111,7 +111,8 @@ def start(
     """Start an agent and show it.
 
     In a terminal the agent runs in the background and is shown; Ctrl-] d leaves it running. Without a terminal,
-    or with --headless, the runner stays in the foreground and logs to stderr.
+    or with --headless, the runner stays in the foreground, logs to stderr, and says one JSON line on stdout
+    when the agent takes messages, or why it never will.
 
     What stands after -- goes to the provider; for generic it is the whole command:
     relay-runner start generic -- python3 -i

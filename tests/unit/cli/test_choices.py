@@ -262,3 +262,16 @@ def test_a_profile_stands_between_flags_and_settings(paths: config.Paths, folder
     (folder / "p.toml").write_text('[permissions]\nmode = "yolo"\n')
     with pytest.raises(ConfigError, match="yolo"):
         choices.resolve(flags, paths, {})
+
+
+def test_the_profile_that_a_live_agent_has_is_not_called_missing(paths: config.Paths, folder: Path) -> None:
+    (folder / "p.toml").write_text('provider = "demo"')
+    flags = Flags(profile=str(folder / "p.toml"), cwd=str(folder))
+    request = choices.resolve(flags, paths, {})
+    running = RunnerInfo(
+        agent_id="a", runner_id="r", instance_id="i", provider="demo", control_url="", pid=1, started_at=0.0,
+        cwd=str(folder),
+    )  # fmt: skip
+    assert choices.not_applied(flags, request, running) == []
+    assert choices.not_applied(replace(flags, profile="other"), request, running) == ["--profile"]
+    assert choices.not_applied(flags, None, running) == ["--profile"]
