@@ -52,7 +52,19 @@ def idle(place: Home) -> int:
     return 0
 
 
-MOMENTS = {"idle": idle, "in a turn": in_a_turn, "between submit and answer": handed_over}
+def asking(place: Home) -> int:
+    """Return a message whose turn waits for a permission."""
+    id = place.send("cx", "RUN:mkdir asked\nSAY:made")
+    until("it asks", lambda: "asks for permission" in str(place.agent("cx").get("busyReasons")))
+    return id
+
+
+MOMENTS = {
+    "idle": idle,
+    "in a turn": in_a_turn,
+    "between submit and answer": handed_over,
+    "while it asks": asking,
+}
 
 
 def check(place: Home, model: FakeResponses, id: int, session: str) -> None:
@@ -66,6 +78,7 @@ def check(place: Home, model: FakeResponses, id: int, session: str) -> None:
     assert place.settled(place.send("cx", "SAY:still here"))["result"] == "still here"
     assert place.file("cx", "info.json")["sessionId"] == session
     assert "warm" in str(model.requests[-1].items), "the conversation is the same"
+    assert "asks for permission" not in str(place.agent("cx")), "nothing of the dead one is asked any more"
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -90,6 +103,32 @@ def test_a_killed_app_server_and_its_runner(place: Home, model: FakeResponses, m
     id = id or place.send("cx", BODY)
     place.start("cx", "codex")
     check(place, model, id, session)
+
+
+@pytest.mark.parametrize("who", ["app-server", "runner", "both"])
+def test_a_sub_agent_dies_with_its_server_and_outlives_its_runner(
+    tmp_path: Path, model: FakeResponses, who: str
+) -> None:
+    with home(tmp_path, codex_environ(codex_home(tmp_path / "user", model))) as place:
+        place.start("cx", "codex", "--model", "gpt-6.1-sol")
+        id = place.send("cx", "SPAWN:helper SLOW:60;;SAY:never\nSAY:parent done")
+        sessions = tmp_path / "user" / ".codex" / "sessions"
+        until("its own turn is over", lambda: [f for f in sessions.glob("*/*/*/*") if "task_complete" in f.read_text()])
+        runner, server = place.runner_pid("cx"), place.provider_pid("cx")
+        if who != "app-server":
+            kill(runner)
+        if who != "runner":
+            kill(server)
+        if who != "app-server":
+            place.start("cx", "codex", "--model", "gpt-6.1-sol")
+        if who == "runner":
+            assert place.agent("cx")["activeSubagents"] == 1
+            assert place.status("cx") == "busy"
+            place.run("interrupt", "cx")
+        assert place.settled(id)["result"] == "parent done"
+        until("it is idle", lambda: place.status("cx") == "idle")
+        assert not place.agent("cx")["activeSubagents"]
+        assert place.settled(place.send("cx", "SAY:still here"))["result"] == "still here"
 
 
 @pytest.mark.parametrize("operation", ["compact", "review"])

@@ -113,9 +113,8 @@ async def _thread(
             raise ProviderRefused(f"there is no session {thread_id}", hint="the operation `sessions` lists them")
         log.warning("session %s is lost; a new one is started", thread_id)
         source = "fresh"
-    offered = {"dynamicTools": tools.specs(spec.tools)} if spec.tools is not None and await tools.taken(client) else {}
     try:
-        answer = await client.call("thread/start", {**settings, **offered})
+        answer = await client.call("thread/start", {**settings, **await tools.offered(client, spec)})
     except Refused as error:
         raise ProviderNotReady(f"Codex cannot start a session: {error}") from error
     # Without a name nobody could attach to it before its first turn, and the first who does has the model invent one.

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from relay_runner.providers.base import ToolCall, ToolResult, Tools
+from relay_runner.providers.base import LaunchSpec, ToolCall, ToolResult, Tools
 from relay_runner.providers.codex.client import Client, Refused, Request, RequestId
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,15 @@ INVALID = "Invalid request"
 KEPT_GONE = 100
 
 
-def specs(tools: Tools) -> list[dict[str, Any]]:
-    """Return what thread/start is given of the tools."""
-    return [
+async def offered(client: Client, spec: LaunchSpec) -> dict[str, Any]:
+    """Return what thread/start is given of the tools; nothing to a model that is to know nothing of the relay."""
+    if spec.tools is None or not spec.profile.relay.context or not await taken(client):
+        return {}
+    specs = [
         {"type": "function", "name": tool.name, "description": tool.description, "inputSchema": dict(tool.schema)}
-        for tool in tools.offered
+        for tool in spec.tools.offered
     ]
+    return {"dynamicTools": specs}
 
 
 async def taken(client: Client) -> bool:

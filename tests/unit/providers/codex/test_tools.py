@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay_runner.protocol.profiles import profile_of
 from relay_runner.providers.base import Tool, ToolCall, ToolResult
 from relay_runner.providers.codex import tools
 from relay_runner.providers.codex.client import opened
@@ -68,6 +70,16 @@ async def test_tools_are_offered_where_the_version_has_them(tmp_path: Path) -> N
         assert probe == {"modelProvider": tools.NO_SUCH_PROVIDER, "dynamicTools": 0}
         assert start["dynamicTools"] == [
             {"type": "function", "name": "echo", "description": "Says it again.", "inputSchema": SCHEMA}
+        ]
+
+
+async def test_a_model_that_is_to_know_nothing_of_the_relay_is_offered_none(tmp_path: Path) -> None:
+    spec = launch_spec(tmp_path, tools=Echo(), profile=profile_of({"relay": {"context": False}}, "quiet"))
+    async with listening(tmp_path / "s") as server, opened(tmp_path / "s", print, pytest.fail) as client:
+        server.answers["thread/start"] = knows_tools
+        assert await tools.offered(client, spec) == {}
+        assert list(await tools.offered(client, replace(spec, profile=launch_spec(tmp_path).profile))) == [
+            "dynamicTools"
         ]
 
 
