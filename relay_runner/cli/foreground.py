@@ -13,7 +13,8 @@ from relay_runner import config
 from relay_runner.cli import choices, compose, local, output
 from relay_runner.cli.agent_token import AgentToken
 from relay_runner.cli.choices import Request
-from relay_runner.errors import RelayRunnerError
+from relay_runner.errors import RelayRefused, RelayRunnerError
+from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import MessageRecord, NewMessage
 from relay_runner.runner.options import RunnerExit
@@ -87,6 +88,8 @@ def speaker(access: compose.RelayAccess) -> Say:
     """Return what posts a message as the person who starts the agent, not as the agent."""
 
     async def say(new: NewMessage) -> MessageRecord:
+        if compose.me(access) == agent_principal(new.to):
+            raise RelayRefused("the token speaks as the agent itself", hint="`send` it from where a person's token is")
         async with compose.relay_at(access) as relay:
             return await relay.send(new)
 

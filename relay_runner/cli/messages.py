@@ -169,7 +169,7 @@ async def _send(new: NewMessage, attached: list[Upload], task: bool, timeout_s: 
 
     from relay_runner.cli import sending, session, verdict
 
-    async with session.open_session(only_person="open a task" if task else None) as opened:
+    async with session.open_session() as opened:
         new = replace(new, attachments=await files.give(opened.relay, attached))
         record = await (sending.with_task(opened.relay, new) if task else opened.relay.send(new))
         if timeout_s is None:

@@ -66,7 +66,8 @@ async def with_task(relay: Relay, new: NewMessage) -> MessageRecord:
         return await relay.send(replace(new, payload={**new.payload, CARRIED_BY: task.id}))
     except RelayRefused as error:
         why = {"reason": f"not sent: {error.message}"}
-        await relay.update_task(task.id, TaskUpdate(state=TaskState.FAILED, metadata=why))
+        with contextlib.suppress(RelayRefused):  # inside an agent nobody moves tasks
+            await relay.update_task(task.id, TaskUpdate(state=TaskState.FAILED, metadata=why))
         raise
 
 

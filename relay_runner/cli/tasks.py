@@ -44,7 +44,9 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many at most.", min=1, max=500)] = 100,
     as_json: messages.JsonFlag = False,
 ) -> None:
-    """List the tasks, newest first."""
+    """List the tasks, newest first.
+
+    Inside an agent: those that it opened, and those that messages brought it."""
     chosen = tuple(_state(one) for one in state or ())
 
     async def run(session: Session) -> list[Task]:
@@ -52,7 +54,7 @@ def list_(
 
         return await session.relay.tasks(TaskQuery(states=chosen, agent_id=agent, limit=limit))
 
-    found = messages.with_session(run, only_person="list tasks")
+    found = messages.with_session(run)
     if as_json:
         output.say_json(messages.builtins(found))
         return
@@ -66,7 +68,7 @@ def show(task_id: IdArgument, as_json: messages.JsonFlag = False) -> None:
     async def run(session: Session) -> Task:
         return await session.relay.get_task(task_id)
 
-    _say(messages.with_session(run, only_person="see tasks"), as_json)
+    _say(messages.with_session(run), as_json)
 
 
 def set_(

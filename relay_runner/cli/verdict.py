@@ -8,6 +8,7 @@ from msgspec import to_builtins
 
 from relay_runner.cli.exits import Exit
 from relay_runner.protocol.messages import TERMINAL, UNPROVEN, Delivery, MessageRecord, Outcome, State
+from relay_runner.protocol.tasks import carried
 
 # From the first receipt to the last; a message for many is where its slowest delivery is.
 _ORDER = (
@@ -131,6 +132,7 @@ def as_json(record: MessageRecord, replies: list[MessageRecord]) -> dict[str, An
         "result": None if text is None else {"text": text},
         "reply": said[0] if said else None,
         "replies": said,
+        "taskId": carried(record.message.payload),
         "deliveries": [
             {
                 "recipient": one.recipient,

@@ -106,6 +106,7 @@ class Landing:
 
     def reminder_over(self, flight: Flight) -> None:
         """A reminder is over, however it ended: what it reminded of is settled now."""
+        self._journal.remember(overdue_fact(flight.nonce), None)
         self._land(flight, keep_claim=True)
         self.on_reminded(flight)
 

@@ -1,7 +1,8 @@
 """The part of the relay's HTTP interface that the agent's own tools may use, through the control server.
 
-Same paths and shapes as the relay's: send, read, inbox, reply, react, list agents, attachments. Not: permissions,
-commands, tokens, receipts. An agent cannot approve itself, and what it sends is always its own.
+Same paths and shapes as the relay's: send, read, inbox, reply, react, list agents, attachments, open and read tasks.
+Not: permissions, commands, tokens, receipts, moving tasks. An agent cannot approve itself, nor call its own work done
+before the turn that carries it has completed, and what it sends is always its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from relay_runner.errors import ProtocolError, RelayUnavailable
 from relay_runner.protocol.attachments import DEFAULT_TYPE, INFO_HEADER, SHA256_HEADER, NewAttachment, to_header
+from relay_runner.protocol.commands import NewTask, TaskQuery
 from relay_runner.protocol.messages import MessageQuery, NewMessage, NewReaction, NewReply, State
 from relay_runner.protocol.wire import convert, decode, encode
 from relay_runner.relay.base import Data, Relay
@@ -63,6 +65,15 @@ def proxy_routes(relay: Relay) -> list[Route]:
     async def obligations(request: Request) -> Response:
         return _json(await relay.obligations(request.path_params["id"]))
 
+    async def open_task(request: Request) -> Response:
+        return _json(await relay.create_task(decode(await request.body(), NewTask)), 201)
+
+    async def tasks(request: Request) -> Response:
+        return _json(await relay.tasks(_task_query(request)))
+
+    async def task(request: Request) -> Response:
+        return _json(await relay.get_task(request.path_params["id"]))
+
     base = "/api/v1"
     return [
         Route(f"{base}/messages", send, methods=["POST"]),
@@ -77,6 +88,9 @@ def proxy_routes(relay: Relay) -> list[Route]:
         Route(f"{base}/agents", agents, methods=["GET"]),
         Route(f"{base}/agents/{{id}}", agent, methods=["GET"]),
         Route(f"{base}/agents/{{id}}/obligations", obligations, methods=["GET"]),
+        Route(f"{base}/tasks", open_task, methods=["POST"]),
+        Route(f"{base}/tasks", tasks, methods=["GET"]),
+        Route(f"{base}/tasks/{{id:int}}", task, methods=["GET"]),
     ]
 
 
@@ -140,6 +154,18 @@ def _query(request: Request) -> MessageQuery:
     if "states" in given:
         values["states"] = [State(state) for state in given["states"].split(",") if state in set(State)]
     return convert(values, MessageQuery)
+
+
+def _task_query(request: Request) -> TaskQuery:
+    """Return the query of tasks that the URL spells."""
+    given = request.query_params
+    values: dict[str, object] = {name: given[name] for name in ("agentId", "createdBy") if name in given}
+    for name in ("before", "limit"):
+        if name in given:
+            values[name] = _integer(name, given[name])
+    if "states" in given:
+        values["states"] = [state for state in given["states"].split(",") if state]
+    return convert(values, TaskQuery)
 
 
 def _integer(name: str, text: str) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
+
 import pytest
 
 from relay_runner.cli import foreground
 from relay_runner.cli.compose import RelayAccess
+from relay_runner.errors import RelayRefused
 from relay_runner.protocol.messages import MessageQuery, NewMessage
 from relay_runner.relay.endpoint import fixed
 from tests.unit.cli.conftest import URL, World
@@ -19,3 +23,10 @@ async def test_it_is_the_persons_word_and_not_the_agents(world: World) -> None:
     await foreground.speaker(ACCESS)(NewMessage(to="bob", body="begin"))
     (sent,) = await world.person.messages(MessageQuery())
     assert (sent.message.sender, sent.message.operator) == ("person:operator", True)
+
+
+async def test_a_token_that_is_the_agents_own_says_no_prompt() -> None:
+    claims = base64.urlsafe_b64encode(b'{"sub": "agent:bob"}').decode()
+    token = f"x.{claims}.x"
+    with pytest.raises(RelayRefused, match="speaks as the agent itself"):
+        await foreground.speaker(replace(ACCESS, token=token))(NewMessage(to="bob", body="begin"))

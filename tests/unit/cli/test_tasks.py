@@ -14,6 +14,7 @@ from tests.unit.cli.conftest import World, carry
 def test_send_with_task_opens_one_that_goes_with_the_turn(world: World) -> None:
     bob = world.agent("bob")
     sent = world.json("send", "bob", "paint the door\nblue", "--task")
+    assert sent["taskId"] == 1
     assert world.run("task", "list")[0].splitlines()[1].split()[:2] == ["1", "open"]
     asyncio.run(carry(bob, "bob", sent["id"], Outcome.COMPLETED, "painted"))
     shown = world.json("task", "show", "1")

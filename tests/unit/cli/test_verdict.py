@@ -154,6 +154,7 @@ def test_the_json_shape_is_stable() -> None:
         "result": {"text": "said yes"},
         "reply": {"id": 42, "from": "agent:bob", "body": "yes"},
         "replies": [{"id": 42, "from": "agent:bob", "body": "yes"}],
+        "taskId": None,
         "deliveries": [
             {
                 "recipient": "agent:bob",

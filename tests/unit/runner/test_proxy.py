@@ -76,6 +76,17 @@ async def test_it_sees_what_it_owes_and_not_what_others_do(inside: Inside) -> No
     assert (await inside.client.get("/api/v1/agents/eve/obligations")).status_code == 403
 
 
+async def test_it_opens_tasks_gives_them_to_others_and_sees_what_became_of_them(inside: Inside) -> None:
+    made = (await inside.client.post("/api/v1/tasks", json={"subject": "paint"})).json()
+    assert made["createdBy"] == "agent:bob"
+    letter = {"to": "eve", "body": "please", "payload": {"taskId": made["id"]}}
+    assert (await inside.client.post("/api/v1/messages", json=letter)).status_code == 201
+    assert (await inside.get(f"/tasks/{made['id']}"))["state"] == "open"
+    assert [one["id"] for one in await inside.get("/tasks", states="open", limit="5")] == [made["id"]]
+    assert await inside.get("/tasks", createdBy="person:op", agentId="eve", before="9") == []
+    assert (await inside.client.get("/api/v1/tasks", params={"limit": "many"})).status_code == 400
+
+
 async def test_it_cannot_read_what_is_not_for_it(inside: Inside) -> None:
     id = (await inside.operator.send(NewMessage(to="eve", body="secret"))).message.id
     assert (await inside.client.get(f"/api/v1/messages/{id}")).status_code in (403, 404)
@@ -92,6 +103,7 @@ async def test_it_cannot_read_what_is_not_for_it(inside: Inside) -> None:
         ("POST", "/messages/1/claim"),
         ("POST", "/messages/1/redeliver"),
         ("PUT", "/agents/bob/status"),
+        ("PATCH", "/tasks/1"),
         ("GET", "/events"),
     ],
 )
