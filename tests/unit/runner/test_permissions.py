@@ -28,6 +28,7 @@ from relay_runner.protocol.permissions import (
     PermissionState,
     Resolution,
 )
+from relay_runner.protocol.wire import decode
 from relay_runner.providers.base import Answer, ProcessState
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import permission_reports, permissions
@@ -35,7 +36,7 @@ from relay_runner.runner.identity import Identity
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.runner.permissions import Permissions
-from relay_runner.runner.question import AWAY
+from relay_runner.runner.question import AWAY, Entry
 from relay_runner.runner.work import Work
 from tests.contract.relays import hello
 from tests.scripted import ScriptedProcess
@@ -229,6 +230,24 @@ async def test_the_deadline_denies_where_nobody_is(tmp_path: Path) -> None:
         assert (closed.resolution, closed.decision) == (Resolution.EXPIRED, Decision.DENY)
         ((_, answer),) = office.process.answers
         assert answer.reason == "nobody answered within 0.05 s"
+
+
+async def test_what_is_about_to_go_in_is_journalled_first(tmp_path: Path) -> None:
+    office = Office(tmp_path, deadline_s=0.05, headless=True)
+    noted: list[Entry] = []
+
+    class Looks(ScriptedProcess):
+        async def answer(self, permission_id: str, answer: Answer) -> bool:
+            noted.append(decode(office.journal.facts("permission:")[permission_id], Entry))
+            return await super().answer(permission_id, answer)
+
+    async with office.open(process=Looks()) as service:
+        service.ready()
+        assert office.process is not None
+        office.process.asks()
+        await office.until(state=PermissionState.CLOSED)
+    (entry,) = noted
+    assert entry.expired and entry.given is not None and entry.given.decision is Decision.DENY
 
 
 async def test_what_cannot_be_denied_at_the_deadline_is_interrupted(tmp_path: Path) -> None:

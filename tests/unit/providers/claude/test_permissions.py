@@ -185,7 +185,7 @@ async def test_a_background_subagent_has_no_dialog_and_is_closed_with_its_answer
         question = await asked(room)
         assert await room.process.answer(question.id, Answer(Decision.APPROVE))
         assert await held.decision() == APPROVED
-        assert (await closed(room, question.id)).decision is Decision.APPROVE
+        assert room.told(PermissionClosed) == [PermissionClosed(question.id, "state-file", True, Decision.APPROVE)]
 
 
 async def test_a_dialog_that_no_hook_told_of_is_told_to_people(room: Room) -> None:
