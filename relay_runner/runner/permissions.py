@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay_runner.errors import (
+    ProtocolError,
     ProviderError,
     ProviderRefused,
     ProviderUnsupported,
@@ -96,11 +97,20 @@ class Permissions:
         """A program is there: one that lives on may still ask what it asked an earlier runner, a new one does not."""
         if not self._loaded:
             self._loaded = True
-            self._saved = {id: decode(text, Entry) for id, text in self._journal.facts(FACT).items()}
-            self._table.load(self._saved.values())
+            self._load()
         if not adopted:
             self._table.ended()
         self._note()
+
+    def _load(self) -> None:
+        """Take what an earlier runner knew; what another version wrote is forgotten, and the relay's side closed."""
+        for id, text in self._journal.facts(FACT).items():
+            try:
+                self._saved[id] = decode(text, Entry)
+            except ProtocolError as error:
+                log.warning("what is known of permission %s cannot be read: %s", id, error)
+                self._journal.remember(FACT + id, None)
+        self._table.load(self._saved.values())
 
     def ready(self) -> None:
         """The program can be asked: what it does not ask any more is over."""

@@ -219,6 +219,20 @@ def test_a_killed_runners_successor_answers_nothing_that_the_screen_does_not_pro
     assert cc.permission(asked["id"], state="closed")["resolution"] == "terminal"
 
 
+def test_a_dialog_that_no_runner_was_there_for_is_told_all_the_same(cc: Home) -> None:
+    until("it is idle", lambda: cc.status("cc") == "idle")
+    kill(cc.runner_pid("cc"))
+    cc.tmux("cc", "send-keys", "-l", "RUN:mkdir one")
+    cc.tmux("cc", "send-keys", "Enter")
+    until("the dialog is up", lambda: "Do you want to proceed?" in cc.screen("cc"))
+    restart(cc)
+    asked = cc.asked("cc", note="answer at the terminal")
+    assert (asked["title"], asked["decisions"]) == ("Bash command: mkdir one", [])
+    cc.tmux("cc", "send-keys", "1")
+    assert cc.permission(asked["id"], state="closed")["resolution"] == "terminal"
+    until("it did it", lambda: made(cc, "one"))
+
+
 def test_the_relay_is_down_while_it_asks(cc: Home) -> None:
     message, asked = asks(cc, "RUN:mkdir one")
     kill(cc.relay_pid())

@@ -341,6 +341,20 @@ async def test_the_successor_of_a_killed_runner_says_what_is_over(tmp_path: Path
         assert (closed.resolution, closed.note) == (Resolution.WITHDRAWN, AWAY)
 
 
+async def test_what_another_version_wrote_down_is_forgotten_and_closed(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    async with office.open() as service:
+        service.ready()
+        assert office.process is not None
+        office.process.asks()
+        await office.until(state=PermissionState.OPEN)
+        office.journal.remember("permission:p1", '{"strange": true}')
+    later = Office(tmp_path, office.operator)
+    async with later.open(adopted=True) as service:
+        service.ready()
+        assert (await later.until(state=PermissionState.CLOSED)).note == AWAY
+
+
 async def test_what_only_the_relay_remembers_is_closed_there(tmp_path: Path) -> None:
     office = Office(tmp_path)
     async with office.open() as service:
