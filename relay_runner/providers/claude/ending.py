@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import NOT_FOUND, Evidence, ProcessState, TurnState
@@ -28,25 +29,36 @@ def explain_exit(status: ExitStatus, screen: Screen | None) -> str:
 async def find(
     nonce: str, tracker: Tracker, records: Records, terminal: Terminal, look: Callable[[], None]
 ) -> Evidence:
-    """Ask what happened and what is written down what became of a nonce; wait for what may not be written yet."""
+    """Ask what happened and what is written down what became of a nonce; wait for what may not be written yet.
+
+    What a turn used is told with the first message that it carried, and so counts once.
+    """
+    found, turn = await _find(nonce, tracker, records, terminal, look)
+    first = turn is None or turn.nonces[:1] == [nonce]
+    return found if first else replace(found, usage=None)
+
+
+async def _find(
+    nonce: str, tracker: Tracker, records: Records, terminal: Terminal, look: Callable[[], None]
+) -> tuple[Evidence, Turn | None]:
     while True:
         look()
         if (ended := tracker.settled(nonce)) is not None:
-            return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason)
+            return Evidence(True, ended.source, TurnState.ENDED, ended.outcome, ended.result, ended.reason), None
         carried, alive = tracker.carries(nonce), terminal.alive()
         if carried and alive:
-            return Evidence(True, "hook", TurnState.RUNNING)
+            return Evidence(True, "hook", TurnState.RUNNING), None
         turn = await asyncio.to_thread(records.find, nonce)
         if turn is not None and turn.ended:
-            return turn.evidence()
+            return turn.evidence(), turn
         if not alive:
-            return last_evidence(turn, seen=carried)
+            return last_evidence(turn, seen=carried), turn
         if records.written(time.time()):
             break
         await asyncio.sleep(LOOK_S)
     if turn is None:
-        return NOT_FOUND
-    return turn.cut_off(NO_ANSWER) if tracker.state is ProcessState.IDLE else turn.evidence()
+        return NOT_FOUND, None
+    return turn.cut_off(NO_ANSWER) if tracker.state is ProcessState.IDLE else turn.evidence(), turn
 
 
 def last_evidence(turn: Turn | None, *, seen: bool) -> Evidence:

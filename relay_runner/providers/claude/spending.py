@@ -14,14 +14,13 @@ from typing import Any
 
 from relay_runner.errors import ProviderError
 from relay_runner.protocol.usage import Usage
+from relay_runner.providers.claude.transcript import usage_of
 from relay_runner.providers.tail import JsonLines
 
 log = logging.getLogger(__name__)
 
 KEPT = 5_000
 """How many requests are remembered: their lines may come in parts."""
-_CACHED = "cache_read_input_tokens"
-_INPUT = ("input_tokens", "cache_creation_input_tokens", _CACHED)
 
 
 class Spending:
@@ -88,14 +87,7 @@ class Spending:
         cost = None
         if self._cost is not None and self._counted_cost is not None:
             cost, self._counted_cost = max(0.0, round(self._cost - self._counted_cost, 9)), self._cost
-        if not calls and not cost:
-            return None
-        return Usage(
-            input_tokens=_total(calls, _INPUT),
-            cached_tokens=_total(calls, (_CACHED,)),
-            output_tokens=_total(calls, ("output_tokens",)),
-            cost_usd=cost or None,
-        )
+        return usage_of(calls, cost or None)
 
     def _settle(self) -> dict[str, Mapping[str, Any]]:
         calls, self._open = self._open, {}
@@ -125,8 +117,3 @@ class Spending:
 
 def _subagents(transcript: Path) -> list[Path]:
     return sorted((transcript.with_suffix("") / "subagents").glob("*.jsonl"))
-
-
-def _total(calls: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> int | None:
-    told = [value for usage in calls.values() for name in names if isinstance(value := usage.get(name), int)]
-    return sum(told) if told else None

@@ -7,13 +7,15 @@ is fed line after line and knows, for every nonce, its `Turn`. Only what the mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.envelope import nonces
 from relay_runner.protocol.messages import Outcome
+from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import Evidence, TurnState
 from relay_runner.providers.claude import failures
 from relay_runner.providers.tail import scan
@@ -22,6 +24,8 @@ INTERRUPTED = "[Request interrupted by user"
 TAKEN_BACK = "interrupted before the model said anything"
 KEPT_TURNS = 200
 SOURCE = "transcript"
+_CACHED = "cache_read_input_tokens"
+_INPUT = ("input_tokens", "cache_creation_input_tokens", _CACHED)
 
 
 @dataclass(slots=True)
@@ -40,6 +44,8 @@ class Turn:
     """The model paused for a background agent; the turn goes on when that is done."""
     final: bool = False
     """Whether the model's last word was its final one; the line that ends the turn may never be written."""
+    calls: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What each request of the model used, by its id; its subagents' are elsewhere."""
     lines: set[str] = field(default_factory=set)
     """The ids of its lines, by which a prompt that follows it is told from one that replaces it."""
 
@@ -52,15 +58,18 @@ class Turn:
         """Return what this says of a message that the turn carried."""
         state = TurnState.ENDED if self.ended else TurnState.RUNNING
         result = self.result if self.outcome is Outcome.COMPLETED else None
-        return Evidence(True, SOURCE, state, self.outcome, result, self.reason)
+        usage = usage_of(self.calls) if self.ended else None
+        return Evidence(True, SOURCE, state, self.outcome, result, self.reason, usage=usage)
 
     def cut_off(self, reason: str) -> Evidence:
         """Return what this says when the program is known to do nothing more for it."""
         if self.ended:
             return self.evidence()
         if self.final and not self.pending_agents:
-            return Evidence(True, SOURCE, TurnState.ENDED, Outcome.COMPLETED, self.result)
-        return Evidence(True, SOURCE, TurnState.ENDED, Outcome.FAILED, None, self.reason or reason)
+            found = Evidence(True, SOURCE, TurnState.ENDED, Outcome.COMPLETED, self.result)
+        else:
+            found = Evidence(True, SOURCE, TurnState.ENDED, Outcome.FAILED, None, self.reason or reason)
+        return replace(found, usage=usage_of(self.calls))
 
 
 class Ledger:
@@ -149,6 +158,8 @@ class Ledger:
             return
         message = line.get("message") or {}
         turn.worked, turn.final = True, message.get("stop_reason") == "end_turn"
+        if isinstance(message.get("usage"), dict) and not line.get("isApiErrorMessage"):
+            turn.calls[str(message.get("id"))] = message["usage"]
         text = _text(message.get("content"))
         if line.get("isApiErrorMessage"):
             turn.reason = failures.reason(line.get("error"), text)
@@ -175,6 +186,23 @@ def find(path: Path, nonce: str) -> Turn | None:
     for line in scan(path):
         ledger.feed(line)
     return ledger.turn_of(nonce)
+
+
+def usage_of(calls: Mapping[str, Mapping[str, Any]], cost_usd: float | None = None) -> Usage | None:
+    """Return what these requests used together; None where nothing tells it."""
+    if not calls and cost_usd is None:
+        return None
+    return Usage(
+        input_tokens=_total(calls, _INPUT),
+        cached_tokens=_total(calls, (_CACHED,)),
+        output_tokens=_total(calls, ("output_tokens",)),
+        cost_usd=cost_usd,
+    )
+
+
+def _total(calls: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> int | None:
+    told = [value for usage in calls.values() for name in names if isinstance(value := usage.get(name), int)]
+    return sum(told) if told else None
 
 
 def _text(content: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
+from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import NOT_FOUND, TurnState
 from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger, find
 
@@ -171,3 +172,20 @@ def test_find_reads_a_file(tmp_path: Path) -> None:
     assert turn.evidence().result == "done"
     assert find(file, "n2") is None
     assert find(tmp_path / "none.jsonl", "n1") is None
+
+
+def test_an_ended_turn_tells_what_its_requests_used() -> None:
+    def answer(id: str, output: int, **more: Any) -> dict[str, Any]:
+        usage = {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": output}
+        return {"type": "assistant", "message": {"id": id, "content": [], "usage": usage}, **more}
+
+    ledger = Ledger()
+    prompt = {"type": "user", "message": {"content": '<relay-message id="1" nonce="n1" from="a">'}}
+    for line in (prompt, answer("m1", 1), answer("m1", 3), answer("m2", 4), answer("e", 99, isApiErrorMessage=True)):
+        ledger.feed(line)
+    turn = ledger.turn_of("n1")
+    assert turn is not None and turn.evidence().usage is None
+    used = Usage(input_tokens=30, cached_tokens=10, output_tokens=7)
+    assert turn.cut_off("x").usage == used
+    ledger.feed({"type": "system", "subtype": "turn_duration"})
+    assert turn.evidence().usage == used
