@@ -20,7 +20,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (ps, attach, logs, stop, kill, restart, interrupt, compact, clear, inject):
+    for command in (ps, attach, logs, stop, kill, restart, interrupt, retry, compact, clear, inject):
         app.command(command.__name__, cls=words.PlainCommand)(command)
 
 
@@ -122,6 +122,19 @@ def interrupt(
     from relay_runner.cli import orders
 
     return _report(loop.run(orders.order(agent, "agent.interrupt", timeout)), "interrupted", as_json)
+
+
+def retry(
+    agent: AgentArgument,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 10.0,
+    as_json: JsonFlag = False,
+) -> int:
+    """End an agent's wait for a rate limit now.
+
+    What was cut off is continued, and what waits goes in; a limit that is still there holds it again."""
+    from relay_runner.cli import orders
+
+    return _report(loop.run(orders.order(agent, "agent.retry", timeout)), "retried", as_json)
 
 
 def compact(

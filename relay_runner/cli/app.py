@@ -34,6 +34,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "kill": ("agents", "End an agent by force."),
         "restart": ("agents", "Restart an agent's program in the same session."),
         "interrupt": ("agents", "Stop what an agent is doing now."),
+        "retry": ("agents", "End an agent's wait for a rate limit now."),
         "compact": ("agents", "Let an agent shorten what it remembers."),
         "clear": ("agents", "Begin a new session in an agent."),
         "inject": ("agents", "Give an agent context, without a turn of its own."),

@@ -198,7 +198,11 @@ async def _send(new: NewMessage, attached: list[Upload], task: bool, timeout_s: 
 
 
 def _tell_waiting(agent: str, what: str) -> None:
-    output.note(f"{agent} waits {output.line(what)}: `relay-runner attach {agent}`")
+    from relay_runner.protocol.messages import RATE_LIMITED
+
+    limited = what.startswith(f"({RATE_LIMITED}")
+    hint = f"`relay-runner retry {agent}` tries at once" if limited else f"`relay-runner attach {agent}`"
+    output.note(f"{agent} waits {output.line(what)}: {hint}")
 
 
 def accepted(record: MessageRecord, as_json: bool) -> None:

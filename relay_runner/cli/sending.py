@@ -14,7 +14,7 @@ from relay_runner.cli import verdict
 from relay_runner.errors import ConfigError, ProtocolError, RelayRefused, RelayUnavailable, unwrap
 from relay_runner.protocol.addresses import Address
 from relay_runner.protocol.commands import NewTask, TaskState, TaskUpdate
-from relay_runner.protocol.messages import MessageRecord, NewMessage, Timing
+from relay_runner.protocol.messages import RATE_LIMITED, MessageRecord, NewMessage, Timing
 from relay_runner.protocol.tasks import CARRIED_BY, MAX_SUBJECT_CHARS
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def wait(
 ) -> tuple[MessageRecord, list[MessageRecord]]:
     """Return the record once every delivery settled or the time is over, with the replies there are then.
 
-    `on_waiting` is told once of each agent that meanwhile waits for a person, and for what.
+    `on_waiting` is told once of each agent that meanwhile waits for a person or for its model, and for what.
     """
     replies: list[MessageRecord] = []
 
@@ -101,7 +101,9 @@ async def wait(
 
 
 def waiting_for(agent: Agent) -> str | None:
-    """Return what an agent waits for a person to do, in words that follow `waits`; None where it does not."""
+    """Return what an agent waits for, in words that follow `waits`; None where it does not."""
+    if (agent.status.detail or "").startswith(RATE_LIMITED):
+        return f"({agent.status.detail})"
     state, _, what = (agent.status.provider_state or "").partition(": ")
     if state != WAITING:
         return None

@@ -32,6 +32,10 @@ UNPROVEN = "unproven"
 """The evidence of a provider that has none: the delivery ends at `submitted`."""
 
 
+RATE_LIMITED = "rate-limited until "
+"""How `held`, and the detail of an agent's status, begin while the agent's model takes no work."""
+
+
 class Timing(StrEnum):
     """When a message goes in: when the agent is idle, into the running turn, or by interrupting it."""
 

@@ -16,6 +16,7 @@ def lifecycle(capabilities: Capabilities) -> dict[str, bool]:
         "kill": True,
         "restart": True,
         "reconnect": True,
+        "retry": True,
         "interrupt": capabilities.interrupt,
         "resume": capabilities.resume,
     }

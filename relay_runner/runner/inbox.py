@@ -181,6 +181,12 @@ class Inbox:
         """How many messages wait here."""
         return len(self._queue)
 
+    def go_on(self) -> str | None:
+        """End the wait for a limit now; return what was waited for, or None."""
+        held = self._holding.end()
+        self._changed.set()
+        return held
+
     def give_up(self, reason: str) -> None:
         """End what waits for the end of a limit: the agent will not be back."""
         self._continuing.give_up(reason)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from relay_runner.protocol.messages import RATE_LIMITED
 from relay_runner.providers.base import Limit
 
 LEAST_S = 60.0
 MOST_S = 7 * 24 * 3600.0
 UNTOLD_MOST_S = 3600.0
-HELD = "rate-limited until "
+HELD = RATE_LIMITED
 
 
 @dataclass(frozen=True, slots=True)

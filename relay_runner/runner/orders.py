@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from relay_runner.errors import AgentAttended, ConfigError, ProviderUnsupported
+from relay_runner.errors import AgentAttended, ConfigError, ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import NewDecision
 from relay_runner.protocol.wire import convert
@@ -35,16 +35,23 @@ class Orders:
     """Carry out one command at a time; see `commands` for their order, their time and their report."""
 
     def __init__(
-        self, supervisor: Supervisor, *, rejoin: Callable[[], Awaitable[None]], decide: Decide = nobody_decides
+        self,
+        supervisor: Supervisor,
+        *,
+        rejoin: Callable[[], Awaitable[None]],
+        go_on: Callable[[], str | None],
+        decide: Decide = nobody_decides,
     ) -> None:
         self._supervisor = supervisor
         self._rejoin = rejoin
+        self._go_on = go_on
         self._decide = decide
         self._table: dict[str, Callable[[Command], Awaitable[Result]]] = {
             "shutdown": self._shutdown,
             "kill": self._kill,
             "restart": self._restart,
             "reconnect": self._reconnect,
+            "retry": self._retry,
             "interrupt": self._interrupt,
             "permissionDecision": self._permission,
             "injectContext": self._inject,
@@ -90,6 +97,12 @@ class Orders:
     async def _reconnect(self, command: Command) -> Result:
         await self._rejoin()
         return {}
+
+    async def _retry(self, command: Command) -> Result:
+        held = self._go_on()
+        if held is None:
+            raise ProviderRefused("no limit holds it")
+        return {"reason": f"it goes on; it was {held}"}
 
     async def _permission(self, command: Command) -> Result:
         permission_id = command.args.get("permissionId")

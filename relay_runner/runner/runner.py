@@ -170,7 +170,9 @@ class Runner:
             on_idle=self._supervisor.provider_idle,
         )
         self._control.on_status = self._posted
-        self._orders = Orders(self._supervisor, rejoin=self._presence.rejoin, decide=self._permissions.decide)
+        self._orders = Orders(
+            self._supervisor, rejoin=self._presence.rejoin, go_on=self._inbox.go_on, decide=self._permissions.decide
+        )
         self._commands = Commands(
             relay, self._journal, self._identity, self._work, self._presence.publish, self._orders.obey
         )

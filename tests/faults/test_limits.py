@@ -164,3 +164,14 @@ def test_an_agent_over_its_budget_refuses_at_once_and_says_why(place: Home) -> N
 def test_a_budget_that_cannot_be_measured_is_refused_in_one_line(place: Home) -> None:
     refused = place.run("start", "codex", "--headless", "--budget-cost", "1", check=2)
     assert refused.stderr.count("\n") == 1 and "does not tell what a turn costs" in refused.stderr
+
+
+def test_a_person_who_waits_is_told_and_can_have_it_tried_at_once(place: Home) -> None:
+    place.start("bob", "demo")
+    first = place.send("bob", "limit 3600 went on")
+    _held(place, first)
+    waiting = place.run("send", "bob", "echo behind it", "--wait", "--timeout", "4", check=3)
+    assert f"bob waits ({HELD}" in waiting.stderr and "`relay-runner retry bob` tries at once" in waiting.stderr
+    assert place.run("retry", "bob").stdout == "bob: retried\n"
+    _held(place, first)  # the model takes nothing yet, and says so again
+    assert place.run("read", str(first)).stdout.count("went on") == 1

@@ -49,6 +49,7 @@ def paths(world: World) -> config.Paths:
     [
         ("restart", "agent.restart", "restarted"),
         ("interrupt", "agent.interrupt", "interrupted"),
+        ("retry", "agent.retry", "retried"),
         ("compact", "agent.compact", "compacted"),
         ("clear", "agent.clearContext", "cleared"),
     ],

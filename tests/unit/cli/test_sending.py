@@ -86,6 +86,11 @@ def test_what_an_agent_waits_for(state: str | None, said: str | None) -> None:
     assert sending.waiting_for(Agent(id="bob", status=Status(provider_state=state))) == said
 
 
+def test_an_agent_that_waits_for_its_model_says_until_when() -> None:
+    agent = Agent(id="bob", status=Status(provider_state="idle", detail="rate-limited until 3pm"))
+    assert sending.waiting_for(agent) == "(rate-limited until 3pm)"
+
+
 async def test_who_waits_for_a_person_is_told_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "LOOK_S", 0.0)
     relay, bob = MemoryRelay(hub), MemoryRelay.of_agent("bob", hub)

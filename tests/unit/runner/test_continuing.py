@@ -28,6 +28,7 @@ from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import continuing
 from relay_runner.runner.continuing import Continuing
 from relay_runner.runner.journal import Journal, Stage
+from relay_runner.runner.limits import HELD
 from tests.scripted import ScriptedProcess
 from tests.terminals import until
 from tests.unit.runner.desk import Desk
@@ -122,6 +123,33 @@ async def test_an_early_success_ends_the_hold_early(journal: Journal, operator: 
         await until(lambda: desk.work.limit is not None)
         desk.emit(TurnEnded(Outcome.COMPLETED, "script", ()))
         assert (await desk.reaches(id, State.DONE)).result == "turn 2"
+
+
+async def test_a_person_can_end_the_wait(journal: Journal, operator: MemoryRelay) -> None:
+    desk = _desk(journal, operator, Limiting(1, until_s=3600))
+    async with desk.running():
+        id = await desk.send()
+        await desk.held(id)
+        assert str(desk.inbox.go_on()).startswith(HELD)
+        assert (await desk.reaches(id, State.DONE)).result == "turn 2"
+        assert desk.inbox.go_on() is None
+
+
+async def test_the_lease_is_renewed_while_it_holds(journal: Journal, operator: MemoryRelay) -> None:
+    desk = _desk(journal, operator, Limiting(1, until_s=3600), lease_s=3.0)
+    async with desk.running():
+        id = await desk.send()
+        leased = (await desk.held(id)).claim_expires_at
+        assert leased is not None
+
+        async def renewed() -> bool:
+            delivery = await desk.delivery(id)
+            assert delivery.state is State.SEEN and delivery.claim_expires_at is not None
+            return delivery.claim_expires_at != leased
+
+        for _ in range(2):
+            await until(renewed)
+            leased = (await desk.delivery(id)).claim_expires_at or 0.0
 
 
 async def test_a_message_is_not_continued_after_its_life(journal: Journal, operator: MemoryRelay) -> None:

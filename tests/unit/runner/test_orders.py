@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from relay_runner.errors import AgentAttended, ConfigError, ProtocolError, ProviderUnsupported
+from relay_runner.errors import AgentAttended, ConfigError, ProtocolError, ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import Decision, NewDecision
 from relay_runner.providers.base import ProcessState
@@ -41,7 +41,8 @@ class Office:
         self.rejoined = 0
         self.decided: list[tuple[str, NewDecision, str]] = []
         supervisor = cast(Supervisor, self.crew)
-        self.orders = Orders(supervisor, rejoin=self._rejoin, decide=self._decide)
+        self.held: str | None = None
+        self.orders = Orders(supervisor, rejoin=self._rejoin, go_on=lambda: self.held, decide=self._decide)
 
     @property
     def process(self) -> ScriptedProcess:
@@ -93,6 +94,13 @@ async def test_reconnect_joins_the_bus_anew(office: Office) -> None:
     assert await office.obey("agent.reconnect") == {} and office.rejoined == 1
 
 
+async def test_a_wait_for_a_limit_is_ended_where_there_is_one(office: Office) -> None:
+    with pytest.raises(ProviderRefused, match="no limit holds it"):
+        await office.obey("agent.retry")
+    office.held = "rate-limited until then"
+    assert await office.obey("agent.retry") == {"reason": "it goes on; it was rate-limited until then"}
+
+
 async def test_interrupt_answers_with_what_the_provider_does_now(office: Office) -> None:
     office.process.becomes(ProcessState.BUSY)
     assert await office.obey("agent.interrupt") == {"providerResult": {"state": "idle"}}
@@ -115,7 +123,8 @@ async def test_what_nobody_can_do_is_refused_with_what_is_there(office: Office, 
     with pytest.raises(ProviderUnsupported) as refused:
         await office.obey(type)
     assert f"no command '{type}'" in str(refused.value)
-    there = "injectContext, interrupt, kill, operations, permissionDecision, reconnect, restart, review, shutdown"
+    words = "injectContext interrupt kill operations permissionDecision reconnect restart retry review shutdown"
+    there = ", ".join(words.split())
     assert refused.value.hint == f"it has {there}"
     assert office.process.operated == []
 
@@ -159,7 +168,7 @@ async def test_half_a_decision_is_none(office: Office, args: dict[str, Any], err
 
 
 async def test_without_permissions_nothing_is_decided(office: Office) -> None:
-    office.orders = Orders(cast(Supervisor, office.crew), rejoin=office._rejoin)
+    office.orders = Orders(cast(Supervisor, office.crew), rejoin=office._rejoin, go_on=lambda: None)
     with pytest.raises(ProviderUnsupported):
         await office.obey("agent.permissionDecision", permissionId="p1", decision="deny")
 
