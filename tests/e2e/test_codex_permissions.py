@@ -47,6 +47,11 @@ ACCESS = (
     'TOOL:request_permissions {"reason": "need it", "permissions": {"file_system": {"write": ["/var/tmp"]}}}\nSAY:done'
 )
 
+BY_A_SUB_AGENT = (
+    'SPAWN:helper JS:await tools.exec_command({cmd: "mkdir asked"});;SAY:child done\n'
+    'TOOL:collaboration.wait_agent {"timeout_ms": 60000}\nSAY:parent done'
+)
+
 
 @pytest.fixture
 async def rig(tmp_path: Path, sockets: Path) -> AsyncIterator[Rig]:
@@ -240,14 +245,20 @@ async def test_the_next_runner_is_asked_the_same_with_the_diff_and_answers(rig: 
         assert (await it.ended(one)).result == "written"
 
 
+async def test_to_abort_what_a_sub_agent_asks_ends_the_whole_turn(rig: Rig) -> None:
+    async with running(rig, model=SIXTH) as it:
+        one = await it.deliver(BY_A_SUB_AGENT)
+        assert await it.process.answer((await asked(it)).id, Answer(Decision.ABORT))
+        assert (await it.ended(one)).outcome is Outcome.INTERRUPTED
+        await it.event(SubagentEnded)
+        assert it.process.state is ProcessState.IDLE
+        assert (await it.ended(await it.deliver("SAY:goes on"))).result == "goes on"
+
+
 async def test_what_a_sub_agent_asks_is_asked_and_the_next_runner_can_answer_it(rig: Rig) -> None:
     launched = await launch(rig, model=SIXTH)
-    order = (
-        'SPAWN:helper JS:await tools.exec_command({cmd: "mkdir asked"});;SAY:child done\n'
-        'TOOL:collaboration.wait_agent {"timeout_ms": 60000}\nSAY:parent done'
-    )
     async with connected(rig, launched) as it:
-        one = await it.deliver(order)
+        one = await it.deliver(BY_A_SUB_AGENT)
         first = await asked(it)
         assert first.title == "mkdir asked" and "asked by the sub-agent helper" in str(first.detail)
         await it.event(StateChanged, lambda event: event.state is ProcessState.WAITING)

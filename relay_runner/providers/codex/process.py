@@ -17,6 +17,7 @@ from relay_runner.errors import (
     ProviderRefused,
 )
 from relay_runner.protocol.messages import Timing
+from relay_runner.protocol.permissions import Decision
 from relay_runner.providers.base import (
     NOT_FOUND,
     Answer,
@@ -242,8 +243,12 @@ class CodexProcess:
                 await client.call("thread/backgroundTerminals/clean", {"threadId": thread_id})
 
     async def answer(self, permission_id: str, answer: Answer) -> bool:
-        """Put an answer in; see `Process.answer`."""
-        return await self._link.approvals.answer(permission_id, answer)
+        """Put an answer in; see `Process.answer`. To abort what a sub-agent asks ends the turn that it works for."""
+        turn = self._link.tracker.turn
+        taken = await self._link.approvals.answer(permission_id, answer)
+        if taken and answer.decision is Decision.ABORT and self._link.tracker.turn is turn:
+            await self.interrupt()
+        return taken
 
     async def leave(self, permission_id: str) -> None:
         """Do nothing: its own dialog asks anyway."""
