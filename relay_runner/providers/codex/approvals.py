@@ -67,9 +67,12 @@ class Approvals:
 
     # --- what the server says -----------------------------------------------------------------------------------------
 
-    def take(self, request: Request, who: str | None = None) -> bool:
-        """Take in what the server asks; False where it is no question of ours. `who` is the sub-agent that asks."""
-        if request.method not in questions.METHODS:
+    def take(self, request: Request, who: str | None = None, *, any: bool = False) -> bool:
+        """Take in what the server asks; False where it is not known, unless `any` question is to be told.
+
+        `who` is the sub-agent that asks.
+        """
+        if request.method not in questions.METHODS and not any:
             return False
         id = self._id(request)
         if (known := self._open.get(id)) is not None:

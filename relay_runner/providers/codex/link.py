@@ -168,12 +168,11 @@ class Link:
         await self.approvals.settle(waiting=self.tracker.waiting, live=live, find=find, now=time.time())
 
     async def _refuse(self, client: Client) -> None:
-        """Leave what we do not know to the person's Codex; headless, refuse it, so that nothing hangs."""
+        """Refuse what we do not know and nobody is there to answer, so that nothing hangs."""
         asked, self._unknown = self._unknown, []
         for request in asked:
             log.warning("Codex asks %s, which this program does not know", request.method)
-            if self.spec.headless:
-                await client.refuse(request.id, f"relay-runner does not know {request.method}, and no person is here")
+            await client.refuse(request.id, f"relay-runner does not know {request.method}, and no person is here")
 
     # --- what the server says -----------------------------------------------------------------------------------------
 
@@ -199,7 +198,7 @@ class Link:
 
     def _asked(self, request: Request) -> None:
         who = self.tracker.agents.label(request.thread_id)
-        if not self.approvals.take(request, who) and not self._calls.take(request):
+        if not self._calls.take(request) and not self.approvals.take(request, who, any=not self.spec.headless):
             self._unknown.append(request)
         self.changed.set()
 

@@ -38,13 +38,14 @@ Changes = Sequence[Mapping[str, Any]]
 def asked(
     request: Request, id: str, *, changes: Changes = (), standing: bool = False, who: str | None = None
 ) -> PermissionAsked:
-    """Return the question under `id`; the request's method is one of `METHODS`.
+    """Return the question under `id`; of a method that is none of `METHODS` only the terminal can answer it.
 
     `changes` belong to the item that a file change is about, `standing` says that a rule for good may be offered, and
     `who` is the sub-agent that asks.
     """
     params = request.params
-    fields = METHODS[request.method](params, changes)
+    fields = METHODS.get(request.method, _other)(params, changes)
+    fields.setdefault("title", sanitise_line(request.method))
     if who is not None:
         fields["detail"] = _lines(f"asked by the sub-agent {who}", fields.get("detail"))
     decisions: tuple[Decision, ...] = fields.pop("decisions")
@@ -178,6 +179,11 @@ def _elicitation(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
         return {**fields, "detail": _lines(message, f"look at {params.get('url')}, then approve")}
     title = sanitise_line(f"{server}: {params.get('title')}")
     return {**fields, "title": title, "decisions": (), "note": AT_THE_TERMINAL}
+
+
+def _other(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """Say that something is asked which this program does not know: another version may ask more."""
+    return {"kind": "other", "decisions": (), "note": AT_THE_TERMINAL, "detail": _lines(params.get("reason"))}
 
 
 METHODS: dict[str, Callable[[Mapping[str, Any], Changes], dict[str, Any]]] = {

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from relay_runner.protocol.messages import Outcome
+from relay_runner.protocol.permissions import AT_THE_TERMINAL
 from relay_runner.providers.base import (
     PermissionAsked,
+    PermissionClosed,
     ProcessState,
     StateChanged,
     SubagentEnded,
@@ -45,13 +47,16 @@ async def test_what_it_does_not_know_is_refused_where_nobody_sits(place: Place) 
     assert said["id"] == 5 and "does not know item/new/requestApproval" in said["error"]["message"]
 
 
-async def test_what_it_does_not_know_is_left_to_the_person_who_sits_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_it_does_not_know_is_left_to_the_person_who_sits_there(tmp_path: Path) -> None:
     async with listening(launch_spec(tmp_path).agent_dir / SOCKET) as server, watched(tmp_path, headless=False) as made:
         await made.process.ready()
         await server.ask(5, "item/new/requestApproval")
-        await until(lambda: "Codex asks item/new/requestApproval" in caplog.text)
+        await until(lambda: bool(made.told(PermissionAsked)))
+        (told,) = made.told(PermissionAsked)
+        assert (told.kind, told.title, told.decisions) == ("other", "item/new/requestApproval", ())
+        assert told.note == AT_THE_TERMINAL
+        await server.resolve(5)
+        await until(lambda: bool(made.told(PermissionClosed)))
         assert not server.said
 
 
