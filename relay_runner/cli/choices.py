@@ -28,6 +28,7 @@ _SPELLINGS = {
     "tmux": "--no-tmux",
     "args": "the words after --",
 }
+PRINCIPALS = ("agent:", "person:")
 TAGS_VARIABLE = "AGENT_RELAY_TAGS"
 INFO_VARIABLE = "AGENT_RELAY_RUNNER_INFO_FILE"
 
@@ -210,6 +211,9 @@ def not_applied(flags: Flags, before: Request | None, running: RunnerInfo) -> li
         "policy": options and options.policy_name,
         "turn_timeout": options and options.turn_timeout_s,
         "info_file": None,
+        "budget_turns": options and options.budgets.agent.turns,
+        "budget_tokens": options and options.budgets.agent.tokens,
+        "budget_cost": options and options.budgets.agent.cost_usd,
         "args": None,
         "profile": flags.profile if _same_profile(flags.profile, options) else None,
         "relay": before and before.relay_url,
@@ -273,6 +277,9 @@ def _budgets(provider: str, flags: Flags, configured: Budgets) -> Budgets:
     asked = {"turns": flags.budget_turns, "tokens": flags.budget_tokens, "cost_usd": flags.budget_cost}
     given = {name: value for name, value in asked.items() if value is not None}
     budgets = msgspec.structs.replace(configured, agent=msgspec.structs.replace(configured.agent, **given))
+    for name in budgets.senders:
+        if not name.startswith(PRINCIPALS):
+            raise ConfigError(f"budget.senders: {name!r} is nobody", hint=f"write agent:{name} or person:{name}")
     wanted = budgets.wanted() - {"turns"}
     can = compose.provider(provider).capabilities if wanted else None
     for what, told in (("tokens", "how many tokens a turn uses"), ("cost", "what a turn costs")):

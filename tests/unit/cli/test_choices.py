@@ -275,3 +275,22 @@ def test_the_profile_that_a_live_agent_has_is_not_called_missing(paths: config.P
     assert choices.not_applied(flags, request, running) == []
     assert choices.not_applied(replace(flags, profile="other"), request, running) == ["--profile"]
     assert choices.not_applied(flags, None, running) == ["--profile"]
+
+
+def test_a_budget_of_nobody_is_refused(paths: config.Paths, folder: Path) -> None:
+    paths.config.mkdir()
+    paths.config_file.write_text("[budget.senders.bob]\nturns = 3\n")
+    with pytest.raises(ConfigError, match="write agent:bob or person:bob"):
+        choices.resolve(Flags(provider="demo", cwd=str(folder)), paths, {})
+
+
+def test_a_budget_that_a_live_agent_has_is_applied(paths: config.Paths, folder: Path) -> None:
+    flags = Flags(provider="demo", cwd=str(folder), budget_turns=5)
+    before = choices.resolve(flags, paths, {})
+    running = RunnerInfo(
+        agent_id="a", runner_id="r", instance_id="i", provider="demo", control_url="", pid=1, started_at=0.0,
+        cwd=str(folder),
+    )  # fmt: skip
+    assert "--budget-turns" not in choices.not_applied(flags, before, running)
+    other = replace(flags, budget_turns=6, budget_cost=1.0)
+    assert choices.not_applied(other, before, running) == ["--budget-turns", "--budget-cost"]
