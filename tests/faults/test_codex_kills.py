@@ -140,19 +140,20 @@ def test_killed_while_it_compacts_or_reviews(
     who: str,
 ) -> None:
     session = place.file("cx", "info.json")["sessionId"]
-    model.compaction_s = 3
-    words = ["compact", "cx"] if operation == "compact" else ["review", "cx", "SLOW:3\nSAY:it is good"]
-    ordered = subprocess.Popen(
-        [*PROGRAM, *words], env=place.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=place.work
-    )
-    until("it works", lambda: place.status("cx") == "busy")
-    id = place.send("cx", BODY)
-    kill(place.provider_pid("cx") if who == "app-server" else place.runner_pid("cx"))
-    if who == "runner":
-        place.start("cx", "codex")
-    check(place, model, id, session)
-    assert place.delivery(id)["result"] == "worked"
-    ordered.wait(60)
+    asked = len(model.requests)
+    model.compacts.clear()
+    words = ["compact", "cx"] if operation == "compact" else ["review", "cx", "WAIT\nSAY:it is good"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*PROGRAM, *words], env=place.environ, cwd=place.work, **quiet):
+        until("the model is at it", lambda: len(model.requests) > asked)
+        id = place.send("cx", BODY)
+        kill(place.provider_pid("cx") if who == "app-server" else place.runner_pid("cx"))
+        if who == "runner":
+            place.start("cx", "codex")
+        model.compacts.set()
+        model.go.set()
+        check(place, model, id, session)
+        assert place.delivery(id)["result"] == "worked"
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 READY_S = 60.0
 INTERRUPT_S = 5.0
+GIVEN_S = 1.0
 FIND_S = 10.0
 PAGES = 25
 """How many turns back a message is looked for: 500."""
@@ -227,6 +228,7 @@ class CodexProcess:
         turn, agents = tracker.turn, tracker.agents.running
         if client is None or (turn is None and not agents):
             return
+        await self._given(turn)
         deadline = time.monotonic() + INTERRUPT_S
         while (running := tracker.turn is turn and turn is not None) or tracker.agents.running:
             if time.monotonic() > deadline:
@@ -241,6 +243,14 @@ class CodexProcess:
         for thread_id in (self._link.thread, *(one.id for one in agents)):
             with contextlib.suppress(Refused):  # a version without it
                 await client.call("thread/backgroundTerminals/clean", {"threadId": thread_id})
+
+    async def _given(self, turn: OpenTurn | None) -> None:
+        """Wait a moment for the message of a turn of ours: interrupted before, the message would be nowhere."""
+        deadline = time.monotonic() + GIVEN_S
+        while turn is not None and turn is self._link.tracker.turn and turn.ours and not turn.prompts:
+            if time.monotonic() > deadline:
+                return
+            await self._link.wait_change(0.1)
 
     async def answer(self, permission_id: str, answer: Answer) -> bool:
         """Put an answer in; see `Process.answer`. To abort what a sub-agent asks ends the turn that it works for."""

@@ -48,6 +48,8 @@ class OpenTurn:
     nonces: list[str] = field(default_factory=list)
     prompts: int = 0
     """How many messages it was given, by whomever."""
+    ours: bool = False
+    """It was begun by our turn/start: it is about to be given a message."""
     said: list[Mapping[str, Any]] = field(default_factory=list)
     """What the model said, item by item."""
     error: Mapping[str, Any] | None = None
@@ -109,6 +111,8 @@ class Tracker:
     def started(self, turn_id: str) -> list[Event]:
         """Take in the answer to our own turn/start."""
         self._open(turn_id, "turn/start")
+        if self.turn is not None and self.turn.id == turn_id:
+            self.turn.ours = True
         return self._told("turn/start")
 
     def notice(self, method: str, params: Mapping[str, Any], now: float) -> list[Event]:

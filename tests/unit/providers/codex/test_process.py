@@ -334,3 +334,18 @@ async def test_who_looks_is_shown_the_session_that_an_operation_chose(place: Pla
     assert place.pane.shown == []
     await place.process.operate("clear", {})
     assert [viewer[-1] for viewer in place.pane.shown] == ["another"] == [place.process.viewer[-1]]
+
+
+async def test_an_interrupt_waits_for_the_message_that_the_turn_is_about_to_be_given(place: Place) -> None:
+    place.server.answers["turn/interrupt"] = lambda params: {}
+    one = submission("x")
+    assert isinstance(await place.process.submit(one), Submitted)
+    stopping = asyncio.create_task(place.process.interrupt())
+    await place.server.tell("turn/started", turn={"id": "t1"})
+    await until(lambda: place.process.state is ProcessState.BUSY)
+    assert not place.server.called("turn/interrupt")
+    await place.server.tell("item/started", turnId="t1", item={"type": "userMessage", "clientId": one.nonce})
+    await until(lambda: bool(place.server.called("turn/interrupt")))
+    await place.ends("interrupted")
+    await stopping
+    assert [event.nonces for event in place.told(TurnEnded)] == [(one.nonce,)]
