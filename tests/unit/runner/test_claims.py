@@ -60,6 +60,12 @@ class _Table(RuleBasedStateMachine):
         self.table.drop(id)
         self.model.pop(id, None)
 
+    @rule(id=st.integers(1, 4), attempt=st.integers(1, 2))
+    def drop_that_of(self, id: int, attempt: int) -> None:
+        self.table.drop(id, attempt)
+        if attempt == 1:  # the one that `hold` holds
+            self.model.pop(id, None)
+
     @rule(id=st.integers(1, 4), until=st.floats(0, 200))
     def postpone(self, id: int, until: float) -> None:
         self.table.postpone(id, until)
