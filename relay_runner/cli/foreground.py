@@ -13,7 +13,7 @@ from relay_runner import config
 from relay_runner.cli import choices, compose, local, output
 from relay_runner.cli.agent_token import AgentToken
 from relay_runner.cli.choices import Request
-from relay_runner.errors import RelayRefused, RelayRunnerError
+from relay_runner.errors import RelayRunnerError
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import MessageRecord, NewMessage
@@ -71,7 +71,7 @@ async def run(
         grant=grant,
         reissue=token.another,
         on_token=token.keep,
-        say=speaker(access),
+        say=speaker(access, options.agent_id),
         tell=tell,
         on_open=opened,
         on_ready=on_ready or _not_told,
@@ -84,12 +84,12 @@ def _not_told(info: RunnerInfo) -> None:
     return None
 
 
-def speaker(access: compose.RelayAccess) -> Say:
-    """Return what posts a message as the person who starts the agent, not as the agent."""
+def speaker(access: compose.RelayAccess, agent_id: str) -> Say | None:
+    """Return what posts a message as the person who starts the agent; None where the token is the agent's own."""
+    if compose.me(access) == agent_principal(agent_id):
+        return None
 
     async def say(new: NewMessage) -> MessageRecord:
-        if compose.me(access) == agent_principal(new.to):
-            raise RelayRefused("the token speaks as the agent itself", hint="`send` it from where a person's token is")
         async with compose.relay_at(access) as relay:
             return await relay.send(new)
 

@@ -17,6 +17,7 @@ from relay_runner.runner.holding import Holding
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.journal import Journal
+from relay_runner.runner.local import LocalMail
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.runner.overtime import Overtime
 from relay_runner.runner.receipts import Receipts
@@ -43,6 +44,7 @@ class Delivering:
         publish: Callable[[], None],
     ) -> None:
         agent_id, instance_id = options.agent_id, identity.instance_id
+        relay = LocalMail.over(relay)
         self._claims = Claims(relay, agent_id, instance_id)
         self.receipts = Receipts(relay, journal, agent_id, instance_id, joined)
         self.flights = Flights(

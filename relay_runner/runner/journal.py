@@ -93,6 +93,11 @@ class Journal(Database):
         """Return what is known of one delivery."""
         return next(self._rows("message_id = ? AND attempt = ? AND created_at = ?", *key), None)
 
+    def has(self, message: Message) -> bool:
+        """Say whether anything was ever begun of a message, by whichever try."""
+        query = "SELECT 1 FROM deliveries WHERE message_id = ? AND created_at = ? LIMIT 1"
+        return bool(self._query(query, message.id, message.created_at))
+
     def by_nonce(self, nonce: str) -> Row | None:
         """Return the delivery that went (or is going) in under this nonce."""
         return next(self._rows("nonce = ?", nonce), None)

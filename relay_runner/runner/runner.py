@@ -157,7 +157,9 @@ class Runner:
             process=lambda: self._supervisor.process,
             publish=self._presence.publish,
         )
-        self._prompt = FirstPrompt(self._journal, options.agent_id, options.prompt, say=say, tell=tell)
+        self._prompt = FirstPrompt(
+            self._journal, options.agent_id, options.prompt, say=say, offer=self._inbox.offer, tell=tell
+        )
         self._info = InfoFile(
             self._paths.info, options.info_file, identity=self._identity, control=self._control, provider=provider
         )

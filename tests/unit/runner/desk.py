@@ -19,6 +19,7 @@ from relay_runner.providers.base import (
     Submission,
     TurnEnded,
 )
+from relay_runner.relay.base import Relay
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
@@ -52,13 +53,14 @@ class Desk:
         evidence_s: float = 30.0,
         instance_id: str = "i1",
         lease_s: float = LEASE_S,
+        relay: Relay | None = None,
         least_hold_s: float = LEAST_S,
         budgets: Budgets | None = None,
     ) -> None:
         self.operator = operator
         self.agent_id = agent_id
         self.instance_id = instance_id
-        self.relay = MemoryRelay.of_agent(agent_id, operator.hub)
+        self.relay = relay or MemoryRelay.of_agent(agent_id, operator.hub)
         self.journal = journal
         self.joined = asyncio.Event()
         self.work = Work()

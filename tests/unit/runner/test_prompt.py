@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from relay_runner.errors import RelayRefused, RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessage
+from relay_runner.protocol.messages import Delivery, Message, MessageQuery, MessageRecord, NewMessage
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.journal import Journal
@@ -30,6 +29,7 @@ class Place:
         self.told: list[str] = []
         self.errors: list[Exception] = []
         self.die: str | None = None
+        self.offered: list[Message] = []
 
     async def say(self, new: NewMessage) -> MessageRecord:
         if self.errors:
@@ -45,9 +45,18 @@ class Place:
         records = await self.person.messages(MessageQuery(oldest_first=True))
         return [record.message.body for record in records]
 
+    def prompt(self, text: str | None = "begin", *, say: bool = True) -> FirstPrompt:
+        return FirstPrompt(
+            self.journal, "bob", text, say=self.say if say else None, offer=self._take, tell=self.told.append
+        )
+
+    def _take(self, message: Message, delivery: Delivery) -> None:
+        self.offered.append(message)
+        self.journal.begin(message, delivery.attempt, "p1", 1.0)
+
     async def lives(self, text: str | None = "begin", session: str = "s1", *, say: bool = True) -> None:
         """Start, until there is nothing more to send."""
-        prompt = FirstPrompt(self.journal, "bob", text, say=self.say if say else None, tell=self.told.append)
+        prompt = self.prompt(text, say=say)
         prompt.ready(session)
         prompt.ready("another, after a clear")
         await asyncio.wait_for(prompt.send(), 10)
@@ -96,7 +105,7 @@ async def test_a_kill_at_any_step_neither_loses_nor_repeats_it(
 
 
 async def test_the_service_goes_on_when_everything_is_sent(place: Place) -> None:
-    prompt = FirstPrompt(place.journal, "bob", "begin", say=place.say, tell=place.told.append)
+    prompt = place.prompt()
     prompt.ready("s1")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(prompt.run(), 0.1)
@@ -123,11 +132,22 @@ async def test_what_the_relay_may_have_forgotten_is_given_up(place: Place) -> No
     assert await place.sent() == [] and "given up" in place.told[0]
 
 
-async def test_without_a_voice_it_waits_for_a_start_that_has_one(place: Place) -> None:
-    noted = Noted(at=9e9, key="k", body="begin")
-    place.journal.remember(f"{PREFIX}s1:x", encode(noted).decode())
+async def test_without_a_voice_it_goes_into_the_inbox_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_runner.runner.prompt.LOOK_S", 0.01)
+    for _ in range(2):
+        await place.lives(say=False)
+    assert [one.body for one in place.offered] == ["begin"] and await place.sent() == []
+    assert all(decode(fact, Noted).body is None for fact in place.journal.facts(PREFIX).values())
+
+
+async def test_a_kill_before_the_inbox_began_on_it_offers_it_again_and_after_that_never(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_runner.runner.prompt.LOOK_S", 0.01)
+    place._take = lambda message, delivery: place.offered.append(message)  # type: ignore[method-assign]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(place.lives(say=False), 0.1)
+    (lost,) = place.offered
+    place.journal.begin(lost, 1, "p1", 1.0)  # it began; killed before the words were forgotten
     await place.lives(None, say=False)
-    assert decode(place.journal.fact(f"{PREFIX}s1:x") or "", Noted) == noted
-    await place.lives(None)
-    assert await place.sent() == ["begin"]
-    assert decode(place.journal.fact(f"{PREFIX}s1:x") or "", Noted) == replace(noted, body=None)
+    assert place.offered == [lost]
