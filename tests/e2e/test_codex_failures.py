@@ -110,8 +110,10 @@ async def test_a_turn_says_what_it_used_and_a_failed_one_too(rig: Rig) -> None:
     async with running(rig, approval_mode="bypass") as it:
         one = Usage(input_tokens=1000, cached_tokens=500, output_tokens=10)
         assert (await it.ended(await it.deliver("SAY:one request"))).usage == one
-        ended = await it.ended(await it.deliver("RUN:true\nSAY:two requests"))
+        two = await it.deliver("RUN:true\nSAY:two requests")
+        ended = await it.ended(two)
         assert ended.usage is not None and ended.usage.tokens == 2 * 1010
+        assert (await it.process.find(two.nonce)).usage == ended.usage, "its records say the same"
         await it.ended(await it.deliver("FAIL:429"))
         assert (await it.ended(await it.deliver("SAY:one more"))).usage == one
         assert sum(isinstance(event, TurnEnded) for event in it.events) == 4

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from relay_runner.errors import (
@@ -211,6 +212,8 @@ class CodexProcess:
         for _ in range(PAGES):
             turns, cursor = await session.page(client, self._link.thread, PAGE, cursor)
             if (found := history.evidence(turns, nonce)) is not None:
+                if found.turn is TurnState.ENDED:  # what it used stands in the file only
+                    found = replace(found, usage=(await self._written(nonce, self._link.thread)).usage)
                 return found
             if cursor is None:
                 break
