@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,34 +21,27 @@ def place(tmp_path: Path, model: FakeAnthropic) -> Iterator[Home]:
         yield made
 
 
-def _row(place: Home) -> dict[str, Any]:
-    (row,) = json.loads(place.run("ps", "--json").stdout)
-    assert isinstance(row, dict)
-    return row
-
-
 def test_what_it_remembers_is_ordered_by_the_command_line(place: Home, model: FakeAnthropic) -> None:
     refused = place.run("compact", "cc", check=1)
     assert "nothing was said in this session" in refused.stdout + refused.stderr
-    injected = json.loads(place.run("inject", "cc", "the build is red", "--reason", "news", "--json").stdout)
+    injected = place.json("inject", "cc", "the build is red", "--reason", "news")
     assert injected["state"] == "succeeded" and injected["result"]["count"] == 1
-    for word in ("one", "two", "three"):
-        assert place.run("send", "cc", f"RUN:true\nSAY:{word}", "--wait").stdout.strip() == word
+    for word in ("one", "two"):
+        place.settled(place.send("cc", f"RUN:true\nSAY:{word}"))
     assert model.times_in_conversation("the build is red") == 1
-    until("ps tells model, effort and context", lambda: (_row(place)["context"] or {}).get("tokens") == 107)
-    row = _row(place)
+    until("the context is told", lambda: (place.agent("cc")["context"] or {}).get("tokens") == 107)
+    (row,) = place.json("ps")
     assert (row["model"], row["effort"]) == ("claude-opus-4-8[1m]", "medium")
     assert (row["context"]["source"], row["context"]["confidence"]) == ("statusline", "reported")
-    compacted = json.loads(place.run("compact", "cc", "--json").stdout)
-    assert compacted["state"] == "succeeded"
-    until("ps tells the compaction", lambda: _row(place)["context"]["lifecycleState"] == "compacted")
-    before = _row(place)["sessionId"]
-    cleared = json.loads(place.run("clear", "cc", "--json").stdout)
-    after = cleared["result"]["providerResult"]["sessionId"]
+    assert place.json("compact", "cc")["state"] == "succeeded"
+    assert place.agent("cc")["context"]["lifecycleState"] == "compacted"
+    before = place.agent("cc")["providerSessionId"]
+    after = place.json("clear", "cc")["result"]["providerResult"]["sessionId"]
     assert after != before
-    assert place.run("send", "cc", "SAY:fresh", "--wait").stdout.strip() == "fresh"
+    assert place.settled(place.send("cc", "SAY:fresh"))["result"] == "fresh"
     place.run("restart", "cc")
-    until("it is back on the new session", lambda: _row(place)["ready"] and _row(place)["sessionId"] == after)
-    assert place.run("send", "cc", "SAY:again", "--wait").stdout.strip() == "again"
+    again = place.settled(place.send("cc", "SAY:again"))
+    assert again["result"] == "again"
+    assert place.agent("cc")["providerSessionId"] == after
     conversation = str(model.requests[-1].messages)
     assert "fresh" in conversation and "the build is red" not in conversation

@@ -41,20 +41,22 @@ def test_a_generic_programs_own_scripts_make_it_busy_and_idle(place: Home) -> No
     inside = place.inside("calc")
     assert post(inside, status="busy", id="build", label="builds the docs", timeline={"kind": "build"})["accepted"]
 
-    def row() -> dict[str, Any]:
-        (found,) = json.loads(place.run("ps", "--json").stdout)
-        assert isinstance(found, dict)
-        return found
-
-    until("ps shows the posted work", lambda: "provider-turn: builds the docs" in row()["busyReasons"])
-    assert row()["status"] == "busy"
+    until("it is told busy", lambda: place.agent("calc")["agentStatus"] == "busy")
     (work,) = place.agent("calc")["activeWork"]
     assert (work["source"], work["id"]) == ("post", "post:build")
-    until("the timeline tells it", lambda: "post:build" in [event["kind"] for event in row()["timeline"]])
+
+    def listed() -> dict[str, Any]:
+        (row,) = place.json("ps")
+        assert isinstance(row, dict)
+        return row
+
+    row = until("the relay knows", lambda: found if (found := listed())["busyReasons"] else None)
+    assert (row["status"], row["busyReasons"]) == ("busy", ["provider-turn: builds the docs"])
+    assert "post:build" in [event["kind"] for event in row["timeline"]]
     stranger = post(inside, status="busy", id="late", providerSessionId="of-an-older-process")
     assert stranger == {"accepted": False, "reason": "it is of another session"}
     assert post(inside, status="idle", id="build")["accepted"]
-    until("ps shows it idle", lambda: row()["status"] == "idle")
+    assert place.agent("calc")["agentStatus"] == "idle"
 
 
 def test_the_line_in_the_readme_works(place: Home) -> None:
