@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,14 @@ from relay_runner.providers.base import (
     PermissionAsked,
     PermissionClosed,
     ProcessState,
+    SessionStarted,
     StateChanged,
     SubagentEnded,
 )
+from relay_runner.providers.codex.client import Client, Request, opened
+from relay_runner.providers.codex.launch import socket
 from relay_runner.providers.codex.process import CodexProcess
+from relay_runner.providers.codex.session import CLIENT
 from tests.codex import approve
 from tests.contract.providers import Rig, Running, adopt, codex_rig, connected, launch, running
 from tests.fake_models import mcp
@@ -209,6 +215,41 @@ async def test_who_answers_first_counts_and_the_other_is_told(rig: Rig) -> None:
         assert (closed.id, closed.answered, closed.decision) == (told.id, True, None)
         assert not await it.process.answer(told.id, NO), "a person was first"
         assert (await it.ended(one)).result == "made"
+
+
+@pytest.mark.parametrize("first", ["a person", "we"])
+@pytest.mark.parametrize("mine", [Decision.APPROVE, Decision.DENY])
+async def test_two_answers_at_once_and_what_is_told_is_what_happened(rig: Rig, mine: Decision, first: str) -> None:
+    async with running(rig) as it, sitting(it) as (person, asks):
+        one = await it.deliver("RUN:mkdir asked\nSAY:over")
+        told = await asked(it)
+        await until(lambda: bool(asks))
+        theirs = {"decision": "accept" if mine is Decision.DENY else "decline"}
+        async with asyncio.TaskGroup() as group:
+            if first == "a person":
+                await person.answer(asks[0].id, theirs)
+            answering = group.create_task(it.process.answer(told.id, Answer(mine)))
+            if first == "we":
+                await asyncio.sleep(0)
+                await person.answer(asks[0].id, theirs)
+        assert (await it.ended(one)).result == "over"
+        made = (it.launched.spec.cwd / "asked").is_dir()
+        closed = await it.event(PermissionClosed)
+        assert answering.result() is (closed.decision is not None)
+        ours = closed.decision is not None
+        assert made is ((mine is Decision.APPROVE) is ours), "what is told is what happened"
+
+
+@asynccontextmanager
+async def sitting(it: Running) -> AsyncIterator[tuple[Client, list[Request]]]:
+    """Connect as a person's Codex does; what it is asked is in the list."""
+    asks: list[Request] = []
+    async with opened(socket(it.launched.spec), lambda method, params: None, asks.append) as person:
+        await person.call("initialize", {"clientInfo": CLIENT, "capabilities": {"experimentalApi": True}})
+        await person.notify("initialized")
+        thread = (await it.event(SessionStarted)).session_id
+        await person.call("thread/resume", {"threadId": thread, "excludeTurns": True})
+        yield person, asks
 
 
 async def test_an_interrupt_withdraws_what_was_asked(rig: Rig) -> None:

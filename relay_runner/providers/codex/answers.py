@@ -39,7 +39,7 @@ def reply(request: Request, answer: Answer) -> Reply:
     stop = answer.decision is Decision.ABORT
     match request.method:
         case questions.ACCESS:
-            return Reply(_granted(request.params, answer.decision), stop)
+            return Reply(_access(request.params, answer.decision), stop)
         case questions.INPUT:
             return Reply({"answers": {} if answer.decision in NO else _told(answer)}, stop)
         case questions.ELICITATION:
@@ -48,7 +48,22 @@ def reply(request: Request, answer: Answer) -> Reply:
     return Reply({"decision": always or WORDS[answer.decision]})
 
 
-def _granted(params: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+def granted(request: Request, method: str, params: Mapping[str, Any]) -> bool | None:
+    """Return what a notification after the end of a question says of its answer: yes, no, or nothing (0.169.0).
+
+    An item that was declined is told so before its thread is told to wait no more; one that was allowed, after that.
+    """
+    item = params.get("item")
+    if params.get("threadId") != request.thread_id:
+        return None
+    if method == "item/completed" and isinstance(item, dict) and item.get("id") == request.params.get("itemId"):
+        return bool(item.get("status") != "declined")
+    if method == "thread/status/changed":
+        return None if (params.get("status") or {}).get("activeFlags") else True
+    return None
+
+
+def _access(params: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     if decision in NO:
         return {"permissions": {}}
     scope = "session" if decision is Decision.APPROVE_SESSION else "turn"

@@ -5,14 +5,15 @@
     answered   our answer goes in; the server says `serverRequest/resolved`, whoever answered
     gone       open before and not asked again after a reconnect: somebody answered, or its turn is over
 
-The server takes the first answer and ignores later ones without a word: where a person and we answer within the same
-millisecond, ours is told as the one that counted.
+The server takes the first answer and ignores later ones without a word. Whether ours was the first one shows in what
+the item does next, so the end of a question that we answered is told only then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,10 @@ ANSWER_S = 20.0
 AGAIN_S = 0.05
 REPLAY_S = 3.0
 """How long after a reconnect the server may take to ask again what is open (0.169.0: milliseconds)."""
+VERDICT_S = 1.0
+"""How long what an item does next is waited for; ours counts then."""
 KEPT_CHANGES = 50
+KEPT_ITEMS = 200
 Find = Callable[[str], Path | None]
 RESOLVED = "serverRequest/resolved"
 GONE = "thread"
@@ -48,6 +52,8 @@ class Open:
     """It was open before the connection broke, and was not asked again yet."""
     ours: Decision | None = None
     """What we answered."""
+    resolved_at: float | None = None
+    """It is over since then, and what its item does next shows whose answer counted."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -64,6 +70,8 @@ class Approvals:
         self._joined_at = 0.0
         self._open: dict[str, Open] = {}
         self._changes: dict[str, questions.Changes] = {}
+        self._begun: deque[str] = deque(maxlen=KEPT_ITEMS)
+        """The items that were told from their start: only of these the end is told, too."""
 
     # --- what the server says -----------------------------------------------------------------------------------------
 
@@ -84,25 +92,48 @@ class Approvals:
             self._tell(one, changes)
         return True
 
-    def notice(self, method: str, params: Mapping[str, Any]) -> None:
+    def notice(self, method: str, params: Mapping[str, Any], now: float) -> None:
         """Take in a notification of any thread: what an item is about to change, or that a question is over."""
+        self._judge(method, params)
         item = params.get("item")
         if method == RESOLVED:
-            for id, one in list(self._open.items()):
-                if one.request.id == params.get("requestId") and not one.stale:
-                    self._close(id, RESOLVED)
-        elif isinstance(item, dict) and item.get("type") == "fileChange":
-            if method == "item/started":
+            self._resolved(params.get("requestId"), now)
+        elif method == "item/started" and isinstance(item, dict):
+            self._begun.append(str(item.get("id")))
+            if item.get("type") == "fileChange":
                 self._changes[str(item.get("id"))] = item.get("changes") or ()
                 while len(self._changes) > KEPT_CHANGES:  # an interrupted one is never told to be over
                     del self._changes[next(iter(self._changes))]
-            elif method == "item/completed":
-                self._changes.pop(str(item.get("id")), None)
+        elif method == "item/completed" and isinstance(item, dict):
+            self._changes.pop(str(item.get("id")), None)
+
+    def _resolved(self, request_id: Any, now: float) -> None:
+        for id, one in list(self._open.items()):
+            if one.request.id == request_id and not one.stale:
+                one.resolved_at = now
+                if one.ours is None or str(one.request.params.get("itemId")) not in self._begun:
+                    self._close(id, RESOLVED)
+
+    def _judge(self, method: str, params: Mapping[str, Any]) -> None:
+        """Close what is over, and whose item now shows what was answered."""
+        for id in self._over():
+            one = self._open[id]
+            granted = answers.granted(one.request, method, params)
+            if granted is not None:
+                if granted is (one.ours in answers.NO):
+                    one.ours = None  # somebody else was first
+                self._close(id, RESOLVED)
+
+    def _over(self) -> list[str]:
+        return [id for id, one in self._open.items() if one.resolved_at is not None]
 
     def lost(self) -> None:
         """Take note that there is no connection: what is open is asked again on the next one."""
         self._client = None
         self._joined.clear()
+        self._begun.clear()
+        for id in self._over():
+            self._close(id, RESOLVED)
         for one in self._open.values():
             one.stale = True
 
@@ -121,6 +152,9 @@ class Approvals:
             if not waiting or now - self._joined_at >= REPLAY_S:
                 ours, turn = self._open[id].ours, self._open[id].request.params.get("turnId")
                 self._close(id, GONE, answered=ours is not None or turn in live)
+        for id in self._over():
+            if now - (self._open[id].resolved_at or now) >= VERDICT_S:
+                self._close(id, RESOLVED)
         while (asked := next((one for one in self._open.values() if one.told is None), None)) is not None:
             changes = await asyncio.to_thread(_written, asked.request, find)
             if not asked.over.is_set():  # nobody answered meanwhile
@@ -129,7 +163,7 @@ class Approvals:
     @property
     def unsettled(self) -> bool:
         """Whether `settle` has something to do, now or soon."""
-        return any(one.stale or one.told is None for one in self._open.values())
+        return any(one.stale or one.resolved_at is not None or one.told is None for one in self._open.values())
 
     def _tell(self, one: Open, changes: questions.Changes) -> None:
         id = self._id(one.request)
@@ -171,7 +205,7 @@ class Approvals:
         except TimeoutError:
             one.ours = None
             raise ProviderRefused("Codex did not take the answer", hint="attach, and answer there") from None
-        return True
+        return one.ours is not None
 
     async def _put(self, one: Open, reply: answers.Reply, reason: str | None) -> None:
         """Send until the question is over: what a broken connection lost is sent again."""

@@ -178,7 +178,7 @@ class Link:
 
     def _notice(self, method: str, params: Mapping[str, Any]) -> None:
         thread_id, now = params.get("threadId"), time.time()
-        self.approvals.notice(method, params)
+        self.approvals.notice(method, params, now)
         if method == RESOLVED:
             self._calls.resolved(params.get("requestId"))
         if thread_id in (self.thread_id, None):

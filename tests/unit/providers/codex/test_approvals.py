@@ -68,6 +68,48 @@ async def test_a_person_who_answered_in_the_terminal_closes_it(place: Place) -> 
     await place.process.leave(told.id)
 
 
+async def begun(place: Place) -> PermissionAsked:
+    """Ask about a command whose item was told."""
+    item = {"type": "commandExecution", "id": "call_1", "status": "inProgress"}
+    await place.server.tell("item/started", turnId="t1", item=item)
+    return await asked(place)
+
+
+@pytest.mark.parametrize(
+    ("mine", "status", "won"),
+    [(YES, "completed", True), (YES, "declined", False), (NO, "declined", True), (NO, "completed", False)],
+)
+async def test_who_was_first_shows_in_what_the_item_does(place: Place, mine: Answer, status: str, won: bool) -> None:
+    told = await begun(place)
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(place.process.answer(told.id, mine))
+        await until(lambda: bool(place.server.said))
+        await place.server.resolve(0)
+        if status == "declined":
+            item = {"type": "commandExecution", "id": "call_1", "status": status}
+            await place.server.tell("item/completed", turnId="t1", item=item)
+        await place.server.tell("thread/status/changed", status={"type": "active", "activeFlags": []})
+    assert answering.result() is won
+    assert place.told(PermissionClosed) == [
+        PermissionClosed(told.id, approvals.RESOLVED, True, mine.decision if won else None)
+    ]
+
+
+async def test_an_item_that_shows_nothing_leaves_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approvals, "VERDICT_S", 0.05)
+    told = await begun(place)
+    assert await resolving(place, told.id, YES)
+    assert [event.decision for event in place.told(PermissionClosed)] == [Decision.APPROVE]
+    other = await asked(place, id=1, itemId="call_2")
+    await place.server.tell("item/started", turnId="t1", item={"type": "commandExecution", "id": "call_2"})
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(place.process.answer(other.id, YES))
+        await until(lambda: len(place.server.said) == 2)
+        await place.server.resolve(1)
+        await place.server.hang_up()
+    assert answering.result(), "nor does a connection that broke"
+
+
 async def test_why_not_is_told_to_the_model_before_the_no(place: Place) -> None:
     told = await asked(place)
     assert await resolving(place, told.id, NO)
