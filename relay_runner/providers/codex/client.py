@@ -130,7 +130,7 @@ class Client:
         try:
             message = msgspec.json.decode(data)
         except msgspec.DecodeError:
-            log.warning("Codex sent what is no JSON")
+            log.warning("%s: Codex sent what is no JSON", Kind.JSON_PARSE_ERROR)
             return
         if not isinstance(message, dict):
             return

@@ -16,6 +16,10 @@ class Kind(StrEnum):
     """What went wrong, as others can act on it."""
 
     FAILED = "failed"
+    SPAWN_FAILED = "spawn-failed"
+    """The server ended before it took anything."""
+    JSON_PARSE_ERROR = "json-parse-error"
+    """The server sent what is no JSON; it is passed over, as what came with it is asked for again."""
     TIMEOUT = "timeout"
     """Nobody answered in time: the server did not, or the model could not be reached."""
     PROTOCOL_ERROR = "protocol-error"

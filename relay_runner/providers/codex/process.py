@@ -96,7 +96,8 @@ class CodexProcess:
             if not self._terminal.alive():
                 status = await self._terminal.wait_exit()
                 screen = await self._terminal.capture()
-                raise ProviderExited(self.explain_exit(status, screen), exit_code=status.code, tail=screen.tail())
+                why = f"{failures.Kind.SPAWN_FAILED}: {self.explain_exit(status, screen)}"
+                raise ProviderExited(why, exit_code=status.code, tail=screen.tail())
             if time.monotonic() > deadline:
                 shown = (await self._terminal.capture()).tail(3).replace("\n", " | ") or "nothing"
                 raise ProviderNotReady(f"Codex did not become ready in {READY_S:.0f} s; it says: {shown}")

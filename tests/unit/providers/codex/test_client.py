@@ -45,7 +45,7 @@ async def test_a_link_leads_to_a_shorter_path(tmp_path: Path) -> None:
 async def test_no_answer_in_time_leaves_it_open_what_happened(tmp_path: Path) -> None:
     async with listening(tmp_path / "s") as server, opened(tmp_path / "s", ignore, pytest.fail) as client:
         server.answers["silent"] = lambda params: None
-        with pytest.raises(Disconnected, match="did not answer silent"):
+        with pytest.raises(Disconnected, match="timeout: Codex did not answer silent"):
             await client.call("silent", {}, timeout_s=0.05)
 
 
@@ -62,7 +62,9 @@ async def test_a_hang_up_ends_what_waits(tmp_path: Path) -> None:
             await client.call("any", {})
 
 
-async def test_notifications_and_requests_come_in_and_nonsense_does_no_harm(tmp_path: Path) -> None:
+async def test_notifications_and_requests_come_in_and_nonsense_does_no_harm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     heard: list[tuple[str, Mapping[str, Any]]] = []
     asked: list[Request] = []
     async with (
@@ -77,6 +79,7 @@ async def test_notifications_and_requests_come_in_and_nonsense_does_no_harm(tmp_
         await server.tell("turn/started", turn={"id": "t1"})
         await until(lambda: bool(heard))
         assert [method for method, _ in heard] == ["turn/started"]
+        assert "json-parse-error: Codex sent what is no JSON" in caplog.text
         assert [(one.id, one.method, one.thread_id, one.params["tool"]) for one in asked] == [
             (0, "item/tool/call", THREAD, "t")
         ]

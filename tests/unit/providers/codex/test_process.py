@@ -58,7 +58,7 @@ async def test_it_waits_for_the_server_and_tells_its_session(tmp_path: Path) -> 
 async def test_a_server_that_ended_says_its_last_word(tmp_path: Path) -> None:
     async with watched(tmp_path) as made:
         made.pane.living = False
-        with pytest.raises(ProviderExited, match="the last word"):
+        with pytest.raises(ProviderExited, match=r"spawn-failed: .*the last word"):
             await made.process.ready()
 
 
@@ -100,6 +100,12 @@ async def test_what_the_context_would_cut_goes_into_the_prompt(place: Place) -> 
     await place.process.submit(one)
     (params,) = place.server.called("turn/start")
     assert params["input"] == [{"type": "text", "text": one.text}] and "additionalContext" not in params
+
+
+async def test_an_answer_without_a_turn_leaves_it_open_whether_it_entered(place: Place) -> None:
+    place.server.answers["turn/start"] = lambda params: {"turn": None}
+    result = await place.process.submit(submission("hello"))
+    assert isinstance(result, Uncertain) and result.reason.startswith("response-invalid: ")
 
 
 async def test_evidence_and_end_come_from_the_notifications(place: Place) -> None:
