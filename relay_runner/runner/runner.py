@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -11,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from relay_runner.config import Paths, private_dir
-from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.errors import RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo, StatusAnswer, StatusPost
 from relay_runner.protocol.frames import CommandFrame, Hello, MessageNew, PermissionDecision, ServerFrame
 from relay_runner.protocol.tokens import TokenGrant
@@ -19,11 +18,9 @@ from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import Event, Provider
 from relay_runner.relay.base import Relay
 from relay_runner.runner import record
-from relay_runner.runner.commands import Commands
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.delivering import Delivering
-from relay_runner.runner.farewell import FLUSH_S, Farewell
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.info import InfoFile
 from relay_runner.runner.journal import Journal
@@ -31,7 +28,7 @@ from relay_runner.runner.launcher import Launched, Launcher
 from relay_runner.runner.lock import AgentLock
 from relay_runner.runner.notes import Notes
 from relay_runner.runner.options import RunnerExit, RunnerOptions
-from relay_runner.runner.orders import Orders
+from relay_runner.runner.ordering import Ordering
 from relay_runner.runner.permissions import Permissions
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.prompt import FirstPrompt, Say, Tell
@@ -88,75 +85,12 @@ class Runner:
         self._credentials = self._credentials_of(grant, reissue) if grant is not None else None
         self._journal = Journal(self._paths.journal)
         self._control = ControlServer(relay, self._paths.control, status=lambda: encode(self._work.status(time.time())))
-        self._presence = Presence(
-            relay,
-            agent_id=options.agent_id,
-            instance_id=instance_id,
-            work=self._work,
-            joined=self._joined,
-            hello=self._hello,
-            on_frame=self._frame,
-            on_backlog=lambda records: self._inbox.offer_all(records),
-            on_superseded=self._superseded,
-            heal=self._credentials.heal if self._credentials is not None else None,
-        )
-        self._delivering = Delivering(
-            relay,
-            self._journal,
-            options=options,
-            identity=self._identity,
-            paths=self._paths,
-            work=self._work,
-            capabilities=provider.capabilities,
-            joined=self._joined,
-            process=lambda: self._supervisor.process,
-            publish=self._presence.publish,
-        )
+        self._presence = self._presence_of()
+        self._delivering = self._delivering_of()
         self._inbox = self._delivering.inbox
-        self._launcher = Launcher(
-            options,
-            provider=provider,
-            terminals=terminals,
-            paths=self._paths,
-            control=self._control,
-            journal=self._journal,
-            runner_id=self._identity.runner_id,
-            environ=os.environ if environ is None else environ,
-            auth=lambda: self._work.auth,
-            owed=self._delivering.reminding.owed,
-            tools=RelayTools(
-                relay,
-                self._journal,
-                options.agent_id,
-                cwd=options.cwd,
-                attachments=self._delivering.attachments,
-            ),
-        )
-        self._supervisor = Supervisor(
-            options,
-            provider=provider,
-            launcher=self._launcher,
-            control=self._control,
-            inbox=self._inbox,
-            work=self._work,
-            emit=self._emit,
-            publish=self._presence.publish,
-            announce=self._presence.announce,
-            on_open=self._opened,
-            on_ready=self._ready,
-            on_gone=lambda: self._permissions.gone(),
-        )
-        self._permissions = Permissions(
-            relay,
-            self._journal,
-            self._identity,
-            self._work,
-            deadline_s=options.permission_deadline_s,
-            headless=options.headless,
-            joined=self._joined,
-            process=lambda: self._supervisor.process,
-            publish=self._presence.publish,
-        )
+        self._launcher = self._launcher_of(terminals, os.environ if environ is None else environ)
+        self._supervisor = self._supervisor_of()
+        self._permissions = self._permissions_of()
         self._prompt = FirstPrompt(
             self._journal, options.agent_id, options.prompt, say=say, offer=self._inbox.offer, tell=tell
         )
@@ -172,19 +106,96 @@ class Runner:
             on_idle=self._supervisor.provider_idle,
         )
         self._control.on_status = self._posted
-        self._orders = Orders(
-            self._supervisor, rejoin=self._presence.rejoin, go_on=self._inbox.go_on, decide=self._permissions.decide
-        )
-        self._commands = Commands(
-            relay, self._journal, self._identity, self._work, self._presence.publish, self._orders.obey
-        )
-        self._farewell = Farewell(
+        self._ordering = Ordering(
             relay,
-            receipts=self._delivering.receipts,
-            inbox=self._inbox,
-            commands=self._commands,
+            self._journal,
             identity=self._identity,
             work=self._work,
+            joined=self._joined,
+            presence=self._presence,
+            supervisor=self._supervisor,
+            permissions=self._permissions,
+            delivering=self._delivering,
+        )
+
+    # --- put together -------------------------------------------------------------------------------------------------
+
+    def _presence_of(self) -> Presence:
+        return Presence(
+            self._relay,
+            agent_id=self._options.agent_id,
+            instance_id=self._identity.instance_id,
+            work=self._work,
+            joined=self._joined,
+            hello=self._hello,
+            on_frame=self._frame,
+            on_backlog=lambda records: self._inbox.offer_all(records),
+            on_superseded=self._superseded,
+            heal=self._credentials.heal if self._credentials is not None else None,
+        )
+
+    def _launcher_of(self, terminals: Terminals, environ: Mapping[str, str]) -> Launcher:
+        return Launcher(
+            self._options,
+            provider=self._provider,
+            terminals=terminals,
+            paths=self._paths,
+            control=self._control,
+            journal=self._journal,
+            runner_id=self._identity.runner_id,
+            environ=environ,
+            auth=lambda: self._work.auth,
+            owed=self._delivering.reminding.owed,
+            tools=RelayTools(
+                self._relay,
+                self._journal,
+                self._options.agent_id,
+                cwd=self._options.cwd,
+                attachments=self._delivering.attachments,
+            ),
+        )
+
+    def _supervisor_of(self) -> Supervisor:
+        return Supervisor(
+            self._options,
+            provider=self._provider,
+            launcher=self._launcher,
+            control=self._control,
+            inbox=self._inbox,
+            work=self._work,
+            emit=self._emit,
+            publish=self._presence.publish,
+            announce=self._presence.announce,
+            on_open=self._opened,
+            on_ready=self._ready,
+            on_gone=lambda: self._permissions.gone(),
+        )
+
+    def _delivering_of(self) -> Delivering:
+        return Delivering(
+            self._relay,
+            self._journal,
+            options=self._options,
+            identity=self._identity,
+            paths=self._paths,
+            work=self._work,
+            capabilities=self._provider.capabilities,
+            joined=self._joined,
+            process=lambda: self._supervisor.process,
+            publish=self._presence.publish,
+        )
+
+    def _permissions_of(self) -> Permissions:
+        return Permissions(
+            self._relay,
+            self._journal,
+            self._identity,
+            self._work,
+            deadline_s=self._options.permission_deadline_s,
+            headless=self._options.headless,
+            joined=self._joined,
+            process=lambda: self._supervisor.process,
+            publish=self._presence.publish,
         )
 
     # --- from outside -------------------------------------------------------------------------------------------------
@@ -217,7 +228,7 @@ class Runner:
             "presence": self._presence.run(),
             "backstop": self._presence.backstop(),
             **self._delivering.services(),
-            "commands": self._obey(),
+            "commands": self._ordering.run(),
             "permissions": self._permissions.run(),
             "prompt": self._prompt.run(),
             "telling": self._tell(),
@@ -235,22 +246,10 @@ class Runner:
         except RelayRunnerError as error:
             self._work.error = str(error)
             self._work.provider(None)
-            await self._part(RunnerExit(1, str(error)))
+            await self._ordering.part(RunnerExit(1, str(error)))
             raise
-        await self._part(end)
+        await self._ordering.part(end)
         raise Shutdown(end)
-
-    async def _part(self, end: RunnerExit) -> None:
-        self._presence.publish()
-        if self._joined.is_set():
-            await self._permissions.flushed(FLUSH_S)
-            await self._farewell.say(end, retire=self._orders.retiring)
-
-    async def _obey(self) -> None:
-        await self._joined.wait()
-        with contextlib.suppress(RelayUnavailable, RelayRefused, ProtocolError):  # the bus brings what comes later
-            await self._commands.fetch()
-        await self._commands.run()
 
     async def _tidy(self) -> None:
         while True:
@@ -290,7 +289,7 @@ class Runner:
             case MessageNew(message=message, delivery=delivery):
                 self._inbox.offer(message, delivery)
             case CommandFrame(command=command):
-                self._commands.offer(command)
+                self._ordering.offer(command)
             case PermissionDecision():
                 self._permissions.frame(frame)
             case _:
