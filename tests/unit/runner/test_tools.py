@@ -1,4 +1,5 @@
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from relay_runner.errors import RelayUnavailable
 from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessage
 from relay_runner.providers.base import ToolCall, ToolResult
+from relay_runner.providers.codex.launch import introduction
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import tools as module
 from relay_runner.runner.attachments import AttachmentCache
@@ -211,3 +213,9 @@ async def test_no_tool_call_brings_out_what_the_model_could_not_read(bob: Agent)
         told = await bob.do("relay_send", f"k{number}", to="eve", text="x", attach=[name])
         assert not told.success and told.text, name
     assert await bob.sent() == []
+
+
+def test_what_codex_is_told_of_its_tools_names_every_one_and_no_other() -> None:
+    skill = Path(__file__).parents[3] / "plugins" / "codex" / "skills" / "guide" / "SKILL.md"
+    for text in (skill.read_text(encoding="utf-8"), introduction("bob").replace("relay_message", "")):
+        assert set(re.findall(r"relay_[a-z]+", text)) == {tool.name for tool in OFFERED}
