@@ -385,6 +385,7 @@ async def codex_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
             say=lambda text: f"SAY:{text}", slow=lambda seconds, text: f"SLOW:{seconds}\nSAY:{text}",
             letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made", repairs=False,
             prefix=None, answer=lambda it: codex.approve(it.launched.spec), said=lambda: model.said, responses=model,
+            recall="RECALL",
         )  # fmt: skip
         try:
             yield rig

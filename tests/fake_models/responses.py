@@ -3,6 +3,7 @@
 A directive stands at the start of a line of the prompt. Several are done one after the other, one per model step:
 
     SAY:text            answer with that text (the rest of the line)
+    RECALL              answer with the context that was put in
     RUN:command         ask for the shell
     ASK:command         ask for the shell, outside the sandbox
     TOOL:name {json}    ask for any tool; `space.name` is one of a namespace
@@ -37,9 +38,10 @@ from typing import Any, Self
 
 WAITS = ("SLOW", "HANG", "WAIT", "FAIL", "BREAK", "DROP", "ERROR", "HEADERS")
 """Directives that come before the one thing that a model step does."""
-DIRECTIVE = re.compile(rf"^(SAY|RUN|ASK|TOOL|PATCH|JS|SPAWN|{'|'.join(WAITS)})(?::|$)(.*)$", re.MULTILINE)
+DIRECTIVE = re.compile(rf"^(SAY|RECALL|RUN|ASK|TOOL|PATCH|JS|SPAWN|{'|'.join(WAITS)})(?::|$)(.*)$", re.MULTILINE)
 CONTEXT = ("<environment_context>", "<turn_aborted>", "<user_instructions>", "<skill", "# AGENTS.md")
 """How user messages begin that the program itself writes."""
+INJECTED = "<injected-context"
 COMPACTION = "You are performing a CONTEXT CHECKPOINT COMPACTION"
 CALL = "call_fake"
 PATIENCE_S = 60.0
@@ -60,6 +62,10 @@ class Request:
     def prompts(self) -> list[str]:
         """Return every text that the model is shown from outside, one per item: prompts and what peers sent."""
         return [text for kind, text in texts(self.items) if kind in ("user", "foreign")]
+
+    def recalled(self) -> str:
+        """Return the context that was put in, without a turn of its own."""
+        return "\n".join(text for kind, text in texts(self.items) if kind == "developer" and INJECTED in text)
 
     def instructions(self) -> str:
         """Return everything that the developer says."""
@@ -192,7 +198,8 @@ class _Answer(BaseHTTPRequestHandler):
             self.server_of.requests.append(request)
             if any(text.startswith(COMPACTION) for text in request.prompts()[-1:]):
                 self.server_of.compacts.wait(PATIENCE_S)
-            self._play(Script.read(request.items).next())
+            steps = Script.read(request.items).next()
+            self._play([("SAY", request.recalled()) if name == "RECALL" else (name, rest) for name, rest in steps])
         except (BrokenPipeError, ConnectionResetError):
             return  # the program interrupted its own request
 
