@@ -79,6 +79,25 @@ def test_claude_code_reads_what_came(tmp_path: Path, anthropic: FakeAnthropic, m
         assert SECRET in place.settled(id)["result"]
 
 
+@pytest.mark.claude
+@pytest.mark.slow
+def test_claude_code_sends_files_of_its_folder_without_asking_and_no_others(
+    tmp_path: Path, anthropic: FakeAnthropic
+) -> None:
+    with home(tmp_path, claude_environ(claude_home(tmp_path / "user"), anthropic)) as place:
+        place.start("cc", "claude", "--trust-folder")
+        (place.work / "made.txt").write_text(SECRET)
+        (tmp_path / "user" / "private").write_text("not for you")
+        sent = place.settled(place.send("cc", "RUN:relay-runner send person:ann see --attach made.txt"))
+        assert "message 2 to person:ann" in sent["result"]
+        refused = place.settled(
+            place.send("cc", f"RUN:relay-runner send person:ann x --attach {tmp_path}/user/private")
+        )
+        assert "its own folder only" in refused["result"]
+        (file,) = place.message(2)["message"]["attachments"]
+        assert file["name"] == "made.txt" and file["size"] == len(SECRET)
+
+
 @pytest.mark.codex
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["accept-edits", "read-only"])  # in `ask` it asks before every command

@@ -53,9 +53,11 @@ def environment(pid: int) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_ten_agents_come_answer_and_go(place: Home) -> None:
     done = subprocess.run(
-        [EXAMPLE], capture_output=True, text=True, timeout=110, env=place.environ, cwd=place.work, check=False
+        [EXAMPLE], capture_output=True, text=True, timeout=230, env=place.environ, cwd=place.work, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
