@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(\d+)([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MIN_PREFIX = 4
+_USABLE = ("good", "replaced")
+"""The states of tokens that the relay takes: one that was renewed is good until it runs out."""
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -71,7 +73,7 @@ def new(
 
 
 def list_(
-    everything: Annotated[bool, typer.Option("--all", help="Also those that are revoked, replaced or over.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are revoked or over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List the tokens that are good, never the tokens themselves."""
@@ -142,7 +144,7 @@ async def _list(everything: bool) -> tuple[float, list[TokenInfo]]:
     async with session.open_session(only_person="list tokens") as opened:
         rows = await opened.relay.list_tokens()
     now = time.time()
-    return now, [row for row in rows if everything or _state(row, now) == "good"]
+    return now, [row for row in rows if everything or _state(row, now) in _USABLE]
 
 
 async def _revoke(text: str) -> dict[str, Any]:

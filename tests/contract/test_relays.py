@@ -745,6 +745,16 @@ async def test_tokens_are_made_renewed_and_revoked(world: World) -> None:
     await fails(RelayNotFound, world.operator.revoke_token("none"), "none")
 
 
+async def test_a_bus_ends_with_the_token_that_it_was_opened_with(world: World) -> None:
+    async with seat(world, "bob") as bob, seat(world, "eve") as eve:
+        own = await bob.relay.who_am_i()
+        await world.operator.revoke_token(own.jti)
+        error = await bob.ended()
+        assert isinstance(error, RelayUnauthorized) and error.status == 401 and "revoked" in str(error)
+        await post(world.operator, "eve")
+        assert (await eve.next(MessageNew)).message.to == "agent:eve"
+
+
 async def test_nobody_gives_away_more_than_they_have(world: World) -> None:
     async with await world.be("person:op2", (SEND, OPERATOR)) as operator, await world.agent("bob") as bob:
         await operator.issue_token(TokenRequest(subject="agent:ann", scopes=("agent:ann", SEND)))

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 from msgspec.structs import replace
 
-from relay_runner.errors import ClaimLost, RelayUnavailable
-from relay_runner.protocol.frames import ClientFrame, Heartbeat, Hello, ServerFrame, StatusFrame, Welcome
+from relay_runner.errors import ClaimLost, RelayUnauthorized, RelayUnavailable
+from relay_runner.protocol.frames import ClientFrame, ErrorFrame, Heartbeat, Hello, ServerFrame, StatusFrame, Welcome
 from relay_runner.relay.memory.hub import Hub
 from relay_runner.relay.memory.members import Frames
 
@@ -45,6 +45,8 @@ class MemoryBus:
             frame = await self._next()
             if frame is None:
                 raise RelayUnavailable("the bus ended")
+            if isinstance(frame, ErrorFrame) and frame.fatal:
+                raise RelayUnauthorized(frame.message, code=frame.code)
             yield frame
 
     async def _next(self) -> ServerFrame | None:

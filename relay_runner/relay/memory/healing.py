@@ -20,7 +20,8 @@ def healing(*but: str) -> Callable[[type[C]], type[C]]:
     """
 
     def decorate(relay: type[C]) -> type[C]:
-        for name, method in vars(relay).items():
+        for name in dir(relay):  # what it inherits, too
+            method = getattr(relay, name)
             if inspect.iscoroutinefunction(method) and name not in but and not name.startswith("_"):
                 setattr(relay, name, _healed(method))
         return relay

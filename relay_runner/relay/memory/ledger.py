@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -10,11 +12,11 @@ from relay_runner.errors import RelayNotFound, RelayUnauthorized
 from relay_runner.protocol.access import Caller, token_info
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand
-from relay_runner.protocol.frames import CommandFrame
+from relay_runner.protocol.frames import CommandFrame, ErrorFrame
 from relay_runner.protocol.orders import SETTLED, check_command, lapse_command, move_command
 from relay_runner.protocol.tokens import TokenGrant, TokenInfo
 from relay_runner.relay.memory.board import Board
-from relay_runner.relay.memory.members import Members
+from relay_runner.relay.memory.members import Frames, Members
 
 
 class Ledger:
@@ -26,6 +28,7 @@ class Ledger:
         self._commands: dict[str, tuple[Command, str]] = {}
         self._tokens: dict[str, Caller] = {}
         self._infos: dict[str, TokenInfo] = {}
+        self._buses: list[tuple[str, Frames]] = []
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -134,3 +137,16 @@ class Ledger:
             info = self._infos[waiting.pop()]
             self._infos[info.jti] = replace(info, revoked_at=info.revoked_at or self._board.clock())
             waiting += info.successors
+            for opened_with, frames in self._buses:
+                if opened_with == info.jti:
+                    frames.put_nowait(ErrorFrame(code="token-revoked", message="the token was revoked", fatal=True))
+
+    @contextmanager
+    def bus_of(self, jti: str, frames: Frames) -> Iterator[None]:
+        """End the bus with its token, as long as the context is open."""
+        bus = (jti, frames)
+        self._buses.append(bus)
+        try:
+            yield
+        finally:
+            self._buses = [other for other in self._buses if other[1] is not frames]

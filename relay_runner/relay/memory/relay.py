@@ -53,7 +53,7 @@ from relay_runner.relay.memory.members import Frames
 FOREVER_S = 10 * 365 * 24 * 3600.0
 
 
-@healing()
+@healing("renew_token", "who_am_i")
 class MemoryRelay(MemoryDesk):
     """Implements `relay.base.Relay`; without a `caller` it is an operator's, with every scope."""
 
@@ -96,7 +96,8 @@ class MemoryRelay(MemoryDesk):
             frames.put_nowait(decision)
         welcome = Welcome(version=__version__, protocol=PROTOCOL_VERSION, at=self.hub.clock(), inherited=inherited)
         try:
-            yield MemoryBus(self.hub, hello, frames, welcome)
+            with self.hub.ledger.bus_of(self._caller.jti, frames):
+                yield MemoryBus(self.hub, hello, frames, welcome)
         finally:
             self.hub.members.leave(hello.agent_id, frames)
 

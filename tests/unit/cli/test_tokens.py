@@ -77,3 +77,12 @@ def test_what_makes_no_sense_is_told(world: World, words: tuple[str, ...]) -> No
 def test_an_agent_keeps_its_hands_off(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(config.INSIDE_VARIABLE, "s")
     assert app.run(["relay", "token", *words]) == 2
+
+
+def test_a_token_that_was_renewed_is_listed_while_it_still_works(world: World) -> None:
+    made = world.json("relay", "token", "new", "bob")
+    holder = MemoryRelay.of_agent("nobody", world.hub)
+    holder.use_token(made["token"])
+    heir = asyncio.run(holder.renew_token())
+    states = {row["jti"]: row["state"] for row in world.json("relay", "token", "list")}
+    assert (states[made["jti"]], states[heir.jti]) == ("replaced", "good")

@@ -3,6 +3,7 @@
 import pytest
 
 from relay_runner.errors import RelayUnauthorized
+from relay_runner.protocol.commands import NewTask
 from relay_runner.protocol.messages import MessageQuery
 from relay_runner.protocol.tokens import SEND, TokenRequest
 from relay_runner.relay.memory.relay import MemoryRelay
@@ -24,8 +25,10 @@ async def test_a_call_is_made_again_with_the_token_that_was_got() -> None:
 
     bob.heal_with(heal)
     assert await bob.messages(MessageQuery()) == [] and healed == 1
+    await operator.revoke_token((await bob.who_am_i()).jti)
+    assert await bob.pending_commands("bob") == [] and await bob.create_task(NewTask(subject="x"))
     await bob.who_am_i()
-    assert healed == 1
+    assert healed == 2
 
 
 async def test_a_call_that_cannot_be_healed_and_the_renewal_itself_are_refused() -> None:
