@@ -54,7 +54,7 @@ def check(
         output.say_json({"profile": msgspec.to_builtins(found), "providers": projected})
         return
     rows = [(name, one.key, one.fate, one.why or "-") for name, report in reports.items() for one in report]
-    output.table(("provider", "what", "", "why"), rows, empty=f"{found.name} asks for nothing")
+    output.table(("provider", "what", "result", "why"), rows, empty=f"{found.name} asks for nothing")
 
 
 def list_(as_json: JsonFlag = False) -> None:

@@ -36,7 +36,7 @@ def _find(name: str, paths: config.Paths, folder: Path) -> Path:
     file = paths.config / FOLDER / f"{name}{SUFFIX}"
     if not file.is_file():
         names = ", ".join(known(paths))
-        hint = f"there are {names}" if names else f"profiles stand in {file.parent}, or are named by their file"
+        hint = f"yours are {names}" if names else f"profiles stand in {file.parent}, or are named by their file"
         raise ConfigError(f"there is no profile {name!r}", hint=hint)
     return file.resolve()
 

@@ -78,7 +78,7 @@ def test_one_that_is_not_there_names_those_that_are(paths: config.Paths, tmp_pat
     with pytest.raises(ConfigError, match="profiles stand in"):
         profiles.load("none", paths)
     write(paths, "careful", "")
-    with pytest.raises(ConfigError, match="there are careful"):
+    with pytest.raises(ConfigError, match="yours are careful"):
         profiles.load("none", paths)
     with pytest.raises(ConfigError, match="cannot read the profile"):
         profiles.load("none.toml", paths, tmp_path)
