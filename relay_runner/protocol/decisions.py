@@ -1,6 +1,6 @@
 """The rules of permissions: how one is opened, answered, and closed. The first answer wins, and so does the first end.
 
-open_permission   the same id again is the same question; a newer instance of the agent may say what changed
+open_permission   the same id again is the same question; what can be answered now, and the note, may be others
 decide            one decision; whoever comes later is told which one stands
 close             whatever a runner reports first of the end stands
 """
@@ -68,16 +68,16 @@ def open_permission(new: NewPermission, known: Permission | None, now: float) ->
         )
     if known.agent_id != new.agent_id:
         raise RelayRefused(f"permission {new.id} is another agent's", status=409, code="taken")
-    if known.state is not PermissionState.OPEN or known.instance_id == new.instance_id:
+    if known.state is not PermissionState.OPEN:
         return known
-    return replace(
+    changed = replace(
         known,
         instance_id=new.instance_id,
         decisions=new.decisions,
         expires_at=new.expires_at,
         note=_line(new.note),
-        updated_at=now,
     )
+    return known if changed == known else replace(changed, updated_at=now)
 
 
 def decide(permission: Permission, new: NewDecision, by: str, now: float) -> Permission:

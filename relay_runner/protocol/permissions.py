@@ -82,7 +82,7 @@ class Question(Wire, frozen=True, kw_only=True):
 
 
 class NewPermission(Wire, frozen=True, kw_only=True):
-    """What a runner posts to `POST /permissions`; the same id again changes nothing."""
+    """What a runner posts to `POST /permissions`; the same id again changes no more than what can be answered."""
 
     id: str
     agent_id: str

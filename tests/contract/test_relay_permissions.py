@@ -75,6 +75,14 @@ async def test_asking_twice_is_asking_once(world: World) -> None:
         await fails(RelayRefused, bob.relay.open_permission(asked(bob, id="p2", title=" \x1b")))
 
 
+async def test_what_can_be_answered_may_change_while_it_is_asked(world: World) -> None:
+    async with seat(world, "bob") as bob:
+        await bob.relay.open_permission(asked(bob))
+        fewer = await bob.relay.open_permission(asked(bob, decisions=(Decision.APPROVE,), note="by its keys"))
+        assert (fewer.decisions, fewer.note) == ((Decision.APPROVE,), "by its keys")
+        await fails(RelayRefused, world.operator.decide("p1", NewDecision(decision=Decision.DENY)), "approve")
+
+
 async def test_the_first_answer_stands_and_the_late_one_is_told_so(world: World) -> None:
     async with seat(world, "bob") as bob:
         await bob.relay.open_permission(asked(bob))

@@ -186,6 +186,23 @@ def test_nobody_answers_an_agent_in_a_terminal(place: Home) -> None:
     place.run("stop", "cc")
 
 
+def test_a_person_who_looks_sees_what_a_background_subagent_asks(place: Home) -> None:
+    with person(place, "start", "claude", "--agent-id", "cc", "--trust-folder") as terminal:
+        terminal.expect(SHOWN)
+        message = place.send("cc", "BGTASK:RUN=mkdir background\nSAY:started")
+        until("its dialog is up", lambda: "Do you want to proceed?" in place.screen("cc"))
+        asked = until("it asks by the dialog alone", lambda: _newest_by_key(place))
+        assert "approved" in place.run("approve", asked["id"]).stdout
+        assert place.settled(message)["outcome"] == "completed" and made(place, "background")
+        terminal.send(DETACH + "d")
+    place.run("stop", "cc")
+
+
+def _newest_by_key(place: Home) -> dict[str, Any] | None:
+    found = place.get_list("/api/v1/permissions?agentId=cc")
+    return found[-1] if found and found[-1]["decisions"] == ["approve", "abort"] else None
+
+
 @pytest.mark.parametrize("when", ["after", "meanwhile"])
 def test_a_killed_runners_successor_answers_by_the_dialogs_key(cc: Home, when: str) -> None:
     message, asked = asks(cc, "RUN:mkdir one")

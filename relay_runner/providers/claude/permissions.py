@@ -6,7 +6,8 @@
                                    ─► left: an empty reply; the dialog asks on
 
 The dialog stands beside the hook, and what is answered there does not end the hook: the state file tells, and where
-several subagents ask at once, the screen. A subagent in the background shows its dialog only when the hook is over.
+several subagents ask at once, the screen. A subagent in the background shows its dialog only when the hook is over: it
+is let go as soon as a person looks at the terminal, and then only the dialog's keys can answer.
 What is asked is kept in a file for the runner that comes after: the hook dies with us, and the dialog's own key can
 still answer, where the screen proves that it is the same dialog.
 """
@@ -18,7 +19,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from relay_runner.errors import ProviderError, ProviderRefused, ProviderUnsupported, TerminalError
@@ -40,6 +40,7 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude import memory
 from relay_runner.providers.claude.asks import BY_KEY, Ask
 from relay_runner.providers.claude.dialog import YES, Dialog, dialog_of, proves, shows
+from relay_runner.providers.claude.pending import Pending
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal.base import Key, Terminal
 
@@ -54,25 +55,8 @@ LOOK_S = 0.05
 LOOSE_S = 1.0
 """How long a question without a held call may take to show its dialog."""
 CAPTURE_S = 0.2
-
-
-@dataclass
-class Pending:
-    """A question that is not over."""
-
-    id: str
-    ask: Ask | None
-    """None: a dialog that no hook told of."""
-    hook: asyncio.Future[HookReply] | None = None
-    """The held call; None where the dialog alone asks."""
-    shown: bool = False
-    """Its dialog was seen."""
-    given: Answer | None = None
-    """What we answered."""
-    withdrawn: bool = False
-    """We interrupt the turn."""
-    loose_since: float | None = None
-    """Since when nobody holds a call for it: its dialog comes up, or it is over."""
+HIDDEN_S = 1.0
+"""How long a subagent's question may be without a dialog before it is looked whether a person is there to see one."""
 
 
 class Permissions:
@@ -142,7 +126,7 @@ class Permissions:
     def close(self) -> None:
         """Let go of the held calls: the dialogs ask on, and the next runner finds them."""
         for pending in self._all():
-            self._let_go(pending)
+            pending.let_go()
 
     # --- what is answered ---------------------------------------------------------------------------------------------
 
@@ -158,7 +142,7 @@ class Permissions:
                 self._granted[pending.ask.key] = None
             pending.given = answer
             self._save()
-            self._let_go(pending, HookReply(pending.ask.reply(answer)))
+            pending.let_go(HookReply(pending.ask.reply(answer)))
             if not pending.shown:  # it has no dialog that could tell
                 self._close(pending)
             return True
@@ -168,7 +152,7 @@ class Permissions:
         """Let the dialog ask alone."""
         pending = self._open.get(permission_id)
         if pending is not None:
-            self._let_go(pending)
+            pending.let_go()
 
     def interrupting(self) -> None:
         """Note that the turn is ended by us: what is open then was not answered."""
@@ -220,6 +204,7 @@ class Permissions:
         """Look at what no event tells: which dialog is up, who hung up, what an earlier runner was asked."""
         if not self._waiting:
             self._strange_since = None
+            await self._step_aside()
             for pending in self._all():
                 loose = pending.loose_since
                 if loose is not None and not pending.shown and time.monotonic() - loose > LOOSE_S:
@@ -240,6 +225,23 @@ class Permissions:
         if self._waiting:
             self._compare(dialog)
 
+    async def _step_aside(self) -> None:
+        """Let the hooks of subagents go whose dialogs a person at the terminal should see."""
+        now = time.monotonic()
+        hidden = [one for one in self._all() if one.hidden]
+        if not any(now - one.asked_at > HIDDEN_S for one in hidden) or now - self._captured_at < CAPTURE_S:
+            return
+        self._captured_at = now
+        try:
+            if not await self._terminal.attended():
+                return
+        except (TerminalError, ProviderError) as error:
+            log.info("nobody knows who looks at the terminal: %s", error)
+            return
+        for pending in hidden:
+            pending.stepped_aside = True
+            pending.let_go()
+
     def _compare(self, dialog: Dialog | None) -> None:
         """Compare what is asked with what is shown."""
         if dialog is not None:
@@ -251,6 +253,8 @@ class Permissions:
                 if pending not in shown and pending.shown:
                     self._close(pending)
             for pending in shown:
+                if pending.stepped_aside and not pending.shown and pending.ask is not None and dialog is not None:
+                    self._emit(pending.ask.asked(pending.id, BY_KEY if proves(dialog, pending.ask) else ()))
                 pending.shown = True
         elif not self._open:
             self._meet(dialog)
@@ -286,7 +290,7 @@ class Permissions:
         """The question is over: tell how, let the call go, forget it."""
         if self._open.pop(pending.id, None) is None:
             return
-        self._let_go(pending)
+        pending.let_go()
         decision = pending.given.decision if pending.given is not None else None
         if decision is None and pending.withdrawn:
             answered = False
@@ -295,12 +299,6 @@ class Permissions:
             decision = Decision.ABORT if answered else None
         self._save()
         self._emit(PermissionClosed(pending.id, "state-file", answered, decision))
-
-    def _let_go(self, pending: Pending, reply: HookReply | None = None) -> None:
-        hook, pending.hook = pending.hook, None
-        if hook is not None and not hook.done():
-            pending.loose_since = time.monotonic()
-            hook.set_result(reply or HookReply())
 
     def _save(self) -> None:
         kept = tuple(memory.Kept.of(one.id, one.ask) for one in self._all() if one.ask is not None)

@@ -34,6 +34,7 @@ class Box:
         self.entered: list[str] = []
         self.pressed: list[Key] = []
         self.typed: list[str] = []
+        self.watched = False
         self.stashed = ""
         self.swallow = 0
         """How many Enters are lost."""
@@ -77,6 +78,10 @@ class Box:
                 self.text = ""
             elif key is Key.BACKSPACE:
                 self.text = self.text[:-1]
+
+    async def attended(self) -> bool:
+        """Say whether a person looks."""
+        return self.watched
 
     async def type(self, text: str) -> None:
         """Take keys: in a dialog they answer."""

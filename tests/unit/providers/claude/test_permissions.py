@@ -39,6 +39,7 @@ GOES_ON = StateChanged(ProcessState.BUSY, "state-file")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRANGE_S", 0.05)
     monkeypatch.setattr(module, "LOOSE_S", 0.1)
+    monkeypatch.setattr(module, "HIDDEN_S", 0.05)
     monkeypatch.setattr(module, "CAPTURE_S", 0.0)
     monkeypatch.setattr(module, "KEY_S", 0.3)
 
@@ -186,6 +187,22 @@ async def test_a_background_subagent_has_no_dialog_and_is_closed_with_its_answer
         assert await room.process.answer(question.id, Answer(Decision.APPROVE))
         assert await held.decision() == APPROVED
         assert room.told(PermissionClosed) == [PermissionClosed(question.id, "state-file", True, Decision.APPROVE)]
+
+
+async def test_a_person_at_the_terminal_is_shown_what_a_background_subagent_asks(room: Room) -> None:
+    async with working(room):
+        held = Held(room, "mkdir one", agent_id="a1", agent_type="general-purpose")
+        question = await asked(room)
+        room.box.watched = True
+        assert await held.decision() is None
+        room.box.dialog = dialog("mkdir one", "Bash command · from the general-purpose agent")
+        await waits(room)
+        again = await asked(room, 2)
+        assert (again.id, again.decisions) == (question.id, (Decision.APPROVE, Decision.ABORT))
+        answering = asyncio.ensure_future(room.process.answer(question.id, Answer(Decision.APPROVE)))
+        await until(lambda: room.box.typed == ["1"])
+        room.status("busy")
+        assert await asyncio.wait_for(answering, 10)
 
 
 async def test_a_dialog_that_no_hook_told_of_is_told_to_people(room: Room) -> None:
