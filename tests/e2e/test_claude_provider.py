@@ -492,7 +492,7 @@ async def test_an_adopted_process_settles_what_ended_meanwhile(
         await rig.adopt()
         evidence = await rig.process.find(first.nonce)
         assert (evidence.turn, evidence.outcome, evidence.result) == (TurnState.ENDED, Outcome.COMPLETED, ended)
-        assert evidence.usage is not None and evidence.usage.tokens
+        assert evidence.usage is not None and evidence.usage.output_tokens == 2 * 7
         assert not (await rig.process.find("never-sent")).seen
         after = await rig.say("SAY:goes on")
         assert (await rig.event(TurnEnded, after.nonce)).result == "goes on"

@@ -23,6 +23,7 @@ from relay_runner.providers.tail import scan
 INTERRUPTED = "[Request interrupted by user"
 TAKEN_BACK = "interrupted before the model said anything"
 KEPT_TURNS = 200
+KEPT_EARLY = 20
 SOURCE = "transcript"
 _CACHED = "cache_read_input_tokens"
 _INPUT = ("input_tokens", "cache_creation_input_tokens", _CACHED)
@@ -81,6 +82,8 @@ class Ledger:
         self.queued: set[str] = set()
         """Messages that the program has taken and not yet shown to the model."""
         self._turns: dict[str, Turn] = {}
+        self._early: list[dict[str, Any]] = []
+        """What the model said in no turn: on a busy machine a new file's first answer stands before its prompt."""
 
     def turn_of(self, nonce: str) -> Turn | None:
         """Return the turn that carried the message with this nonce."""
@@ -123,7 +126,13 @@ class Ledger:
         if turn is None or turn.ended or self._superseded(turn, line):
             turn = self.current = Turn()
         turn.pending_agents = turn.worked = turn.final = False
-        return self._joined(text)
+        new = self._joined(text)
+        early, self._early = self._early, []
+        for answer in early:
+            if _instant(answer) >= _instant(line) > 0:
+                turn.lines.add(str(answer.get("uuid")))
+                self._assistant(answer)
+        return new
 
     def _superseded(self, turn: Turn, line: dict[str, Any]) -> bool:
         """End a turn that nothing ended, when this prompt does not belong to it."""
@@ -155,6 +164,7 @@ class Ledger:
     def _assistant(self, line: dict[str, Any]) -> None:
         turn = self.current
         if turn is None or turn.ended:
+            self._early = [*self._early[-KEPT_EARLY:], line]
             return
         message = line.get("message") or {}
         turn.worked, turn.final = True, message.get("stop_reason") == "end_turn"

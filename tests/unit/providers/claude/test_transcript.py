@@ -189,3 +189,26 @@ def test_an_ended_turn_tells_what_its_requests_used() -> None:
     assert turn.cut_off("x").usage == used
     ledger.feed({"type": "system", "subtype": "turn_duration"})
     assert turn.evidence().usage == used
+
+
+def test_an_answer_that_was_written_before_its_prompt_is_of_that_prompt() -> None:
+    """Seen on a busy machine in a file that was just created (2.1.197)."""
+
+    def at(second: int, kind: str, **fields: Any) -> dict[str, Any]:
+        return {"type": kind, "timestamp": f"2026-11-26T20:08:{second:02}Z", **fields}
+
+    def answer(second: int, text: str) -> dict[str, Any]:
+        content = [{"type": "text", "text": text}]
+        return at(second, "assistant", message={"id": text, "content": content, "usage": {"output_tokens": 7}})
+
+    def prompt(second: int, nonce: str) -> dict[str, Any]:
+        return at(second, "user", message={"content": f'<relay-message id="1" nonce="{nonce}" from="a">'})
+
+    ledger = Ledger()
+    over = {"type": "system", "subtype": "turn_duration"}
+    for line in (answer(2, "hello"), prompt(1, "n1"), over, answer(3, "late"), prompt(4, "n2"), answer(5, "two"), over):
+        ledger.feed(line)
+    one, two = ledger.turn_of("n1"), ledger.turn_of("n2")
+    assert one is not None and two is not None
+    assert (one.outcome, one.result, two.result) == (Outcome.COMPLETED, "hello", "two")
+    assert list(one.calls) == ["hello"] and list(two.calls) == ["two"]
