@@ -171,8 +171,11 @@ def test_an_agent_that_gives_up_ends_with_a_code_that_says_so(place: Home) -> No
     assert answer(runner)["agentId"] == "bob"
 
     def ended() -> bool:
-        if runner.poll() is None and (pid := place.file("bob", "process.json")):
-            kill(int(pid["terminal"]["process"]["pid"]))
+        if runner.poll() is None and (saved := place.file("bob", "process.json")):
+            pid = int(saved["terminal"]["process"]["pid"])
+            # What is saved may be over: the number could be somebody else's by now.
+            if running(pid) and b"demo_agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                kill(pid)
         return runner.poll() is not None
 
     until("it gives up", ended)
