@@ -15,10 +15,10 @@ from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import Emit, Event, TurnEnded
 from relay_runner.providers.claude.spending import Spending
 
-TOKENS_S = 0.4
-"""How long the transcript may take to show the end of a turn that a hook told."""
-COST_S = 0.6
-"""How long the status line may take to tell the cost of a turn, where it tells costs at all."""
+TOKENS_S = 1.5
+"""How long the transcript may take, on a busy machine, to show the end of a turn that a hook told."""
+COST_S = 2.0
+"""How long the status line may take to tell the cost of a turn; once late, nobody waits until it comes again."""
 
 
 @dataclass(slots=True)
@@ -69,5 +69,8 @@ class Closing:
         waited_s = now - waiting.since
         if not self._spending.closed and waited_s < TOKENS_S:
             return False
-        priced = self._spending.priced and event.outcome is Outcome.COMPLETED
-        return not priced or self._spending.priced_at >= waiting.since or waited_s >= COST_S
+        if not self._spending.priced or event.outcome is not Outcome.COMPLETED:
+            return True
+        if waited_s >= COST_S:
+            self._spending.priced = False
+        return self._spending.priced_at >= waiting.since or waited_s >= COST_S

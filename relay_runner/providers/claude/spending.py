@@ -34,15 +34,12 @@ class Spending:
         self._open: dict[str, Mapping[str, Any]] = {}
         self._counted: dict[str, None] = {}
         self._files: dict[Path, JsonLines] = {}
+        self.priced = False
+        """Whether the program tells what it costs."""
         self.priced_at = float("-inf")
         """When the program last told what it costs."""
         self._cost: float | None = None
         self._counted_cost: float | None = None
-
-    @property
-    def priced(self) -> bool:
-        """Whether the program tells what it costs."""
-        return self._cost is not None
 
     def line(self, line: Any) -> None:
         """Take a line of the session's transcript."""
@@ -58,6 +55,9 @@ class Spending:
             self.closed = True
         else:
             self._count(line)
+            message = line.get("message")
+            if line.get("type") == "assistant" and isinstance(message, dict) and not line.get("isSidechain"):
+                self.closed = message.get("stop_reason") == "end_turn"
 
     def begin(self, transcript: Path) -> None:
         """Leave out what subagents of the session wrote before: an older process or runner accounted for it."""
@@ -76,7 +76,7 @@ class Spending:
             return
         if self._counted_cost is None or told < self._counted_cost:
             self._counted_cost = float(told) if self._counted_cost is None else 0.0  # a session that begins anew
-        self._cost, self.priced_at = float(told), now
+        self._cost, self.priced, self.priced_at = float(told), True, now
 
     def take(self, transcript: Path | None) -> Usage | None:
         """Return what was spent since the last call, None where nothing tells it."""

@@ -24,7 +24,7 @@ from relay_runner.providers.base import (
     LaunchSpec,
     Submission,
 )
-from relay_runner.providers.claude import paste, rewake, start
+from relay_runner.providers.claude import paste, records, rewake, start
 from relay_runner.providers.claude import process as module
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.process import ClaudeProcess
@@ -90,6 +90,7 @@ async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(paste, "ENTER_S", 0.02)
     monkeypatch.setattr(paste, "EVIDENCE_S", 0.02)
     monkeypatch.setattr(start, "HOOKS_S", 0.05)
+    monkeypatch.setattr(records, "LATE_S", 0.1)
     monkeypatch.setattr(module, "INTERRUPT_S", 0.05)
     yield Room(tmp_path)
 

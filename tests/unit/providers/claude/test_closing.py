@@ -67,6 +67,9 @@ def test_a_cost_that_does_not_come_is_not_waited_for_long() -> None:
     desk.closing.tell([ENDED], NOW)
     desk.closing.flush(NOW + COST_S + 0.01)
     assert desk.usage() is None and len(desk.told) == 1
+    desk.spending.line(OVER)
+    desk.closing.tell([IDLE, ENDED], NOW + 10)
+    assert len(desk.told) == 3, "it is not waited for again until it comes"
 
 
 def test_what_the_transcript_told_does_not_wait() -> None:

@@ -77,6 +77,15 @@ def test_a_turn_is_charged_with_what_was_added() -> None:
     assert spending.take(None) is None
 
 
+def test_the_models_final_word_is_enough() -> None:
+    spending = Spending()
+    final = answer("m1", 4)
+    final["message"]["stop_reason"] = "end_turn"
+    for line, closed in ((answer("m0", 1), False), (final, True), (answer("m2", 1), False)):
+        spending.line(line)
+        assert spending.closed is closed
+
+
 def test_a_failed_request_ends_the_turn_too_and_a_pause_does_not() -> None:
     spending = Spending()
     spending.line(over(pendingBackgroundAgentCount=1))
