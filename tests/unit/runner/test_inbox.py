@@ -6,7 +6,7 @@ import pytest
 
 from relay_runner.errors import ProviderExited, ProviderRefused
 from relay_runner.protocol.commands import NewTask, TaskState
-from relay_runner.protocol.messages import Outcome, State, Timing
+from relay_runner.protocol.messages import MessageQuery, Outcome, State, Timing
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
@@ -101,12 +101,17 @@ async def test_not_5_a_swallowed_read_mark_and_a_poll_deliver_nothing_twice(
     async with desk.running():
         id = await desk.send()
         (submission,) = await desk.process.until(1)
+        unread = MessageQuery(recipient="agent:bob", unread=True)
+
+        async def polled() -> None:
+            await desk.presence.fetch_backlog()
+            desk.inbox.offer_all(await desk.relay.messages(unread))
+
         for step in (lambda: desk.sees(submission), lambda: desk.ends(submission), lambda: None):
             step()
-            await desk.presence.fetch_backlog()
-        done = await desk.reaches(id, State.DONE)
-        assert done.read_at is None, "the mark was swallowed"
-        await desk.presence.fetch_backlog()
+            await polled()
+        assert (await desk.reaches(id, State.DONE)).read_at is None, "the mark was swallowed"
+        await polled()
         last = await desk.send("last")
         assert [one.message.id for one in await desk.process.until(2)] == [id, last]
 
