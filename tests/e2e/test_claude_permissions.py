@@ -36,6 +36,15 @@ def place(tmp_path: Path, model: FakeAnthropic) -> Iterator[Home]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home in which the agent `cc` is ready: for every test of this module that leaves it well."""
+    folder = tmp_path_factory.mktemp("desk")
+    with FakeAnthropic() as model, home(folder, claude_environ(claude_home(folder / "user"), model)) as made:
+        made.start("cc", "claude", "--trust-folder")
+        yield made
+
+
 @pytest.fixture
 def cc(place: Home) -> Home:
     """A home in which the agent `cc` is ready."""
@@ -63,100 +72,100 @@ def made(place: Home, name: str) -> bool:
     return (place.work / name).exists()
 
 
-def test_every_decision_from_elsewhere(cc: Home, model: FakeAnthropic) -> None:
-    message, asked = asks(cc, "RUN:mkdir one")
+def test_every_decision_from_elsewhere(desk: Home) -> None:
+    message, asked = asks(desk, "RUN:mkdir one")
     assert (asked["kind"], asked["title"], asked["detail"]) == ("command", "mkdir one", "fake run")
-    assert cc.json("ps")[0]["busyReasons"][0] == f"asks for permission {asked['id']}: mkdir one"
-    assert not made(cc, "one")
-    assert "approved" in cc.run("approve", asked["id"][:4]).stdout
-    assert cc.settled(message)["outcome"] == "completed" and made(cc, "one")
-    assert cc.permission(asked["id"], state="closed")["resolution"] == "applied"
-    assert "already answered with approve" in cc.run("deny", asked["id"], check=1).stderr
+    assert desk.json("ps")[0]["busyReasons"][0] == f"asks for permission {asked['id']}: mkdir one"
+    assert not made(desk, "one")
+    assert "approved" in desk.run("approve", asked["id"][:4]).stdout
+    assert desk.settled(message)["outcome"] == "completed" and made(desk, "one")
+    assert desk.permission(asked["id"], state="closed")["resolution"] == "applied"
+    assert "already answered with approve" in desk.run("deny", asked["id"], check=1).stderr
 
-    message, asked = asks(cc, "RUN:mkdir two")
-    cc.run("deny", asked["id"], "--reason", "use the other folder")
-    assert "use the other folder" in cc.settled(message)["result"]
-    assert cc.settled(message)["outcome"] == "completed" and not made(cc, "two")
+    message, asked = asks(desk, "RUN:mkdir two")
+    desk.run("deny", asked["id"], "--reason", "use the other folder")
+    assert "use the other folder" in desk.settled(message)["result"]
+    assert desk.settled(message)["outcome"] == "completed" and not made(desk, "two")
 
-    message, asked = asks(cc, "RUN:mkdir three")
-    assert "the turn ended" in cc.run("deny", asked["id"], "--abort").stdout
-    assert cc.settled(message)["outcome"] == "interrupted" and not made(cc, "three")
+    message, asked = asks(desk, "RUN:mkdir three")
+    assert "the turn ended" in desk.run("deny", asked["id"], "--abort").stdout
+    assert desk.settled(message)["outcome"] == "interrupted" and not made(desk, "three")
 
 
-def test_an_approval_for_the_session_is_exact_and_leaves_the_mode_alone(cc: Home, model: FakeAnthropic) -> None:
-    message, asked = asks(cc, "RUN:touch 'a*'")
-    cc.run("approve", asked["id"], "--session")
-    cc.settled(message)
-    again = cc.send("cc", "RUN:touch 'a*'")
-    assert cc.settled(again)["outcome"] == "completed"
-    assert len(cc.get_list("/api/v1/permissions?agentId=cc")) == 1
+def test_an_approval_for_the_session_is_exact_and_leaves_the_mode_alone(desk: Home) -> None:
+    message, asked = asks(desk, "RUN:touch 'a*'")
+    desk.run("approve", asked["id"], "--session")
+    desk.settled(message)
+    again = desk.send("cc", "RUN:touch 'a*'")
+    assert desk.settled(again)["outcome"] == "completed"
+    assert desk.get_list("/api/v1/permissions?agentId=cc")[-1]["id"] == asked["id"]
     for body in ("RUN:touch 'abc'", "RUN:touch 'a*' && mkdir other"):
-        message, asked = asks(cc, body)
-        cc.run("deny", asked["id"])
-        cc.settled(message)
-    file = cc.work / "mine.txt"
+        message, asked = asks(desk, body)
+        desk.run("deny", asked["id"])
+        desk.settled(message)
+    file = desk.work / "mine.txt"
     write = "TOOL:Write " + json.dumps({"file_path": str(file), "content": "one"})
-    message, asked = asks(cc, write)
+    message, asked = asks(desk, write)
     assert (asked["kind"], asked["detail"]) == ("change", "one")
-    cc.run("approve", asked["id"], "--session")
-    cc.settled(message)
-    assert cc.settled(cc.send("cc", write.replace("one", "two")))["outcome"] == "completed"
+    desk.run("approve", asked["id"], "--session")
+    desk.settled(message)
+    assert desk.settled(desk.send("cc", write.replace("one", "two")))["outcome"] == "completed"
     assert file.read_text() == "two"
-    message, asked = asks(cc, write.replace("mine", "theirs"))
-    cc.run("deny", asked["id"], "--abort")
-    cc.settled(message)
-    assert "accept edits" not in cc.screen("cc")
-    user = cc.root / "user" / ".claude"
-    assert not [file for folder in (user, cc.work) for file in folder.rglob("settings*.json")]
+    message, asked = asks(desk, write.replace("mine", "theirs"))
+    desk.run("deny", asked["id"], "--abort")
+    desk.settled(message)
+    assert "accept edits" not in desk.screen("cc")
+    user = desk.root / "user" / ".claude"
+    assert not [file for folder in (user, desk.work) for file in folder.rglob("settings*.json")]
 
 
-def test_questions_and_plans_are_answered(cc: Home, model: FakeAnthropic) -> None:
-    message, asked = asks(cc, "TOOL:AskUserQuestion " + json.dumps(QUESTIONS))
+def test_questions_and_plans_are_answered(desk: Home) -> None:
+    message, asked = asks(desk, "TOOL:AskUserQuestion " + json.dumps(QUESTIONS))
     assert (asked["kind"], [question["id"] for question in asked["questions"]]) == ("question", ["1", "2"])
-    assert "1=TEXT" in cc.run("approve", asked["id"], check=1).stderr
-    cc.run("approve", asked["id"], "--answer", "1=B", "--answer", "2=S", "--answer", "2=M")
-    result = cc.settled(message)["result"]
+    assert "1=TEXT" in desk.run("approve", asked["id"], check=1).stderr
+    desk.run("approve", asked["id"], "--answer", "1=B", "--answer", "2=S", "--answer", "2=M")
+    result = desk.settled(message)["result"]
     assert '"Which?"="B"' in result and '"Many?"="S, M"' in result
-    message, asked = asks(cc, 'TOOL:EnterPlanMode {}\nTOOL:ExitPlanMode {"plan": "do it"}\nRUN:mkdir planned')
+    message, asked = asks(desk, 'TOOL:EnterPlanMode {}\nTOOL:ExitPlanMode {"plan": "do it"}\nRUN:mkdir planned')
     assert (asked["kind"], asked["detail"]) == ("plan", "do it")
-    cc.run("approve", asked["id"])
-    asked = cc.asked("cc", state="open")
+    desk.run("approve", asked["id"])
+    asked = desk.asked("cc", state="open")
     assert asked["title"] == "mkdir planned", "leaving plan mode leads back to asking"
-    cc.run("approve", asked["id"])
-    assert cc.settled(message)["outcome"] == "completed"
+    desk.run("approve", asked["id"])
+    assert desk.settled(message)["outcome"] == "completed"
 
 
 @pytest.mark.parametrize(("key", "decision", "outcome"), [("1", None, "completed"), ("3", "abort", "interrupted")])
-def test_a_person_answers_at_the_dialog(cc: Home, key: str, decision: str | None, outcome: str) -> None:
-    message, asked = asks(cc, "RUN:mkdir one")
-    until("the dialog is drawn", lambda: "Do you want to proceed?" in cc.screen("cc"))
-    cc.tmux("cc", "send-keys", key)
-    closed = cc.permission(asked["id"], state="closed")
+def test_a_person_answers_at_the_dialog(desk: Home, key: str, decision: str | None, outcome: str) -> None:
+    message, asked = asks(desk, f"RUN:mkdir by-key-{key}")
+    until("the dialog is drawn", lambda: "Do you want to proceed?" in desk.screen("cc"))
+    desk.tmux("cc", "send-keys", key)
+    closed = desk.permission(asked["id"], state="closed")
     assert (closed["resolution"], closed["decision"]) == ("terminal", decision)
-    assert "answered at the terminal" in cc.run("deny", asked["id"], check=1).stderr
-    assert cc.settled(message)["outcome"] == outcome
-    assert made(cc, "one") is (key == "1")
+    assert "answered at the terminal" in desk.run("deny", asked["id"], check=1).stderr
+    assert desk.settled(message)["outcome"] == outcome
+    assert made(desk, f"by-key-{key}") is (key == "1")
 
 
-def test_what_is_asked_is_withdrawn_when_the_agent_is_interrupted(cc: Home) -> None:
-    message, asked = asks(cc, "RUN:mkdir one")
-    cc.run("interrupt", "cc")
-    assert cc.settled(message)["outcome"] == "interrupted"
-    assert cc.permission(asked["id"], state="closed")["resolution"] == "withdrawn"
-    assert "asked no more" in cc.run("approve", asked["id"], check=1).stderr
-    assert not made(cc, "one")
+def test_what_is_asked_is_withdrawn_when_the_agent_is_interrupted(desk: Home) -> None:
+    message, asked = asks(desk, "RUN:mkdir interrupted")
+    desk.run("interrupt", "cc")
+    assert desk.settled(message)["outcome"] == "interrupted"
+    assert desk.permission(asked["id"], state="closed")["resolution"] == "withdrawn"
+    assert "asked no more" in desk.run("approve", asked["id"], check=1).stderr
+    assert not made(desk, "interrupted")
 
 
-def test_a_subagent_asks_and_is_answered(cc: Home) -> None:
-    message, asked = asks(cc, "TASK:RUN=mkdir sub")
+def test_a_subagent_asks_and_is_answered(desk: Home) -> None:
+    message, asked = asks(desk, "TASK:RUN=mkdir sub")
     assert asked["metadata"]["subagentId"] and "subagent" in asked["detail"]
-    cc.run("approve", asked["id"])
-    assert cc.settled(message)["outcome"] == "completed" and made(cc, "sub")
-    message = cc.send("cc", "BGTASK:RUN=mkdir background\nSAY:started")
-    asked = cc.asked("cc", state="open")
-    cc.run("approve", asked["id"])
-    assert cc.settled(message)["outcome"] == "completed" and made(cc, "background")
-    assert cc.permission(asked["id"], state="closed")["resolution"] == "applied"
+    desk.run("approve", asked["id"])
+    assert desk.settled(message)["outcome"] == "completed" and made(desk, "sub")
+    message = desk.send("cc", "BGTASK:RUN=mkdir background\nSAY:started")
+    asked = desk.asked("cc", state="open")
+    desk.run("approve", asked["id"])
+    assert desk.settled(message)["outcome"] == "completed" and made(desk, "background")
+    assert desk.permission(asked["id"], state="closed")["resolution"] == "applied"
 
 
 def deadline(place: Home, seconds: float) -> None:
@@ -257,15 +266,15 @@ def test_the_relay_is_down_while_it_asks(cc: Home) -> None:
     assert cc.settled(message)["outcome"] == "completed" and made(cc, "one")
 
 
-def test_the_agent_cannot_answer_itself(cc: Home) -> None:
-    message, asked = asks(cc, f"RUN:relay-runner approve {'0' * 10}; mkdir one")
-    cc.run("approve", asked["id"])
-    result = cc.settled(message)["result"] or ""
+def test_the_agent_cannot_answer_itself(desk: Home) -> None:
+    message, asked = asks(desk, f"RUN:relay-runner approve {'0' * 10}; mkdir itself")
+    desk.run("approve", asked["id"])
+    result = desk.settled(message)["result"] or ""
     assert "an agent cannot answer permissions" in result
     curl = (
         'curl -sS -o /dev/null -w "%{http_code}" -X POST -H "Authorization: Bearer $AGENT_RELAY_TOKEN" '
         f'-d \'{{"decision":"approve"}}\' "$AGENT_RELAY_URL/api/v1/permissions/{asked["id"]}/decision"'
     )
-    message, asked = asks(cc, f"RUN:{curl}")
-    cc.run("approve", asked["id"])
-    assert "404" in (cc.settled(message)["result"] or "")
+    message, asked = asks(desk, f"RUN:{curl}")
+    desk.run("approve", asked["id"])
+    assert "404" in (desk.settled(message)["result"] or "")
