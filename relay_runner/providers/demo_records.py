@@ -69,7 +69,7 @@ def condense(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             case "session":
                 session, turn, subagents, asked, state = [record], [], {}, {}, []
             case "prompt":
-                turn = [record]
+                turn, state = [record], []  # it is about to say that it is busy: idle is over
             case "turn-started":
                 turn.append(record)
             case "turn-ended":

@@ -57,6 +57,7 @@ def test_a_nonce_of_an_earlier_session_is_found_too(tmp_path: Path) -> None:
         ([SESSION, IDLE, PROMPT, STARTED, BUSY, HELPER], [SESSION, PROMPT, STARTED, HELPER, BUSY]),
         ([SESSION, PROMPT, STARTED, HELPER, HELPED, BUSY], [SESSION, PROMPT, STARTED, BUSY]),
         ([SESSION, PROMPT, STARTED, BUSY, SESSION, IDLE], [SESSION, IDLE]),
+        ([SESSION, IDLE, PROMPT], [SESSION, PROMPT]),
         ([SESSION, IDLE, CLEARED], [SESSION, CLEARED]),
     ],
 )
