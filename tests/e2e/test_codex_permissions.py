@@ -204,6 +204,12 @@ async def test_the_tools_and_forms_of_an_mcp_server(rig: Rig) -> None:
         three = await it.deliver('TOOL:mcp__mail.post {"text": "no"}')
         assert await it.process.answer((await asked(it, 2)).id, Answer(Decision.DENY))
         assert "user rejected MCP tool call" in str((await it.ended(three)).result)
+        same = 'TOOL:mcp__mail.post {"text": "again"}\n'
+        four = await it.deliver(f'{same}{same}TOOL:mcp__mail.post {{"text": "else"}}')
+        assert await it.process.answer((await asked(it, 3)).id, Answer(Decision.APPROVE_SESSION))
+        assert "else" in (await asked(it, 4)).title, "another call is asked, the same one is not"
+        assert await it.process.answer(_told(it)[4].id, YES)
+        assert "posted else" in str((await it.ended(four)).result)
 
 
 async def test_who_answers_first_counts_and_the_other_is_told(rig: Rig) -> None:

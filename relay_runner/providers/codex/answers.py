@@ -22,6 +22,9 @@ WORDS = {
     Decision.ABORT: "cancel",
 }
 
+AGAIN: Mapping[str, Any] = {"action": "accept", "content": {}}
+"""The answer to a call of an MCP tool that was approved for the session."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -84,6 +87,6 @@ def _elicited(params: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         "action": "accept",
         "content": forms.content(params.get("requestedSchema"), answer.answers),
     }
-    if answer.decision is not Decision.APPROVE:
-        result["_meta"] = {"persist": "always" if answer.decision is Decision.APPROVE_ALWAYS else "session"}
+    if answer.decision is Decision.APPROVE_ALWAYS:
+        result["_meta"] = {"persist": "always"}
     return result

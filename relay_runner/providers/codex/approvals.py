@@ -70,6 +70,10 @@ class Approvals:
         self._joined_at = 0.0
         self._open: dict[str, Open] = {}
         self._changes: dict[str, questions.Changes] = {}
+        self._allowed: set[str | None] = set()
+        """The calls of MCP tools that were approved for the session."""
+        self._again: list[Request] = []
+        """Such calls that are asked again, and not answered yet."""
         self._begun: deque[str] = deque(maxlen=KEPT_ITEMS)
         """The items that were told from their start: only of these the end is told, too."""
 
@@ -82,6 +86,9 @@ class Approvals:
         """
         if request.method not in questions.METHODS and not any:
             return False
+        if questions.call_of(request) in self._allowed:
+            self._again.append(request)
+            return True
         id = self._id(request)
         if (known := self._open.get(id)) is not None:
             known.stale = False
@@ -132,6 +139,7 @@ class Approvals:
         self._client = None
         self._joined.clear()
         self._begun.clear()
+        self._again.clear()
         for id in self._over():
             self._close(id, RESOLVED)
         for one in self._open.values():
@@ -155,6 +163,8 @@ class Approvals:
         for id in self._over():
             if now - (self._open[id].resolved_at or now) >= VERDICT_S:
                 self._close(id, RESOLVED)
+        while self._again and self._client is not None:
+            await self._client.answer(self._again.pop(0).id, answers.AGAIN)
         while (asked := next((one for one in self._open.values() if one.told is None), None)) is not None:
             changes = await asyncio.to_thread(_written, asked.request, find)
             if not asked.over.is_set():  # nobody answered meanwhile
@@ -163,7 +173,9 @@ class Approvals:
     @property
     def unsettled(self) -> bool:
         """Whether `settle` has something to do, now or soon."""
-        return any(one.stale or one.resolved_at is not None or one.told is None for one in self._open.values())
+        return bool(self._again) or any(
+            one.stale or one.resolved_at is not None or one.told is None for one in self._open.values()
+        )
 
     def _tell(self, one: Open, changes: questions.Changes) -> None:
         id = self._id(one.request)
@@ -205,6 +217,8 @@ class Approvals:
         except TimeoutError:
             one.ours = None
             raise ProviderRefused("Codex did not take the answer", hint="attach, and answer there") from None
+        if one.ours is Decision.APPROVE_SESSION and (call := questions.call_of(one.request)) is not None:
+            self._allowed.add(call)
         return one.ours is not None
 
     async def _put(self, one: Open, reply: answers.Reply, reason: str | None) -> None:

@@ -114,7 +114,7 @@ class Link:
             await restarted.tell(client, self._memo, joined)
         first = self.session is None or self.session.thread_id != joined.thread_id
         if first:
-            self.tell(self.tracker.looked(self.tracker.agents.clear()))
+            self._forget()
         self.session, self.thread_id = joined, joined.thread_id
         if wanted is not None and wanted != joined.thread_id:
             self._memo.lose(wanted)
@@ -205,7 +205,7 @@ class Link:
     def _enter(self, joined: session.Session) -> None:
         """Go on with another thread of the same connection; the one before is idle."""
         if joined.thread_id != self.thread_id:
-            self.tell(self.tracker.looked(self.tracker.agents.clear()))
+            self._forget()
             self.tracker = Tracker(self.spec.unreachable_s)
             self.former.extend([self.thread_id] if self.thread_id else [])
         self.session, self.thread_id = joined, joined.thread_id
@@ -227,6 +227,11 @@ class Link:
             joined.model, joined.effort = now_set["model"], now_set["effort"]
             joined.approval_mode = now_set["approvalMode"]
         self.emit(Learnt(now_set))
+
+    def _forget(self) -> None:
+        """Leave what belongs to the session before."""
+        self.approvals.forget()
+        self.tell(self.tracker.looked(self.tracker.agents.clear()))
 
     def live_turns(self) -> list[str]:
         """Return the turns that run, the sub-agents' included."""

@@ -72,6 +72,18 @@ def is_tool(params: Mapping[str, Any]) -> bool:
     return bool(_meta(params).get("codex_approval_kind") == TOOL_CALL)
 
 
+def call_of(request: Request) -> str | None:
+    """Return which call of an MCP tool is asked for, with all its arguments; None where it is something else.
+
+    For the session Codex itself would let the tool do anything: the very same call is remembered here instead.
+    """
+    params = request.params
+    if request.method != ELICITATION or not is_tool(params):
+        return None
+    meta = _meta(params)
+    return json.dumps([params.get("serverName"), meta.get("tool_name"), meta.get("tool_params")], sort_keys=True)
+
+
 def _allows(offered: Mapping[str, Any]) -> bool:
     rule = offered.get("applyNetworkPolicyAmendment")
     return isinstance(rule, dict) and rule.get("network_policy_amendment", {}).get("action") == "allow"
@@ -117,7 +129,7 @@ def _change(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
             params.get("reason"), f"and, for this session, anything below {root}" if root else None,
             *(f"{_kind(change)} {change.get('path')}\n{change.get('diff') or ''}" for change in changes),
         ),
-        "decisions": SESSION,
+        "decisions": ONCE if root else SESSION,
     }  # fmt: skip
 
 
@@ -170,7 +182,7 @@ def _elicitation(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
             "kind": "tool",
             "title": sanitise_line(f"{server}: {meta.get('tool_name')} {_json(meta.get('tool_params') or {}, None)}"),
             "detail": _lines(message, meta.get("tool_description"), _json(meta.get("tool_params") or {})),
-            "decisions": SESSION if "session" in (meta.get("persist") or ()) else ONCE,
+            "decisions": SESSION,
         }
     fields: dict[str, Any] = {"kind": "form", "title": sanitise_line(f"{server}: {message}"), "decisions": ONCE}
     if params.get("mode") in FORMS:

@@ -48,7 +48,7 @@ def test_a_question_is_told_the_answers() -> None:
     ("decision", "result"),
     [
         (Decision.APPROVE, {"action": "accept", "content": {}}),
-        (Decision.APPROVE_SESSION, {"action": "accept", "content": {}, "_meta": {"persist": "session"}}),
+        (Decision.APPROVE_SESSION, {"action": "accept", "content": {}}),
         (Decision.APPROVE_ALWAYS, {"action": "accept", "content": {}, "_meta": {"persist": "always"}}),
         (Decision.DENY, {"action": "decline"}),
     ],

@@ -139,6 +139,21 @@ async def test_an_answer_that_does_not_fit_leaves_it_open(place: Place) -> None:
     assert await resolving(place, told.id, Answer(Decision.APPROVE, answers={"name": "ann"}))
 
 
+async def test_for_the_session_is_the_very_same_call_of_a_tool(place: Place) -> None:
+    told = await asked(place, questions.ELICITATION, **asks.TOOL)
+    assert await resolving(place, told.id, Answer(Decision.APPROVE_SESSION))
+    assert "_meta" not in place.server.said[0]["result"], "Codex would let the tool do anything"
+    await place.server.ask(1, questions.ELICITATION, **asks.TOOL)
+    await until(lambda: len(place.server.said) == 2)
+    assert place.server.said[1] == {"id": 1, "result": {"action": "accept", "content": {}}}
+    assert len(place.told(PermissionAsked)) == 1
+    meta = {**asks.TOOL["_meta"], "tool_params": {"text": "else"}}
+    other = await asked(place, questions.ELICITATION, id=2, **{**asks.TOOL, "_meta": meta})
+    assert "else" in other.title
+    place.process._link._forget()
+    await asked(place, questions.ELICITATION, id=3, **asks.TOOL)
+
+
 async def test_only_the_terminal_can_answer_some(place: Place) -> None:
     told = await asked(
         place, questions.ELICITATION, serverName="mail", mode="openai/userVerification", title="Prove it"

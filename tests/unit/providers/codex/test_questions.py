@@ -82,10 +82,11 @@ def test_a_change_shows_its_diff() -> None:
         {"path": "/work/old.txt", "kind": {"type": "delete"}, "diff": "bye\n"},
     ]
     told = asked(questions.CHANGE, {"itemId": "i", "reason": None, "grantRoot": "/work"}, changes=changes)
-    assert (told.kind, told.title, list(told.decisions)) == ("change", "add new.txt, delete old.txt", ALL)
+    assert (told.kind, told.title, list(told.decisions)) == ("change", "add new.txt, delete old.txt", ONCE)
     assert told.detail is not None
     assert "anything below /work" in told.detail and "add /work/new.txt\nhello\n" in told.detail
-    assert asked(questions.CHANGE, {"itemId": "i"}).title == "change files"
+    plain = asked(questions.CHANGE, {"itemId": "i"})
+    assert (plain.title, list(plain.decisions)) == ("change files", ALL), "for the session: these files, never a folder"
 
 
 def test_more_access() -> None:
@@ -108,8 +109,9 @@ def test_a_tool_of_an_mcp_server() -> None:
     told = asked(questions.ELICITATION, asks.TOOL)
     assert (told.kind, told.title, list(told.decisions)) == ("tool", 'mail: post {"text": "hi"}', ALL)
     assert told.detail is not None and "posts" in told.detail
-    once = {**asks.TOOL, "_meta": {**asks.TOOL["_meta"], "persist": []}}
-    assert list(asked(questions.ELICITATION, once).decisions) == ONCE
+    other = {**asks.TOOL, "_meta": {**asks.TOOL["_meta"], "tool_params": {"text": "else"}}}
+    calls = {questions.call_of(asks.request(questions.ELICITATION, params)) for params in (asks.TOOL, other, asks.FORM)}
+    assert len(calls) == 3 and None in calls and questions.call_of(asks.command()) is None
 
 
 def test_a_form_and_what_only_the_terminal_can_answer() -> None:
