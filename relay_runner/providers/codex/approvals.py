@@ -177,6 +177,10 @@ class Approvals:
             one.stale or one.resolved_at is not None or one.told is None for one in self._open.values()
         )
 
+    def forget(self) -> None:
+        """Take note that another session begins: what was approved for the old one is over."""
+        self._allowed.clear()
+
     def _tell(self, one: Open, changes: questions.Changes) -> None:
         id = self._id(one.request)
         one.told = questions.asked(one.request, id, changes=changes, standing=self._standing, who=one.who)
