@@ -212,6 +212,7 @@ class Reminding:
             row.attempt, State.DONE, row.nonce, outcome=row.outcome or Outcome.COMPLETED, result=row.result,
             usage=row.usage,
         )  # fmt: skip
+        log.info("message %d from %s: done (%s)", row.message.id, row.message.sender, receipt.outcome)
         self._journal.settle(row.nonce, receipt, time.time(), post=post)
         self._receipts.wake()
 
