@@ -127,6 +127,8 @@ class Flights:
         if flight.stage is not Stage.HANDING:
             return  # the evidence was faster than the channel's answer
         flight.stage = Stage.SUBMITTED
+        if not self._capabilities.evidence:
+            self._is_seen(flight, now)  # nothing better will ever be known of when its turn began
         self._journal.advance(flight.nonce, Stage.SUBMITTED, now, channel=channel)
         if not flight.continues:
             self._report(flight, State.SUBMITTED)

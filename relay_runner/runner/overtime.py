@@ -1,7 +1,8 @@
 """Turns that take too long, where the person set a limit (`--turn-timeout`): interrupted, and reported as failed.
 
-The turn's time is counted from the proof that the model has the message. That it ran out is journalled before the
-interrupt, so that a successor, too, reports the end as failed and with the reason.
+The turn's time is counted from the proof that the model has the message, or where nothing is proven from its
+submission. That it ran out is journalled before the interrupt, so that a successor, too, reports the end as failed and
+with the reason.
 """
 
 from __future__ import annotations

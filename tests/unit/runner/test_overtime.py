@@ -9,20 +9,21 @@ import pytest
 
 from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.messages import Outcome, State
+from relay_runner.providers.base import Capabilities
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.flight import overdue_fact
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.overtime import Overtime
 from tests.terminals import until
-from tests.unit.runner.desk import Desk
+from tests.unit.runner.desk import ALL, Desk
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def watched(folder: Path, limit_s: float | None) -> AsyncIterator[Desk]:
+async def watched(folder: Path, limit_s: float | None, capabilities: Capabilities = ALL) -> AsyncIterator[Desk]:
     with Journal(folder / "journal.db") as journal:
-        desk = Desk(journal, MemoryRelay())
+        desk = Desk(journal, MemoryRelay(), capabilities=capabilities)
         overtime = Overtime(limit_s, flights=desk.flights, journal=journal, process=lambda: desk.process)
         async with desk.running(), asyncio.TaskGroup() as group:
             running = group.create_task(overtime.run())
@@ -42,6 +43,13 @@ async def test_a_turn_that_takes_too_long_is_interrupted_and_has_failed(tmp_path
         done = await desk.reaches(id, State.DONE)
         assert (done.outcome, done.reason) == (Outcome.FAILED, "the turn took longer than 0.1 s")
         assert desk.journal.facts("overdue:") == {}
+
+
+async def test_without_evidence_the_time_is_counted_from_the_submission(tmp_path: Path) -> None:
+    async with watched(tmp_path, 0.05, Capabilities(results=True, interrupt=True)) as desk:
+        await desk.send()
+        await desk.process.until(1)
+        await until(lambda: desk.process.interrupts == 1)
 
 
 async def test_a_turn_that_completed_just_in_time_stays_completed(tmp_path: Path) -> None:
