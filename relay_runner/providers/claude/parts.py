@@ -1,8 +1,9 @@
-"""Two parts of the tracker: which session the program is on, and which subagents work in it."""
+"""Parts of the tracker: the session that the program is on, the turn that goes on, the subagents that work in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from relay_runner.providers.base import Event, Learnt, SessionStarted, SubagentEnded, SubagentStarted
@@ -11,6 +12,22 @@ from relay_runner.providers.claude.state_file import Reading
 SESSION_GRACE_S = 0.5
 """How long the state file's new session id waits for the SessionStart hook that says more."""
 STATE_FILE = "state-file"
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """The turn that is going on."""
+
+    id: str
+    started_at: float
+    prompted_at: float
+    nonces: list[str] = field(default_factory=list)
+    made_up: bool = False
+    """Its beginning was missed, so what the transcript shows meanwhile is taken for its own."""
+    paused: bool = False
+    """The model is done for now, and a background agent is not."""
+    result: str | None = None
+    """What it said when it paused."""
 
 
 class Session:

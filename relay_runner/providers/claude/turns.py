@@ -17,7 +17,6 @@ A turn cannot stick: whatever was missed, an idle state file ends it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from relay_runner.protocol.envelope import nonces
@@ -32,7 +31,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.providers.claude import failures
 from relay_runner.providers.claude.carried import IDLE_GRACE_S, Carried
-from relay_runner.providers.claude.parts import STATE_FILE, Session, Subagents
+from relay_runner.providers.claude.parts import STATE_FILE, OpenTurn, Session, Subagents
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
 
@@ -42,22 +41,6 @@ NO_ANSWER = "the turn stopped without an answer"
 TRANSCRIPT = "transcript"
 HOLDING = frozenset({"subagent"})
 """Background tasks that hold a turn open; a background shell does not."""
-
-
-@dataclass(slots=True)
-class OpenTurn:
-    """The turn that is going on."""
-
-    id: str
-    started_at: float
-    prompted_at: float
-    nonces: list[str] = field(default_factory=list)
-    made_up: bool = False
-    """Its beginning was missed, so what the transcript shows meanwhile is taken for its own."""
-    paused: bool = False
-    """The model is done for now, and a background agent is not."""
-    result: str | None = None
-    """What it said when it paused."""
 
 
 class Tracker:
