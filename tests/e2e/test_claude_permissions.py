@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,31 @@ def test_a_subagent_asks_and_is_answered(desk: Home) -> None:
     desk.run("approve", asked["id"])
     assert desk.settled(message)["outcome"] == "completed" and made(desk, "background")
     assert desk.permission(asked["id"], state="closed")["resolution"] == "applied"
+
+
+def test_two_subagents_ask_at_once_and_each_is_answered(desk: Home) -> None:
+    both = [
+        ["Agent", {"description": name, "prompt": f"RUN:mkdir {name}", "subagent_type": "general-purpose"}]
+        for name in ("left", "right")
+    ]
+    message = desk.send("cc", "TOOLS:" + json.dumps(both) + "\nSAY:both")
+    found = until("both ask", lambda: _open(desk, 2))
+    until("a dialog is drawn", lambda: "Do you want to proceed?" in desk.screen("cc"))
+    settled = max(one["createdAt"] for one in found) + 2
+    until("it is clear which one lies above", lambda: time.time() > settled)
+    above = next(one for one in found if one["title"] in desk.screen("cc").rpartition("────")[2])
+    (below,) = [one for one in found if one is not above]
+    desk.tmux("cc", "send-keys", "1")
+    assert desk.permission(above["id"], state="closed")["resolution"] == "terminal"
+    assert desk.permission(below["id"])["state"] == "open"
+    desk.run("deny", below["id"], "--reason", "one is enough")
+    assert desk.settled(message)["outcome"] == "completed"
+    assert made(desk, above["title"].split()[1]) and not made(desk, below["title"].split()[1])
+
+
+def _open(place: Home, count: int) -> list[dict[str, Any]]:
+    found = place.get_list("/api/v1/permissions?agentId=cc&open=true")
+    return found if len(found) == count else []
 
 
 def deadline(place: Home, seconds: float) -> None:

@@ -5,6 +5,7 @@ A directive stands at the start of a line of the prompt. Several are done one af
     SAY:text            answer with that text (the rest of the line)
     RUN:command         ask for the Bash tool
     TOOL:Name {json}    ask for any tool
+    TOOLS:[[Name, {}]]  ask for several tools at once
     TASK:x  BGTASK:x    ask for a subagent (in the background) whose prompt is x; write `=` for its first colon
     SLOW:n              take n seconds to stream the text of the next SAY
     HANG:n              send nothing for n seconds, then do the next directive
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-DIRECTIVE = re.compile(r"^(SAY|RUN|TOOL|TASK|BGTASK|SLOW|HANG|FAIL|MIDFAIL|DROP)(?::|$)(.*)$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^(SAY|RUN|TOOLS|TOOL|TASK|BGTASK|SLOW|HANG|FAIL|MIDFAIL|DROP)(?::|$)(.*)$", re.MULTILINE)
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -237,7 +238,10 @@ class _Answer(BaseHTTPRequestHandler):
     def _message(self, body: dict[str, Any], content: list[dict[str, Any]], slow: float = 0.0) -> None:
         reason = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
         message = self._envelope(body)
-        content = [{**block, "id": f"toolu_{message['id']}"} if "input" in block else block for block in content]
+        content = [
+            {**block, "id": f"toolu_{message['id']}" + (f"_{number}" if number else "")} if "input" in block else block
+            for number, block in enumerate(content)
+        ]
         if not body.get("stream"):
             self.server_of.closing.wait(slow)
             self._send(200, json.dumps({**message, "content": content, "stop_reason": reason}).encode())
@@ -289,6 +293,8 @@ def _content(name: str, rest: str) -> list[dict[str, Any]]:
     if name == "TOOL":
         tool, _, arguments = rest.partition(" ")
         return [_tool(tool, json.loads(arguments or "{}"))]
+    if name == "TOOLS":
+        return [_tool(tool, arguments) for tool, arguments in json.loads(rest)]
     if name in ("TASK", "BGTASK"):
         arguments = {
             "description": "fake task",

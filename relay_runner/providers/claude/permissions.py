@@ -86,7 +86,8 @@ class Permissions:
         """Whether the last turn was."""
         kept = memory.read(self._file)
         self._granted = dict.fromkeys(kept.granted)
-        self._lost = list(kept.open) if adopted and kept.process_id == self._process_id else []
+        same = adopted and kept.process_id == self._process_id
+        self._lost = dict(enumerate(kept.open)) if same else {}
         """What was asked of an earlier runner and was not found again yet."""
 
     @property
@@ -100,7 +101,6 @@ class Permissions:
         ask = Ask.of(call.payload)
         if ask.key in self._granted:
             return HookReply(ask.reply(Answer(Decision.APPROVE)))
-        self._succeed(ask)
         id = permission_id(self._process_id, secrets.token_hex(16))
         hook: asyncio.Future[HookReply] = asyncio.get_running_loop().create_future()
         pending = self._open[id] = Pending(id, ask, hook)
@@ -116,12 +116,6 @@ class Permissions:
                 hook.cancel()
                 pending.hook, pending.loose_since = None, time.monotonic()
         return hook.result() if not hook.cancelled() else HookReply()
-
-    def _succeed(self, ask: Ask) -> None:
-        """Close what the same conversation asked before: it asks one thing after the other."""
-        for pending in self._all():
-            if pending.ask is not None and pending.ask.agent_id == ask.agent_id and pending.shown:
-                self._close(pending)
 
     def close(self) -> None:
         """Let go of the held calls: the dialogs ask on, and the next runner finds them."""
@@ -197,7 +191,7 @@ class Permissions:
             if over or pending.shown:
                 self._close(pending, cut_off=cut_off or (over and self._interrupted))
         if over and self._lost:
-            self._lost = []
+            self._lost = {}
             self._save()
 
     async def tend(self) -> None:
@@ -212,7 +206,7 @@ class Permissions:
             return
         alone = len(self._open) == 1 and not self._lost
         if alone and all(pending.ask is None or not pending.ask.agent_id for pending in self._all()):
-            next(iter(self._open.values())).shown = True
+            next(iter(self._open.values())).is_up()
             return
         if time.monotonic() - self._captured_at < CAPTURE_S:
             return
@@ -246,27 +240,32 @@ class Permissions:
         """Compare what is asked with what is shown."""
         if dialog is not None:
             self._find_lost(dialog)
-        shown = [one for one in self._all() if one.ask is None or (dialog is not None and shows(dialog, one.ask))]
-        if shown:
-            self._strange_since = None
-            for pending in self._all():
-                if pending not in shown and pending.shown:
-                    self._close(pending)
-            for pending in shown:
-                if pending.stepped_aside and not pending.shown and pending.ask is not None and dialog is not None:
-                    self._emit(pending.ask.asked(pending.id, BY_KEY if proves(dialog, pending.ask) else ()))
-                pending.shown = True
-        elif not self._open:
-            self._meet(dialog)
+        up = [one for one in self._all() if one.ask is None or (dialog is not None and shows(dialog, one.ask))]
+        if not up:
+            if not self._open:
+                self._meet(dialog)
+            return
+        self._strange_since = None
+        for pending in self._all():
+            if pending not in up and (pending.given is not None or all(pending.lay_upon(one) for one in up)):
+                self._close(pending)
+        for pending in up:
+            self._see(pending, dialog)
+
+    def _see(self, pending: Pending, dialog: Dialog | None) -> None:
+        """Its dialog is up."""
+        if pending.stepped_aside and not pending.shown and pending.ask is not None and dialog is not None:
+            self._emit(pending.ask.asked(pending.id, BY_KEY if proves(dialog, pending.ask) else ()))
+        pending.is_up()
 
     def _find_lost(self, dialog: Dialog) -> None:
         """Ask again what an earlier runner was asked, where its dialog is up."""
-        for kept in list(self._lost):
+        for number, kept in list(self._lost.items()):
             if not shows(dialog, kept.ask):
                 continue
-            self._lost.remove(kept)
+            del self._lost[number]
             proven = proves(dialog, kept.ask)
-            self._open[kept.id] = Pending(kept.id, kept.ask, shown=True)
+            self._open[kept.id] = Pending(kept.id, kept.ask, asked_at=float(number))
             self._emit(kept.ask.asked(kept.id, BY_KEY if proven else ()))
             return
 
@@ -277,7 +276,8 @@ class Permissions:
         if now - self._strange_since < STRANGE_S:
             return
         id = permission_id(self._process_id, secrets.token_hex(16))
-        self._open[id] = Pending(id, None, shown=True)
+        self._open[id] = strange = Pending(id, None)
+        strange.is_up()
         title = dialog.title if dialog is not None else "Claude Code asks something"
         self._emit(PermissionAsked(id, "tool", title, "screen", decisions=(), note=AT_THE_TERMINAL))
 
@@ -303,4 +303,4 @@ class Permissions:
     def _save(self) -> None:
         kept = tuple(memory.Kept.of(one.id, one.ask) for one in self._all() if one.ask is not None)
         granted = tuple(self._granted)
-        memory.write(self._file, memory.Memory(self._process_id, (*self._lost, *kept), granted))
+        memory.write(self._file, memory.Memory(self._process_id, (*self._lost.values(), *kept), granted))

@@ -162,22 +162,41 @@ async def test_the_very_same_thing_is_not_asked_again_after_an_approval_for_the_
         await other.decision()
 
 
-async def test_two_subagents_ask_at_once_and_the_screen_tells_whose_dialog_is_up(room: Room) -> None:
+async def test_a_newer_dialog_lies_upon_an_older_one(room: Room) -> None:
+    header = "Bash command · from the general-purpose agent"
     async with working(room):
         first = Held(room, "mkdir one", agent_id="a1")
         one = await asked(room)
-        room.box.dialog = dialog("mkdir one", "Bash command · from the general-purpose agent")
+        room.box.dialog = dialog("mkdir one", header)
         await waits(room)
+        await until(lambda: room.process._permissions._open[one.id].shown)
         second = Held(room, "mkdir two", agent_id="a2")
         two = await asked(room, 2)
-        await until(lambda: room.process._permissions._open[one.id].shown)
-        room.box.dialog = dialog("mkdir two", "Bash command · from the general-purpose agent")
-        assert (await closed(room, one.id)).answered
-        assert await first.decision() is None
-        assert await room.process.answer(two.id, Answer(Decision.DENY, "no"))
-        assert await second.decision() == {"behavior": "deny", "message": "no"}
+        room.box.dialog = dialog("mkdir two", header)
+        await until(lambda: room.process._permissions._open[two.id].shown)
+        assert room.told(PermissionClosed) == [], "what lies below is not over"
+        room.box.dialog = dialog("mkdir one", header)
+        assert (await closed(room, two.id)).answered
+        assert await second.decision() is None
+        assert await room.process.answer(one.id, Answer(Decision.DENY, "no"))
+        assert await first.decision() == {"behavior": "deny", "message": "no"}
         room.status("busy")
-        assert (await closed(room, two.id)).decision is Decision.DENY
+        assert (await closed(room, one.id)).decision is Decision.DENY
+
+
+async def test_what_is_answered_below_another_dialog_is_over_at_once(room: Room) -> None:
+    async with working(room):
+        first, second = Held(room, "mkdir one"), Held(room, "mkdir two")
+        two = await asked(room, 2)
+        one = await asked(room)
+        room.box.dialog = dialog("mkdir two")
+        await waits(room)
+        await until(lambda: room.process._permissions._open[two.id].shown)
+        assert await room.process.answer(one.id, Answer(Decision.APPROVE))
+        assert await first.decision() == APPROVED
+        assert (await closed(room, one.id)).decision is Decision.APPROVE
+        assert await room.process.answer(two.id, Answer(Decision.ABORT))
+        assert await second.decision() == {"behavior": "deny", "message": "A person denied this.", "interrupt": True}
 
 
 async def test_a_background_subagent_has_no_dialog_and_is_closed_with_its_answer(room: Room) -> None:
