@@ -42,7 +42,7 @@ def ps(as_json: JsonFlag = False) -> None:
                 output.age(row["since"]),
                 row["queued"],
                 row["pid"] or "-",
-                row["detail"] or ", ".join(row["busyReasons"]) or _reached(row) or "-",
+                row["detail"] or output.reasons(row["busyReasons"]) or _reached(row) or "-",
             )
             for row in rows
         ],

@@ -42,7 +42,7 @@ def anything(agent: str, found: Mapping[str, Any]) -> None:
 def operations(agent: str, found: Mapping[str, Any]) -> None:
     """Print what an agent can do."""
     rows = [
-        (one.get("name"), " ".join(f"{name}=" for name in one.get("takes") or ()), one.get("summary") or "-")
+        (one.get("name"), " ".join(f"{name}=" for name in one.get("takes") or ()) or "-", one.get("summary") or "-")
         for one in found.get("operations") or ()
     ]
     output.table(("operation", "takes", "what it does"), rows, empty=f"{agent} has no operations of its own")

@@ -6,6 +6,7 @@ must. Commands return their exit code (None is 0) and raise our own errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -22,6 +23,20 @@ PROGRAM = "relay-runner"
 # Typer carries its own click or imports the real one, by version; the root of usage errors is the same place in both.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+_PLAIN = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r"\. Did you mean '(.*)'\?", r"; did you mean '\1'?"),
+        (r" \(Possible options: (.*)\)", r"; did you mean \1?"),
+        (r"Input should be a valid integer.*", "not a whole number"),
+        (r"Input should be a valid number.*", "not a number"),
+        (r"Input should be greater than or equal to", "must be at least"),
+        (r"Input should be less than or equal to", "must be at most"),
+        (r"[Ii]nvalid value for '\[?([^'\]]+)\]?'(?: / '[^']+')?:", r"invalid value for \1:"),
+        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \((.*)\)", r"one word too many: \1"),
+    )
+)
+"""What typer and its validator say, and how a person reads it."""
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Agents": {
@@ -167,5 +182,7 @@ def _typed(argv: Sequence[str]) -> int:
 
 def _usage(error: Exception) -> ConfigError:
     message = getattr(error, "format_message", error.__str__)().strip().rstrip(".")
+    for pattern, plain in _PLAIN:
+        message = pattern.sub(plain, message)
     ctx = getattr(error, "ctx", None) if isinstance(error, _USAGE_ERROR) else None
     return ConfigError(message[:1].lower() + message[1:], hint=f"see `{ctx.command_path if ctx else PROGRAM} --help`")

@@ -86,7 +86,7 @@ def choose_provider(settings: config.Settings) -> tuple[str, str]:
         if name in PROVIDERS and shutil.which(name):
             return name, f"{name} is on PATH"
     looked_for = ", ".join(name for name in PREFERRED if name in PROVIDERS)
-    return FALLBACK, f"{looked_for} is not on PATH; the demo agent needs no account"
+    return FALLBACK, f"none of {looked_for} is on PATH; the demo agent needs no account"
 
 
 def terminals(paths: config.Paths, *, tmux: bool = True) -> tuple[Terminals, str | None]:

@@ -71,6 +71,8 @@ def problem(found: Permission, decision: Decision) -> str | None:
 
 async def meant(relay: Relay, text: str) -> Permission:
     """Return the permission that an id means: the whole of it, or a beginning that no other one has."""
+    if not text.strip():
+        raise ConfigError("the permission's id is empty", hint="see `relay-runner permissions`")
     known = await relay.permissions(PermissionQuery(limit=MANY))
     by_id = {permission.id: permission for permission in known}
     if text in by_id:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from relay_runner.errors import ConfigError, RelayRunnerError
+from relay_runner.errors import ConfigError, RelayRefused, RelayRunnerError
 
 INTERRUPTED_BY_PERSON = 130
 """What a shell shows for a program that ended by Ctrl-C."""
+
+
+UNPROCESSABLE = 422
+"""The HTTP status of a call whose arguments cannot be right."""
+
+NOBODY = frozenset({"not-found", "nobody"})
+"""The codes of a relay that knows nothing by that id or address."""
 
 
 class Exit(IntEnum):
@@ -34,5 +41,10 @@ Exit codes:
 
 
 def of_error(error: RelayRunnerError) -> Exit:
-    """Return the exit code that an error ends a command with."""
-    return Exit.USAGE if isinstance(error, ConfigError) else Exit.FAILED
+    """Return the exit code that an error ends a command with.
+
+    What the relay finds wrong with the words themselves (no such id, an argument that cannot be one) is wrong
+    usage too, wherever it was noticed.
+    """
+    wrong = isinstance(error, RelayRefused) and (error.status == UNPROCESSABLE or error.code in NOBODY)
+    return Exit.USAGE if wrong or isinstance(error, ConfigError) else Exit.FAILED

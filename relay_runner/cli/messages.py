@@ -208,12 +208,16 @@ def _tell_waiting(agent: str, what: str) -> None:
 def accepted(record: MessageRecord, as_json: bool) -> None:
     """Say what the relay has now."""
     from relay_runner.cli import verdict
+    from relay_runner.protocol.tasks import carried
 
     if as_json:
         output.say_json(verdict.as_json(record, []))
     else:
         to = ", ".join(verdict.name(one.recipient) for one in record.deliveries if one.recipient)
-        output.say(f"message {record.message.id} to {to or record.message.to}: {verdict.state(record)}")
+        task = carried(record.message.payload)
+        opened = f", with task {task}" if task is not None else ""
+        to = to or verdict.name(record.message.to)
+        output.say(f"message {record.message.id} to {to}: {verdict.state(record)}{opened}")
 
 
 def _show(record: MessageRecord) -> None:

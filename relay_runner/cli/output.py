@@ -83,6 +83,12 @@ def fail(error: RelayRunnerError, *, as_json: bool, debug: bool) -> None:
         note(line(str(error), 2000))
 
 
+def reasons(busy: Sequence[str]) -> str:
+    """Return why an agent is busy, for a person: what it asks first, and the bare turn only where nothing says more."""
+    told = [one.removeprefix("message: ") for one in busy if one != "provider-turn"]
+    return ", ".join(told) if told else "works on its own turn" if busy else ""
+
+
 def age(at: float | None, now: float | None = None) -> str:
     """Return how long ago an instant was: `12s`, `5m`, `3h`, `2d`; a dash for none."""
     if not at:

@@ -23,6 +23,15 @@ DONE = {
     "abort": "denied, and the turn ended",
 }
 
+ANSWERS = {
+    "approve": ("approve", "", "yes, this once"),
+    "approve-session": ("approve", " --session", "yes, and this very thing in this session"),
+    "approve-always": ("approve", " --always", "yes, and the rule that it offers"),
+    "deny": ("deny", "", "no; --reason TEXT tells the model why"),
+    "abort": ("deny", " --abort", "no, and its turn ends"),
+}
+"""The command that gives an answer: its verb, its flags, and what it means."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -119,7 +128,12 @@ def _show(found: Permission) -> None:
         choices = f": {', '.join(question.options)}" if question.options else ""
         output.say(f"\n{question.id}. {output.line(question.text, 500)}{output.line(choices, 500)}{several}{other}")
     if found.decisions and found.state == "open":
-        output.say(f"\ncan be answered with {', '.join(found.decisions)}")
+        output.say()
+        for decision in found.decisions:
+            verb, flags, does = ANSWERS[decision]
+            if decision == "approve":
+                flags = "".join(f" --answer {number}=TEXT" for number in range(1, len(found.questions) + 1))
+            output.say(f"{f'relay-runner {verb} {found.id}{flags}':<46}  {does}")
 
 
 def _standing(found: Permission) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(\d+)([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MIN_PREFIX = 4
+_SHOWN = 12
+"""How many characters of an id are shown: enough to be the only one."""
 _USABLE = ("good", "replaced")
 """The states of tokens that the relay takes: one that was renewed is good until it runs out."""
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -82,17 +84,16 @@ def list_(
         output.say_json([_shape(row, now) for row in rows])
         return
     output.table(
-        ("token", "for", "profile", "scopes", "state", "issued", "expires", "renewed as"),
+        ("token", "for", "may", "state", "issued", "expires", *(["renewed as"] if everything else [])),
         [
             (
-                row.jti,
+                row.jti[:_SHOWN],
                 row.subject,
-                row.profile_id,
-                " ".join(row.scopes),
+                " ".join(scope for scope in row.scopes if scope != row.subject) or "-",
                 _state(row, now),
-                output.age(row.issued_at, now),
-                output.clock(row.expires_at),
-                " ".join(row.successors) or "-",
+                f"{output.age(row.issued_at, now)} ago",
+                f"in {output.lasted(row.expires_at - now)}" if row.expires_at > now else "over",
+                *([" ".join(one[:_SHOWN] for one in row.successors) or "-"] if everything else []),
             )
             for row in rows
         ],

@@ -66,7 +66,8 @@ def check_body(body: str) -> None:
 def no_attachment(attachment_id: str) -> RelayNotFound:
     """Return the error for a file that does not exist, or is not the caller's to see."""
     return RelayNotFound(
-        f"there is no attachment {attachment_id[:40]!r}", hint="upload it first; unused ones go after a day"
+        f"there is no attachment {attachment_id[:40]!r}",
+        hint="ids stand in `relay-runner read MESSAGE`; a file that no message names goes after a day",
     )
 
 

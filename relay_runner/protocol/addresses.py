@@ -56,7 +56,10 @@ class Address(NamedTuple):
                 f"unknown kind of address {text!r}", hint="use an agent id, person:, label:, tag:, cap: or broadcast"
             )
         if not value or len(value) > MAX_ADDRESS_LENGTH or not value.isprintable():
-            raise ProtocolError(f"not an address: {text[:80]!r}")
+            raise ProtocolError(
+                f"not an address: {text[:80]!r}",
+                hint=f"write {kind}:NAME, in {MAX_ADDRESS_LENGTH} printable characters",
+            )
         if kind == Kind.AGENT and not AGENT_ID.fullmatch(value):
             raise ProtocolError(
                 f"not an agent id: {value[:80]!r}", hint="ids are a-z, 0-9, _ and -, at most 48 characters"

@@ -24,6 +24,14 @@ Decide = Callable[[str, NewDecision, str], Awaitable[Result]]
 PREFIX = "agent."
 OPERATIONS = {"clearContext": "clear", "injectContext": "inject"}
 """Commands that the provider knows under another name."""
+COMMON: Mapping[str, Mapping[str, Any]] = {
+    "clear": {"summary": "begin a new session"},
+    "compact": {"summary": "shorten what it remembers"},
+    "inject": {"takes": {"content": "text"}, "summary": "give it context without a turn"},
+}
+"""What the operations of several providers take and do, for a provider that does not describe its own."""
+UNSPOKEN = frozenset({"operations", "permissionDecision", *OPERATIONS})
+"""Commands that nobody types: what an agent can do is told without them."""
 
 
 async def nobody_decides(permission_id: str, decision: NewDecision, by: str) -> Result:
@@ -138,14 +146,15 @@ class Orders:
         process = self._process()
         if "operations" in process.operations:
             return await self._operate(command, "operations", {})
-        return {"providerResult": {"operations": [{"name": name} for name in sorted(process.operations)]}}
+        known = [{"name": name, **COMMON.get(name, {})} for name in sorted(process.operations)]
+        return {"providerResult": {"operations": known}}
 
     async def _operate(self, command: Command, action: str, args: Mapping[str, Any]) -> Result:
         process = self._process()
         operation = OPERATIONS.get(action, action)
         if operation not in process.operations or not command.type.startswith(PREFIX):
-            there = sorted({*self._table, *process.operations} - {"inject"})
-            raise ProviderUnsupported(f"this agent has no command {command.type!r}", hint=f"it has {', '.join(there)}")
+            there = sorted({*self._table} - {"inject"} - UNSPOKEN | {*process.operations} - UNSPOKEN)
+            raise ProviderUnsupported(f"this agent cannot {operation!r}", hint=f"it can {', '.join(there)}")
         return {"providerResult": dict(await process.operate(operation, args))}
 
     def _process(self) -> Process:

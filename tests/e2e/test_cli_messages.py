@@ -72,9 +72,9 @@ def test_out_of_time_then_interrupted(place: Home) -> None:
 
 
 def test_an_unknown_recipient_gets_the_nearest_name(place: Home) -> None:
-    done = place.run("send", "bbo", "x", check=1)
+    done = place.run("send", "bbo", "x", check=2)
     assert "bob" in done.stderr and done.stderr.count("\n") == 1
-    error = place.json("send", "bbo", "x", check=1)["error"]
+    error = place.json("send", "bbo", "x", check=2)["error"]
     assert error["code"] == "not-found" or error["code"].startswith("no-such")
     assert "bob" in (error["hint"] or "") + error["message"]
 

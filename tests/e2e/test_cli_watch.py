@@ -30,7 +30,7 @@ def screen(place: Home) -> Iterator[Person]:
 def test_a_person_answers_from_the_live_view(place: Home, screen: Person) -> None:
     screen.shows("AGENTS (1)", "bob", "idle", "none yet")
     first = place.send("bob", "ask to delete it")
-    screen.shows("ASKED (1)", "to delete it", "1 wait for an answer")
+    screen.shows("ASKED (1)", "to delete it", "1 waits for an answer")
     screen.types("y")
     assert place.settled(first)["result"] == "allowed: to delete it"
     screen.shows("completed")

@@ -116,7 +116,7 @@ def test_claude_code_is_set_up_as_its_profile_says(claude: Home, anthropic: Fake
     fates = projection(claude, "cc")
     assert {key for key, fate in fates.items() if fate != "applied"} == {"relay.context", "hooks.mode"}
     # `broad = false`: nobody reaches it but by its name.
-    assert "nobody" in claude.json("send", "tag:claude", "x", check=1)["error"]["code"]
+    assert "nobody" in claude.json("send", "tag:claude", "x", check=2)["error"]["code"]
 
 
 @pytest.mark.claude

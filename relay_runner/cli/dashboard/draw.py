@@ -22,7 +22,7 @@ CHOSEN = "reverse"
 FRAME = 4
 """The first and the last line, and the headings of agents and messages."""
 DETAIL_LINES = 6
-KEYS = "↑ ↓ choose   enter attach   y approve   s approve for the session   n deny   q leave"
+KEYS = "↑↓ choose  enter attach  y approve  s for the session  n deny  q leave"
 Row = tuple[Item | None, Sequence[Text]]
 
 
@@ -43,9 +43,10 @@ def screen(view: View, *, width: int, height: int, now: float) -> Group:
 
 def _title(view: View, now: float) -> Text:
     busy = sum(agent.status.agent_status == "busy" for agent in view.agents)
-    said = [f"{len(view.agents)} agents", f"{busy} busy"]
-    if view.permissions:
-        said.append(f"{len(view.permissions)} wait for an answer")
+    agents, asked = len(view.agents), len(view.permissions)
+    said = [f"{agents} agent{'' if agents == 1 else 's'}", f"{busy} busy"]
+    if asked:
+        said.append(f"{asked} wait{'s' if asked == 1 else ''} for an answer")
     line = Text("relay-runner", style="bold", no_wrap=True, overflow="ellipsis")
     line.append("   " + ", ".join(said) + "   " + output.clock(now).split(" ")[1], style="not bold")
     if view.trouble:
@@ -89,7 +90,7 @@ def _agents(view: View, height: int, width: int, now: float) -> Table | Text:
 def _agent(agent: Agent, now: float) -> Row:
     status = agent.status
     state = str(status.agent_status)
-    why = status.detail or ", ".join(status.busy_reasons)
+    why = status.detail or output.reasons(status.busy_reasons)
     queued = f"{agent.queued} queued" if agent.queued else ""
     cells = [agent.id, agent.provider or "-", state, output.age(status.since, now), queued, _context(agent), why]
     row = [Text(output.line(cell)) for cell in cells]

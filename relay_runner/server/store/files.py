@@ -59,7 +59,9 @@ class LocalFiles:
         try:
             file = await asyncio.to_thread(self._path(file_id).open, "rb")
         except OSError as error:
-            raise RelayNotFound(f"the file of attachment {file_id} is gone from the relay's disk") from error
+            raise RelayNotFound(
+                f"the file of attachment {file_id} is gone from the relay's disk", code="file-gone"
+            ) from error
         with file:
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 yield chunk

@@ -62,10 +62,15 @@ def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["strat"], "no such command 'strat'. Did you mean 'start'"),
+        (["strat"], "no such command 'strat'; did you mean 'start'"),
+        (["ps", "x"], "one word too many: x: see `relay-runner ps --help`"),
+        (["ps", "--jsn"], "no such option: --jsn; did you mean --json?: see"),
+        (["revert", "bob", "0"], "invalid value for N: must be at least 1: see"),
+        (["logs", "bob", "-n", "x"], "invalid value for --lines: not a whole number: see"),
+        (["inbox", "-n", "2000"], "invalid value for --limit: must be at most 1000: see"),
         (["send"], "missing argument 'TO': see `relay-runner send --help`"),
         (["send", "bob", "x", "--nope"], "no such option: --nope"),
-        (["send", "bob", "x", "--timeout", "soon"], "invalid value for '--timeout'"),
+        (["send", "bob", "x", "--timeout", "soon"], "invalid value for --timeout: not a number"),
         (["send", "bob", ""], "the message is empty"),
         (["send", "bob", "x" * (1024 * 1024 + 1)], "larger than 1 MiB"),
         (["send", "B!b", "x"], "not an agent id"),

@@ -183,7 +183,7 @@ def test_without_a_provider_the_first_one_with_code_is_taken(
     install("some-agent")
     monkeypatch.setattr(compose, "PREFERRED", ("claude", "some-agent"))
     request = choices.resolve(Flags(cwd=str(folder)), paths, {})
-    assert request.options.provider == "demo" and "claude is not on PATH" in (request.why or "")
+    assert request.options.provider == "demo" and "none of claude is on PATH" in (request.why or "")
     install("claude")
     request = choices.resolve(Flags(cwd=str(folder)), paths, {})
     assert (request.options.provider, request.why) == ("claude", "claude is on PATH")

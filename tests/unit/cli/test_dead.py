@@ -45,4 +45,4 @@ def test_what_is_queued_or_unknown_can_be_given_up(world: World) -> None:
     assert "dropped by person:operator" in world.run("dead", "--all")[0]
     assert "is dead: only what is queued or unknown can be dropped" in world.run("drop", "1", code=1)[1]
     assert world.json("redeliver", "1")["state"] == "queued"
-    assert "was not sent to agent:eve" in world.run("drop", "1", "--agent", "eve", code=1)[1]
+    assert "was not sent to agent:eve" in world.run("drop", "1", "--agent", "eve", code=2)[1]

@@ -28,7 +28,10 @@ def test_the_numbers_never_change() -> None:
     [
         (errors.ConfigError("x"), 2),
         (errors.RelayUnavailable("x"), 1),
-        (errors.RelayNotFound("x"), 1),
+        (errors.RelayNotFound("x"), 2),
+        (errors.RelayNotFound("x", code="file-gone"), 1),
+        (errors.RelayRefused("x", status=422), 2),
+        (errors.RelayRefused("x", status=409), 1),
         (errors.ProviderNotFound("x"), 1),
     ],
 )

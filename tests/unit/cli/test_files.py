@@ -64,7 +64,7 @@ def test_what_cannot_be_attached_or_saved_is_one_line_and_nothing_is_sent(world:
     if os.geteuid() != 0:
         assert "cannot write into" in world.run("read", "1", "--save", "closed", code=2)[1]
     assert world.hub.mail.entries == {}
-    assert "there is no attachment" in world.run("attachment", "0" * 32, code=1)[1]
+    assert "there is no attachment" in world.run("attachment", "0" * 32, code=2)[1]
 
 
 def test_inside_an_agent_only_its_own_files_go_out_and_none_are_put_anywhere(

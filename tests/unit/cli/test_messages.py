@@ -99,7 +99,7 @@ def test_an_agent_that_waits_for_a_person_is_named(world: World, monkeypatch: py
 
 def test_an_unknown_recipient_gets_the_nearest_name(world: World) -> None:
     world.agent("bob")
-    _, err = world.run("send", "bop", "x", code=1)
+    _, err = world.run("send", "bop", "x", code=2)
     assert "bob" in err and err.count("\n") == 1
 
 

@@ -48,7 +48,7 @@ def test_without_an_operation_it_lists_them(world: World, monkeypatch: pytest.Mo
     given = serve(world, monkeypatch, {"operations": [one, {"name": "usage"}]})
     out = world.run("operate", "bob")[0].splitlines()
     assert given[0].type == "agent.operations"
-    assert [row.split() for row in out[1:]] == [["revert", "turns=", "Take", "turns", "back"], ["usage", "-"]]
+    assert [row.split() for row in out[1:]] == [["revert", "turns=", "Take", "turns", "back"], ["usage", "-", "-"]]
     assert world.json("operate", "bob")["result"]["providerResult"]["operations"][0] == one
 
 

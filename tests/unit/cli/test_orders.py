@@ -129,8 +129,8 @@ def test_a_runner_that_never_said_where_it_is_is_ended(world: World, start: Call
 
 def test_what_never_was_is_not_found(world: World) -> None:
     world.agent("bob")
-    assert "bob" in world.run("restart", "bop", code=1)[1]
-    assert "bop" in world.run("stop", "bop", code=1)[1]
+    assert "bob" in world.run("restart", "bop", code=2)[1]
+    assert "bop" in world.run("stop", "bop", code=2)[1]
 
 
 @pytest.fixture

@@ -63,9 +63,12 @@ def test_what_is_asked_is_listed_and_shown(world: World) -> None:
     assert world.json("permissions", "list", "--agent", "bob")[0]["title"] == "mkdir x"
     world.agent("eve")
     assert world.json("permissions", "--agent", "eve") == []
-    assert "there is no agent evil: did you mean eve?" in world.run("permissions", "--agent", "evil", code=1)[1]
+    assert "there is no agent evil: did you mean eve?" in world.run("permissions", "--agent", "evil", code=2)[1]
     out, _ = world.run("permissions", "3f9")
-    assert "line two" in out and "1. Which?: A, B, or any text" in out and "approve-session" in out
+    assert "line two" in out and "1. Which?: A, B, or any text" in out
+    assert "relay-runner approve 3f9a1c2b00 --answer 1=TEXT  " in out
+    assert "relay-runner approve 3f9a1c2b00 --session  " in out and "relay-runner deny 3f9a1c2b00 --abort  " in out
+    assert "id is empty" in world.run("permissions", "", code=2)[1]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_an_id_is_typed_in_part_and_no_further_than_it_is_clear(world: World) ->
     asks(world, "77aaaaaaaa")
     said = world.run("approve", "3f", code=2)[1]
     assert "2 permissions begin with '3f'" in said and "3f9a1c2b00" in said
-    assert "did you mean 3f9a1c2b00?" in world.run("approve", "3f9a1c2b01", code=1)[1]
+    assert "did you mean 3f9a1c2b00?" in world.run("approve", "3f9a1c2b01", code=2)[1]
     world.run("deny", "3f9")
     assert "3f00000000" in world.run("approve", "3f")[0], "what is over is not in the way"
 
@@ -134,9 +137,9 @@ def test_answers_go_to_their_questions(world: World, monkeypatch: pytest.MonkeyP
     two = (Question(id="1", text="Which?", options=("A", "B")), Question(id="2", text="Many?", multiple=True))
     asks(world, questions=two)
     given = puts_in(world, monkeypatch, resolution=Resolution.APPLIED)
-    assert "give --answer 1=TEXT" in world.run("approve", "3f9", code=1)[1]
+    assert "give --answer 1=TEXT" in world.run("approve", "3f9", code=2)[1]
     assert "write --answer 1=TEXT" in world.run("approve", "3f9", "--answer", "A", code=2)[1]
-    assert "choose of A, B" in world.run("approve", "3f9", "--answer", "1=C", "--answer", "2=x", code=1)[1]
+    assert "choose of A, B" in world.run("approve", "3f9", "--answer", "1=C", "--answer", "2=x", code=2)[1]
     world.run("approve", "3f9", "--answer", "1=A", "--answer", "2=x", "--answer", "2=y=z")
     assert given[-1].answers == {"1": "A", "2": ["x", "y=z"]}
 
@@ -154,7 +157,7 @@ def test_a_permission_that_does_not_offer_it_says_what_it_does(world: World) -> 
     asks(world)
     assert (
         "it can be answered with approve, approve-session, deny, abort"
-        in world.run("approve", "3f9", "--always", code=1)[1]
+        in world.run("approve", "3f9", "--always", code=2)[1]
     )
 
 

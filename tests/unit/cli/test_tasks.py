@@ -39,7 +39,7 @@ def test_the_subject_of_the_message_is_that_of_the_task(world: World) -> None:
 
 
 def test_a_message_that_is_refused_leaves_no_open_task(world: World) -> None:
-    world.run("send", "nobody", "body", "--task", code=1)
+    world.run("send", "nobody", "body", "--task", code=2)
     task = world.json("task", "show", "1")
     assert task["state"] == "failed" and task["metadata"]["reason"] == "not sent: there is no agent nobody"
 
@@ -63,7 +63,7 @@ def test_a_state_that_is_none_is_refused(world: World, words: tuple[str, ...]) -
 
 
 def test_a_task_that_is_not_there_is_said(world: World) -> None:
-    assert world.run("task", "show", "7", code=1)[1] == "relay-runner: there is no task 7\n"
+    assert world.run("task", "show", "7", code=2)[1] == "relay-runner: there is no task 7\n"
 
 
 def test_the_group_says_what_it_has(world: World) -> None:

@@ -23,7 +23,7 @@ def test_a_token_is_shown_once_and_works(world: World) -> None:
     assert told.expires_at - told.issued_at == 7200.0
     assert told.jti in err and out.strip() not in err
     listed = world.run("relay", "token", "list")[0]
-    assert told.jti in listed and out.strip() not in listed
+    assert told.jti[:12] in listed and out.strip() not in listed
 
 
 def test_a_token_may_go_into_a_private_file_instead(world: World, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_token_is_revoked_by_the_start_of_its_id_with_all_its_heirs(world: Wor
 def test_a_start_that_is_short_or_means_none_revokes_nothing(world: World) -> None:
     made = world.json("relay", "token", "new", "bob")
     assert "could be" in world.run("relay", "token", "revoke", made["jti"][:2], code=2)[1]
-    assert "no token" in world.run("relay", "token", "revoke", "nothing", code=1)[1]
+    assert "no token" in world.run("relay", "token", "revoke", "nothing", code=2)[1]
     assert made["jti"] in {row["jti"] for row in world.json("relay", "token", "list")}
 
 

@@ -122,10 +122,11 @@ async def test_what_nobody_can_do_is_refused_with_what_is_there(office: Office, 
     office.process.operates["review"] = lambda args: {}
     with pytest.raises(ProviderUnsupported) as refused:
         await office.obey(type)
-    assert f"no command '{type}'" in str(refused.value)
-    words = "injectContext interrupt kill operations permissionDecision reconnect restart retry review shutdown"
+    name = {"agent.clearContext": "clear"}.get(type, type.removeprefix("agent."))
+    assert f"this agent cannot '{name}'" in str(refused.value)
+    words = "interrupt kill reconnect restart retry review shutdown"
     there = ", ".join(words.split())
-    assert refused.value.hint == f"it has {there}"
+    assert refused.value.hint == f"it can {there}"
     assert office.process.operated == []
 
 
@@ -147,7 +148,7 @@ async def test_nothing_is_injected_without_content(office: Office, content: Any)
 
 
 async def test_a_provider_that_takes_no_context_says_so(office: Office) -> None:
-    with pytest.raises(ProviderUnsupported, match=r"no command 'agent\.injectContext'"):
+    with pytest.raises(ProviderUnsupported, match="this agent cannot 'inject'"):
         await office.obey("agent.injectContext", content="c")
 
 
@@ -190,7 +191,8 @@ async def test_what_the_provider_can_do_is_told_by_its_names_or_in_its_own_words
     office.process.operates["review"] = lambda args: {}
     office.process.operates["compact"] = lambda args: {}
     listed = (await office.obey("agent.operations"))["providerResult"]["operations"]
-    assert {"name": "compact"} in listed and listed == sorted(listed, key=lambda one: one["name"])
+    assert {"name": "compact", "summary": "shorten what it remembers"} in listed and {"name": "review"} in listed
+    assert listed == sorted(listed, key=lambda one: one["name"])
     office.process.operates["operations"] = lambda args: {"operations": [{"name": "review", "summary": "s"}]}
     told = await office.obey("agent.operations")
     assert told["providerResult"] == {"operations": [{"name": "review", "summary": "s"}]}

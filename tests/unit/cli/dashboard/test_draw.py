@@ -62,7 +62,7 @@ def test_permissions_stand_first_with_their_detail() -> None:
     row = line(lines, "01234567", "bob", "command", "2m left", "rm -r build", "[by hand]")
     assert lines.index(row) < lines.index(line(lines, "AGENTS"))
     assert any("+new" in line for line in lines)
-    assert "1 wait for an answer" in lines[0]
+    assert "1 waits for an answer" in lines[0]
 
 
 def test_messages_with_what_became_of_them() -> None:

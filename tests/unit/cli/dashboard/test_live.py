@@ -109,7 +109,7 @@ async def test_what_happens_is_shown_at_once(hub: Hub) -> None:
         hub.join(hello("bob"), asyncio.Queue())
         await desk.sees("bob")
         await ask(hub)
-        await desk.sees("make it so", "1 wait for an answer")
+        await desk.sees("make it so", "1 waits for an answer")
 
 
 @pytest.mark.parametrize(
