@@ -148,10 +148,10 @@ class Permissions:
         if pending is not None:
             pending.let_go()
 
-    def interrupting(self) -> None:
-        """Note that the turn is ended by us: what is open then was not answered."""
+    def interrupting(self, *, failed: bool = False) -> None:
+        """Note that the turn is ended by us: what is open then was not answered; `failed`: it goes on after all."""
         for pending in self._all():
-            pending.withdrawn = True
+            pending.withdrawn = not failed
 
     async def _press(self, pending: Pending, answer: Answer) -> bool:
         """Answer by the dialog's key, where the screen proves which dialog it is."""

@@ -243,6 +243,7 @@ class ClaudeProcess:
             await self._terminal.press(Key.ESCAPE)
             if await self._until(lambda: self.state is ProcessState.IDLE, INTERRUPT_S):
                 return
+        self._permissions.interrupting(failed=True)
         raise ProviderRefused("Claude Code did not stop its turn", hint="press Escape in the terminal")
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:

@@ -113,16 +113,26 @@ async def test_an_answer_at_the_terminal_lets_the_call_go(room: Room, then: str)
         assert not await room.process.answer(question.id, Answer(Decision.APPROVE))
 
 
-async def test_our_own_interrupt_withdraws_it(room: Room) -> None:
+@pytest.mark.parametrize("stops", [True, False])
+async def test_our_own_interrupt_withdraws_it_where_it_succeeds(room: Room, stops: bool) -> None:
     async with working(room):
         Held(room, "mkdir x")
         question = await asked(room)
         await waits(room)
-        with pytest.raises(ProviderRefused):
-            await room.process.interrupt()
-        room.status("idle")
-        end = await closed(room, question.id)
-        assert (end.answered, end.decision) == (False, None)
+        await until(lambda: room.process._permissions._open[question.id].shown)
+        if stops:
+            interrupting = asyncio.ensure_future(room.process.interrupt())
+            await until(lambda: bool(room.box.pressed))
+            room.status("idle")
+            end = await closed(room, question.id)
+            await asyncio.wait([interrupting])
+            interrupting.exception()
+        else:
+            with pytest.raises(ProviderRefused):
+                await room.process.interrupt()
+            room.status("idle")
+            end = await closed(room, question.id)
+        assert end.answered is not stops
 
 
 async def test_a_call_that_hangs_up_before_its_dialog_came_is_withdrawn(room: Room) -> None:
