@@ -49,6 +49,10 @@ class ClaimTable:
         if claim := self._claims.get(message_id):
             claim.renew_at = until
 
+    def has(self, claim: Claim) -> bool:
+        """Say whether this very claim is held: neither dropped nor granted anew since."""
+        return self._claims.get(claim.message_id) is claim
+
     def held(self) -> list[Claim]:
         """Return all claims, the next renewal first."""
         return sorted(self._claims.values(), key=lambda claim: claim.renew_at)
@@ -114,7 +118,8 @@ class Claims:
             except ClaimLost as error:
                 await self._lost(claim, error)
             else:
-                self._table.hold(claim.message_id, claim.attempt, time.time())
+                if self._table.has(claim):  # else it was settled or given back meanwhile
+                    self._table.hold(claim.message_id, claim.attempt, time.time())
         except (RelayUnavailable, RelayUnauthorized, ProtocolError):
             self._table.postpone(claim.message_id, time.time() + RETRY_S)
         except RelayRefused as error:
@@ -134,6 +139,8 @@ class Claims:
             self._give_up(claim, error)
 
     def _give_up(self, claim: Claim, error: Exception) -> None:
+        if not self._table.has(claim):
+            return  # while the relay was asked it was settled, given back, or granted anew
         log.warning("the claim on message %d is lost: %s", claim.message_id, error)
         self._table.drop(claim.message_id)
         self.on_lost(claim.message_id)

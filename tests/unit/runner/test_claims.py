@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from relay_runner.errors import RelayUnauthorized
+from relay_runner.errors import ClaimLost, RelayUnauthorized
 from relay_runner.protocol.messages import LEASE_S, ClaimRequest, State
 from relay_runner.relay.memory.hub import Hub
 from relay_runner.relay.memory.relay import MemoryRelay
@@ -120,6 +120,32 @@ async def test_not_9_a_refused_renewal_fences_the_work(journal: Journal, tmp_pat
                 desk.ends(submission, result="too late")
                 assert journal.outbox() == []
                 assert (await desk.delivery(id)).result is None
+
+
+@pytest.mark.parametrize("granted_anew", [True, False])
+@pytest.mark.parametrize("error", [ClaimLost("nobody holds it"), None])
+async def test_an_answer_that_comes_after_the_end_of_a_claim_changes_nothing(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, error: Exception | None, granted_anew: bool
+) -> None:
+    desk = Desk(journal, MemoryRelay())
+    lost: list[int] = []
+    desk.claims.on_lost = lost.append
+
+    async def late(message_id: int, request: ClaimRequest) -> float:
+        desk.claims.drop(id)
+        if granted_anew:
+            desk.claims.hold(id, 2)
+        if error is not None:
+            raise error
+        return 0.0
+
+    async with desk.running(None):
+        id = await desk.send()
+        monkeypatch.setattr(desk.relay, "renew", late)
+        desk.claims.hold(id, 1)
+        await desk.claims._renew(desk.claims.held()[0])
+    assert lost == []
+    assert [claim.attempt for claim in desk.claims.held()] == ([2] if granted_anew else [])
 
 
 async def test_a_lease_that_only_ran_out_does_not_silence_the_end_of_the_turn(journal: Journal) -> None:
