@@ -88,11 +88,16 @@ class Commands:
             else:  # the relay was not told how it ended
                 await self._report(command, taken.state, taken.result)
 
-    async def farewell(self, reason: str) -> None:
-        """Report the command that ended the runner."""
-        if (command := self._running) is not None:
-            self._running = None
+    async def farewell(self, reason: str, *, ordered: bool) -> None:
+        """Report the command that ended the runner, where it was `ordered` to; else the one that its end cut off."""
+        if (command := self._running) is None:
+            return
+        self._running = None
+        if ordered:
             await self._end(command, CommandState.SUCCEEDED, {"reason": reason})
+        else:
+            cut_off = f"the runner ended while it carried this out ({reason}): what became of it is unknown"
+            await self._end(command, CommandState.FAILED, {"reason": cut_off, "unknown": True})
 
     async def _carry_out(self, command: Command) -> None:
         log.info("command %s from %s", command.type, command.sender)

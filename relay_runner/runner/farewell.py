@@ -47,7 +47,7 @@ class Farewell:
 
     async def _tell(self, end: RunnerExit, *, retire: bool) -> None:
         await self._inbox.hand_back()
-        await self._commands.farewell(end.reason)
+        await self._commands.farewell(end.reason, ordered=retire)
         status = self._work.status(time.time())
         await self._relay.put_status(self._identity.agent_id, self._identity.instance_id, status)
         if retire:

@@ -248,7 +248,19 @@ async def test_the_command_that_ends_the_runner_is_reported_at_the_end(office: O
     command = await office.order(n=1)
     office.commands.offer(command)
     await office.is_running(command)
-    await office.commands.farewell("agent.shutdown by person:operator")
+    await office.commands.farewell("agent.shutdown by person:operator", ordered=True)
     settled = await office.desk.operator.get_command(command.id)
     assert (settled.state, settled.result["reason"]) == (CommandState.SUCCEEDED, "agent.shutdown by person:operator")
+    office.gate.set()
+
+
+async def test_a_command_that_the_end_of_the_runner_cuts_off_did_not_succeed(office: Office) -> None:
+    office.gate.clear()
+    command = await office.order(n=1)
+    office.commands.offer(command)
+    await office.is_running(command)
+    await office.commands.farewell("SIGTERM", ordered=False)
+    settled = await office.desk.operator.get_command(command.id)
+    assert (settled.state, settled.result["unknown"]) == (CommandState.FAILED, True)
+    assert "(SIGTERM)" in settled.result["reason"]
     office.gate.set()
