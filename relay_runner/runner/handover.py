@@ -30,6 +30,7 @@ from relay_runner.runner.flight import Flight
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.group import task_group
 from relay_runner.runner.journal import Journal, Stage
+from relay_runner.runner.local import LOCAL_ID
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
 
@@ -62,9 +63,18 @@ class Handover:
         self._flights = flights
         self._queue = queue
         self._attachments = attachments
+        self._going: Entry | None = None
+        """What is being put in just now: whatever happens to it meanwhile, its next step finds out."""
 
     async def deliver(self, process: Process, process_id: str | None, entry: Entry) -> tuple[Message, Delivery] | None:
         """Put one entry in; return it as the relay has it now where it was put back."""
+        self._going = entry
+        try:
+            return await self._deliver(process, process_id, entry)
+        finally:
+            self._going = None
+
+    async def _deliver(self, process: Process, process_id: str | None, entry: Entry) -> tuple[Message, Delivery] | None:
         try:
             if not await self._claim(entry):
                 self.drop(entry)
@@ -99,10 +109,27 @@ class Handover:
         self._queue.remove(entry.key)
         self._claims.drop(entry.message.id)
 
-    async def give_back(self, entry: Entry, reason: str) -> None:
-        """Give a claim back of which nothing entered, so that others can take it at once."""
-        await self._relay.release(entry.message.id, self._claims.release(entry.attempt, reason))
-        self._claims.drop(entry.message.id)
+    def lose(self, message_id: int) -> None:
+        """Forget what waits of a message that is not ours any more; where it still is, the relay shows it again."""
+        for entry in self._queue.waiting():
+            if entry.message.id == message_id and entry is not self._going:
+                self.drop(entry)
+
+    async def give_back(self, reason: str) -> None:
+        """Give back what the relay holds for us and of which nothing entered: it goes in elsewhere, or the next time.
+
+        Else its lease would run out, and nobody could tell any more that it did not enter.
+        """
+        for entry in self._queue.waiting():
+            ours = entry.claimed or self._journal.get(entry.key) is not None
+            queued_there = entry.held and not entry.message.claimable
+            if entry is self._going or entry.message.id == LOCAL_ID or not ours or queued_there:
+                continue
+            try:
+                await self._relay.release(entry.message.id, self._claims.release(entry.attempt, reason))
+            except (ClaimLost, RelayRefused) as error:
+                log.info("message %d cannot be given back: %s", entry.message.id, error)
+            self.drop(entry)
 
     async def _claim(self, entry: Entry) -> bool:
         """Take a claimable message; "taken by another" is False, "could not ask" is raised."""
@@ -120,6 +147,9 @@ class Handover:
         """Tell the relay that we submit, and look meanwhile whether we can; what was held before is looked at first."""
         if entry.held is not None and (held := await process.obstacle(submission)) is not None:
             return held
+        # From here on the relay knows of no hold, and has it on its way in: under a lease that is to be kept.
+        entry.held = entry.held and ""
+        self._claims.hold(entry.message.id, entry.attempt)
         receipt = self._receipts.make(entry.attempt, State.SUBMITTING, submission.nonce)
         async with task_group() as group:
             looking = group.create_task(process.obstacle(submission))
@@ -175,6 +205,7 @@ class Handover:
         receipt = self._receipts.make(entry.attempt, State.QUEUED, nonce, held=held.reason)
         try:
             await self._relay.receipt(entry.message.id, receipt)
+            self._claims.drop(entry.message.id)
         except (RelayUnavailable, RelayRefused, ProtocolError, ClaimLost) as error:
             entry.held = ""  # the relay does not know: say it again next time
             log.info("message %d is held, and the relay does not know: %s", entry.message.id, error)
@@ -191,6 +222,7 @@ class Handover:
         except (RelayUnavailable, RelayUnauthorized, ProtocolError):
             # It stays ours as the same attempt.
             self._queue.add(Entry(flight.message, flight.attempt, not_before=time.time() + delay_s, claimed=True))
+            self._claims.hold(flight.message.id, flight.attempt)
         except (ClaimLost, RelayRefused) as error:
             log.warning("message %d is not ours any more: %s", flight.message.id, error)
             self._journal.forget(flight.nonce)

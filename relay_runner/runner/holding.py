@@ -117,9 +117,9 @@ class Holding:
         except (ClaimLost, RelayRefused) as error:
             log.info("message %d is not told that it is held: %s", entry.message.id, error)
         entry.held = text
+        self._claims.drop(entry.message.id)  # it is queued, without a lease
         if entry.message.claimable:  # anybody's again: it is claimed anew afterwards
             entry.claimed = False
-            self._claims.drop(entry.message.id)
         return True
 
     @property

@@ -94,6 +94,11 @@ class Inbox:
         """The process that is being attached: what was open before it is being judged."""
         self._process: Process | None = None
         self._process_id: str | None = None
+        self._left = False
+        """Another runner is to go on with the process."""
+        self._at_rest = asyncio.Event()
+        """Set while nothing is on its way in."""
+        self._at_rest.set()
         self._changed = asyncio.Event()
         claims.on_lost = self._lost
 
@@ -191,16 +196,23 @@ class Inbox:
         """End what waits for the end of a limit: the agent will not be back."""
         self._continuing.give_up(reason)
 
+    async def leave(self) -> None:
+        """Put nothing more in: the process goes on under another runner. Return when nothing is on its way in."""
+        self._left = True
+        self._changed.set()
+        await self._at_rest.wait()
+
     async def hand_back(self) -> None:
-        """Give the claims back of which nothing entered the provider, so that others can take them at once."""
-        for entry in self._queue.waiting():
-            if entry.claimed and entry.message.claimable:
-                await self._handover.give_back(entry, "the agent stopped")
+        """Give back what the relay holds for us and of which nothing entered the provider."""
+        await self._handover.give_back("the agent stopped")
+
+    @property
+    def _target(self) -> Process | None:
+        """The process that messages go into; none any more where another runner goes on with it."""
+        return None if self._left else self._process
 
     def _lost(self, message_id: int) -> None:
-        for entry in self._queue.waiting():
-            if entry.message.id == message_id:
-                self._queue.remove(entry.key)
+        self._handover.lose(message_id)
         self._flights.fence(message_id)
         self._continuing.fence(message_id)
         self._reminding.fence(message_id)
@@ -219,14 +231,13 @@ class Inbox:
             self._continuing.back(flight.nonce)
         else:
             log.info("message %d did not enter before the provider ended: it goes in again", flight.message.id)
-            self._journal.forget(flight.nonce)
+            self._journal.again(flight.nonce, time.time())
             self._wait_again(flight.message, flight.attempt)
 
     def _wait_again(self, message: Message, attempt: int) -> None:
-        """Nothing of it entered, and it is ours as the same attempt: a claim on it is kept alive meanwhile."""
+        """Nothing of it entered, and it is ours as the same attempt: the relay's lease is kept alive meanwhile."""
         self._queue.add(Entry(message, attempt, claimed=True))
-        if message.claimable:
-            self._claims.hold(message.id, attempt)
+        self._claims.hold(message.id, attempt)
 
     # --- the service --------------------------------------------------------------------------------------------------
 
@@ -235,7 +246,7 @@ class Inbox:
         await self._joined.wait()
         while True:
             self._changed.clear()
-            process = self._process
+            process = self._target
             if process is not None:
                 await self._flights.check(process)
             self._continuing.expire()
@@ -245,18 +256,24 @@ class Inbox:
             if await self._holding.tell(self._queue.waiting()):
                 continue
             entry = self._next()
-            if entry is None or process is None or process is not self._process:
+            if entry is None or process is None or process is not self._target:
                 await self._wait()
-            elif isinstance(entry, Owed):
-                await self._reminding.go(process, entry)
-                await self._settle_late(process, entry.row.message)
-            elif isinstance(entry, CutOff):
-                await self._continuing.go_on(process, self._process_id, entry)
-                await self._settle_late(process, entry.row.message)
-            elif entry.message.timing is Timing.INTERRUPT and process.state is ProcessState.BUSY:
-                await self._interrupt(process, entry)
             else:
-                await self._deliver(process, entry)
+                self._at_rest.clear()
+                await self._put_in(process, entry)
+                self._at_rest.set()
+
+    async def _put_in(self, process: Process, entry: Entry | CutOff | Owed) -> None:
+        if isinstance(entry, Owed):
+            await self._reminding.go(process, entry)
+            await self._settle_late(process, entry.row.message)
+        elif isinstance(entry, CutOff):
+            await self._continuing.go_on(process, self._process_id, entry)
+            await self._settle_late(process, entry.row.message)
+        elif entry.message.timing is Timing.INTERRUPT and process.state is ProcessState.BUSY:
+            await self._interrupt(process, entry)
+        else:
+            await self._deliver(process, entry)
 
     async def _deliver(self, process: Process, entry: Entry) -> None:
         put_back = await self._handover.deliver(process, self._process_id, entry)
@@ -271,12 +288,13 @@ class Inbox:
                 await self._settle_dead(flight, process)
 
     def _next(self) -> Entry | CutOff | Owed | None:
-        if self._process is None or self._process.state not in (ProcessState.IDLE, ProcessState.BUSY):
+        process = self._target
+        if process is None or process.state not in (ProcessState.IDLE, ProcessState.BUSY):
             return None
         if self._holding.now() is not None:
             self._reminding.settle_all()
             return None
-        busy = self._process.state is ProcessState.BUSY
+        busy = process.state is ProcessState.BUSY
         if not busy and not self._flights and (owed := self._reminding.next()) is not None:
             return owed
         if self._continuing:
@@ -299,7 +317,7 @@ class Inbox:
         )
         times = [at for at in due if at is not None]
         try:
-            async with asyncio.timeout(max(0.0, min(times) - now) if times and self._process else None):
+            async with asyncio.timeout(max(0.0, min(times) - now) if times and self._target else None):
                 await self._changed.wait()
         except TimeoutError:
             return

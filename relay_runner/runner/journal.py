@@ -188,6 +188,13 @@ class Journal(Database):
                     (encode(receipt), nonce),
                 )
 
+    def again(self, nonce: str, now: float) -> None:
+        """Note that nothing of a delivery entered the program that it was put into: another nonce goes in next."""
+        self._run(
+            "UPDATE deliveries SET stage = 'submitting', nonce = ?, channel = NULL, updated_at = ? WHERE nonce = ?",
+            secrets.token_urlsafe(NONCE_BYTES), now, nonce,
+        )  # fmt: skip
+
     def forget(self, nonce: str) -> None:
         """Drop a delivery of which provably nothing entered the provider: it may come again."""
         self._run("DELETE FROM deliveries WHERE nonce = ?", nonce)

@@ -28,6 +28,8 @@ from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 10.0
+LEAVE_S = 5.0
+"""How long a message that is on its way in may hold up who takes over: they wait 10 s before they kill."""
 SIGNALLED = 128
 """Exit codes from here on mean a signal (128 + n), or are minus the signal's number."""
 DEAF = "hooks: their port was taken while no runner was here"
@@ -204,6 +206,7 @@ class Supervisor:
         log.info("%s: %s", instruction.order, instruction.reason)
         try:
             if instruction.order is Order.HAND_OVER:
+                await self._bounded(self._inbox.leave(), "the last message on its way in", LEAVE_S)
                 launched.terminal.detach()
                 return RunnerExit(instruction.code, instruction.reason)
             restart = instruction.order is Order.RESTART
@@ -232,10 +235,10 @@ class Supervisor:
         await self._bounded(launched.terminal.close(keep_viewer=True), "close")
         self._launcher.forget(launched)
 
-    async def _bounded(self, work: object, what: str) -> None:
+    async def _bounded(self, work: object, what: str, timeout_s: float | None = None) -> None:
         assert asyncio.iscoroutine(work)
         try:
-            async with asyncio.timeout(CLEAN_UP_S + self._grace_s):
+            async with asyncio.timeout(CLEAN_UP_S + self._grace_s if timeout_s is None else timeout_s):
                 await work
         except TimeoutError:
             log.error("%s took too long and was left", what)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable
+from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable, TerminalError
 from relay_runner.protocol.messages import ClaimRequest, ClaimResult, Delivery, Receipt, Release, State
-from relay_runner.providers.base import Held, Submission, SubmitResult, Submitted
+from relay_runner.providers.base import Held, ProcessState, Submission, SubmitResult, Submitted
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner import handover
 from relay_runner.runner.journal import Journal
 from tests.scripted import ScriptedProcess
+from tests.terminals import until
 from tests.unit.runner.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +50,59 @@ async def test_what_stays_held_is_told_once(journal: Journal, monkeypatch: pytes
     assert said[:4] == [
         (State.SUBMITTING, None), (State.QUEUED, "dialog open"), (State.SUBMITTING, None), (State.SUBMITTED, None),
     ]  # fmt: skip
+
+
+async def test_what_is_held_again_after_it_was_announced_does_not_stay_on_its_way_in(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "MAX_HELD_S", 0.02)
+    looks: list[Held | None] = [Held("dialog open", 0.01), None, None]
+
+    async def obstacle(submission: Submission) -> Held | None:
+        return looks.pop(0) if looks else Held("dialog open", 0.01)
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        return Held("dialog open", 0.01)
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    monkeypatch.setattr(desk.process, "obstacle", obstacle)
+    async with desk.running():
+        id = await desk.send()
+        await desk.process.until(1)
+
+        async def told() -> bool:
+            delivery = await desk.delivery(id)
+            return (delivery.state, delivery.held) == (State.QUEUED, "dialog open")
+
+        await until(told)
+        assert desk.claims.held() == [], "nothing is held at the relay that a lease could run out of"
+
+
+async def test_a_message_on_its_way_in_that_has_to_wait_keeps_its_lease(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the relay would take it for one of which nobody knows whether it entered."""
+
+    async def obstacle(submission: Submission) -> Held | None:
+        desk.process.becomes(ProcessState.WAITING)
+        raise TerminalError("its screen cannot be read")
+
+    monkeypatch.setattr(handover, "RETRY_S", 0.01)
+    desk = Desk(journal, MemoryRelay(), lease_s=0.6)
+    monkeypatch.setattr(desk.process, "obstacle", obstacle)
+    async with desk.running():
+        id = await desk.send()
+        first = (await desk.reaches(id, State.SUBMITTING)).claim_expires_at
+
+        async def renewed() -> bool:
+            return (await desk.delivery(id)).claim_expires_at != first
+
+        await until(renewed)
+        assert (await desk.delivery(id)).state is State.SUBMITTING
+        monkeypatch.undo()
+        desk.process.becomes(ProcessState.IDLE)
+        await desk.process.until(1)
+        await desk.reaches(id, State.SUBMITTED)
 
 
 @pytest.mark.parametrize(

@@ -385,6 +385,19 @@ async def test_what_never_entered_a_program_that_died_goes_into_the_next(journal
         await second.reaches(id, State.DONE)
 
 
+async def test_what_never_entered_is_known_also_to_the_runner_after_the_one_that_found_out(journal: Journal) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running("p1"):
+        id = await first.send()
+        await first.process.until(1)
+        await first.reaches(id, State.SUBMITTED)
+        await first.inbox.detach()  # and here the runner is killed
+    second = Desk(journal, operator, instance_id="i2", evidence_s=0.1)
+    async with second.running("p2"):
+        assert (await second.process.until(1))[0].message.id == id
+
+
 async def test_a_program_that_dies_under_a_submission_is_asked_when_it_is_gone(journal: Journal) -> None:
     def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
         if len(process.submissions) == 1:
@@ -456,6 +469,93 @@ async def test_a_busy_agent_leaves_a_claimable_message_to_others(journal: Journa
             async with idle.running():
                 assert (await idle.process.until(1))[0].message.id == id
         assert len(busy.process.submissions) == 1
+
+
+@pytest.mark.parametrize("claimable", [False, True])
+async def test_a_lease_that_is_refused_leaves_nothing_behind_that_hides_the_message(
+    journal: Journal, claimable: bool
+) -> None:
+    """The journal knows it as on its way in, the relay as queued: what it shows again goes in."""
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        desk.process.becomes(ProcessState.BUSY)
+        id = await desk.send(claimable=claimable)
+        message = (await desk.operator.message(id)).message
+        journal.begin(message, 1, "p1", 0.0)
+        desk.inbox._wait_again(message, 1)
+        await desk.claims._renew(desk.claims.held()[0])
+        assert (desk.claims.held(), journal.open()) == ([], [])
+        await desk.presence.fetch_backlog()
+        desk.process.becomes(ProcessState.IDLE)
+        assert (await desk.process.until(1))[0].message.id == id
+
+
+async def test_what_did_not_enter_a_program_that_is_not_started_again_waits_for_the_next_runner(
+    journal: Journal,
+) -> None:
+    """Else its lease runs out while nobody is here, and it ends as unknown."""
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running("p1"):
+        id = await first.send()
+        await first.process.until(1)
+        await first.reaches(id, State.SUBMITTED)
+        await first.inbox.detach()
+        await first.inbox.hand_back()
+        delivery = await first.delivery(id)
+        assert (delivery.state, delivery.reason) == (State.QUEUED, "the agent stopped")
+    second = Desk(journal, operator, instance_id="i2")
+    async with second.running("p2"):
+        assert (await second.process.until(1))[0].message.id == id
+
+
+async def test_one_claim_that_is_lost_does_not_keep_the_others(journal: Journal, tmp_path: Path) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running(None):
+        ids = [await desk.send(to="tag:worker", claimable=True) for _ in range(2)]
+        for id in ids:
+            result = await desk.relay.claim(id, desk.claims.request(1))
+            assert result.delivery is not None
+            desk.inbox.offer((await desk.operator.message(id)).message, result.delivery)
+        await desk.relay.release(ids[0], desk.claims.release(1, "somebody else did"))
+        await desk.inbox.hand_back()
+        assert [(await desk.delivery(id)).state for id in ids] == [State.QUEUED, State.QUEUED]
+
+
+async def test_what_comes_after_a_runner_left_its_process_is_the_next_ones(journal: Journal) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running("p1"):
+        await first.inbox.leave()
+        id = await first.send()
+        await until(lambda: first.inbox.queued == 1)
+    second = Desk(journal, operator, instance_id="i2")
+    async with second.running("p1"):
+        assert (await second.process.until(1))[0].message.id == id
+    assert first.process.submissions == []
+
+
+async def test_a_runner_leaves_its_process_when_the_message_on_its_way_in_is_in(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(journal, MemoryRelay())
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(submission: Submission) -> SubmitResult:
+        begun.set()
+        await gate.wait()
+        return Submitted("script")
+
+    monkeypatch.setattr(desk.process, "submit", slow)
+    async with desk.running("p1"):
+        await desk.send()
+        await begun.wait()
+        leaving = asyncio.ensure_future(desk.inbox.leave())
+        await asyncio.wait([leaving], timeout=0.05)
+        assert not leaving.done()
+        gate.set()
+        await leaving
+        assert [row.stage for row in journal.open()] == [Stage.SUBMITTED]
 
 
 async def test_a_superseded_runner_is_fenced(journal: Journal, tmp_path: Path) -> None:

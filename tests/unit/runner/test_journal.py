@@ -59,6 +59,16 @@ def test_the_same_id_of_another_relay_is_another_message(path: Path) -> None:
         assert journal.begin(other, 1, "p", 3.0) != nonce
 
 
+def test_what_did_not_enter_one_program_goes_into_the_next_under_another_nonce(path: Path) -> None:
+    with Journal(path) as journal:
+        nonce = journal.begin(_message(), 1, "p", 1.0)
+        journal.advance(nonce, Stage.SUBMITTED, 2.0, channel="paste")
+        journal.again(nonce, 3.0)
+        (row,) = journal.open()
+        assert (row.stage, row.channel, journal.by_nonce(nonce)) == (Stage.SUBMITTING, None, None)
+        assert journal.begin(_message(), 1, "p2", 4.0) == row.nonce != nonce
+
+
 def test_what_is_forgotten_may_come_again(path: Path) -> None:
     with Journal(path) as journal:
         nonce = journal.begin(_message(), 1, "p", 1.0)

@@ -21,6 +21,9 @@ from relay_runner.providers.base import (
     SessionStarted,
     StateChanged,
     SubagentStarted,
+    Submission,
+    SubmitResult,
+    Submitted,
     TurnEnded,
     TurnStarted,
 )
@@ -268,6 +271,27 @@ async def test_handed_over_and_adopted_with_port_secret_and_session(stage: Stage
         assert stage.file("control.json") == control
         stage.process.emit(TurnEnded(Outcome.COMPLETED, "hook", (submission.nonce,), "carried over"))
         assert (await stage.reaches(id, State.DONE)).result == "carried over"
+
+
+async def test_a_message_on_its_way_in_is_in_before_another_runner_takes_over(stage: Stage) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async with stage.running() as first:
+
+        async def slow(submission: Submission) -> SubmitResult:
+            begun.set()
+            await gate.wait()
+            return Submitted("script")
+
+        stage.process.submit = slow  # type: ignore[method-assign]
+        id = await stage.send()
+        await begun.wait()
+        first.runner.hand_over("replaced")
+        await asyncio.wait([first.task], timeout=0.1)
+        assert stage.terminal.steps == [] and not first.task.done()
+        gate.set()
+        assert (await first.over()).code == 0
+        assert (await stage.reaches(id, State.SUBMITTED)).nonce is not None
 
 
 async def test_an_adopted_process_whose_port_was_taken_is_restarted_when_idle(stage: Stage) -> None:
