@@ -33,7 +33,7 @@ _PLAIN = tuple(
         (r"Input should be greater than or equal to", "must be at least"),
         (r"Input should be less than or equal to", "must be at most"),
         (r"[Ii]nvalid value for '\[?([^'\]]+)\]?'(?: / '[^']+')?:", r"invalid value for \1:"),
-        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \((.*)\)", r"one word too many: \1"),
+        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \((.*)\)", r"too many words: \1"),
     )
 )
 """What typer and its validator say, and how a person reads it."""
@@ -50,6 +50,8 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "restart": ("agents", "Restart an agent's program in the same session."),
         "interrupt": ("agents", "Stop what an agent is doing now."),
         "retry": ("agents", "End an agent's wait for a rate limit now."),
+    },
+    "Sessions": {
         "compact": ("agents", "Let an agent shorten what it remembers."),
         "clear": ("agents", "Begin a new session in an agent."),
         "inject": ("agents", "Give an agent context, without a turn of its own."),

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def permissions(
     which: Annotated[str, typer.Argument(metavar="[list|ID]", help="One of them in full; without, all.")] = "list",
-    agent: Annotated[str | None, typer.Option("--agent", metavar="A", help="Only this agent's.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this agent's.")] = None,
     show_all: Annotated[bool, typer.Option("--all", "-a", help="Also those that are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -71,7 +71,9 @@ def status(as_json: JsonFlag = False) -> int:
 
 
 def stop() -> None:
-    """End the relay; agents go on, and their next need starts it again."""
+    """End the relay; the next command that needs it starts it.
+
+    Agents go on meanwhile."""
     from relay_runner import config
     from relay_runner.cli import compose
     from relay_runner.relay import embedded
@@ -81,7 +83,9 @@ def stop() -> None:
 
 
 def restart() -> None:
-    """End the relay and start it again, on the same port and with everything in it."""
+    """End the relay and start it again.
+
+    It keeps its port and everything in it; agents come back by themselves."""
     from relay_runner import config
     from relay_runner.cli import compose
     from relay_runner.relay import embedded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,49 @@ import typer
 from relay_runner.cli.words import PlainCommand
 
 PROVIDER_ARGS = "relay_runner.provider_args"
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Who it is": ("agent-id", "label", "tag", "capability", "cwd", "relay"),
+    "What it does": ("prompt", "turn-timeout", "resume", "fresh", "budget-turns", "budget-tokens", "budget-cost"),
+    "Its program": (
+        "model",
+        "effort",
+        "system-prompt-append",
+        "profile",
+        "approval-mode",
+        "trust-folder",
+        "isolated-home",
+        "secrets",
+    ),
+    "How it runs": ("headless", "replace", "no-tmux", "tmux-session"),
+    "For spawners": (
+        "info-file",
+        "workspace",
+        "rig",
+        "policy",
+        "spawn-request-id",
+        "automation-id",
+        "automation-run-id",
+    ),
+    "Options": ("help",),
+}
+"""The options, by what they are about (a test holds that each stands there once)."""
 
 
 class StartCommand(PlainCommand):
     """A command whose words after `--` belong to the provider, and whose `--resume` may stand without an id."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[-- ARGS...]"]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one list per group."""
+        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        with formatter.section("Arguments"):
+            formatter.write_dl([records["provider"]])
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([records[name.replace("-", "_")] for name in names])
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the provider's own words away before the options are read."""

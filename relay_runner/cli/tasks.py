@@ -38,7 +38,8 @@ def _help(ctx: typer.Context) -> None:
 
 def list_(
     state: Annotated[
-        list[str] | None, typer.Option(metavar="|".join(STATES), help="Only those in this state; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="STATE", help="Only those that are open, in_progress, done or failed; may be repeated."),
     ] = None,
     agent: Annotated[str | None, typer.Option(metavar="AGENT", help="Only those that this agent has.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many at most.", min=1, max=500)] = 100,
@@ -73,7 +74,7 @@ def show(task_id: IdArgument, as_json: messages.JsonFlag = False) -> None:
 
 def set_(
     task_id: IdArgument,
-    state: Annotated[str, typer.Argument(metavar="|".join(STATES), help="What it is now.")],
+    state: Annotated[str, typer.Argument(metavar="STATE", help="What it is now: open, in_progress, done or failed.")],
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
     as_json: messages.JsonFlag = False,
 ) -> None:

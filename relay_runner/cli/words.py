@@ -10,6 +10,8 @@ from typer.core import TyperCommand
 
 # Typer writes a required argument as {AGENT}, one that may be left out as [[PROVIDER]], and puts <str> after both.
 _AROUND = re.compile(r"^\{(.*)\}$|^\[(\[.*\])\](?:\.\.\.)?$")
+# It also writes the range of a number, `[x>=0]` or `[default: 600.0; x>=0.1]`: an error says it to whom it concerns.
+_RANGE = re.compile(r"\s*\[(?:[\d.]+<=)?x[<>]=[\d.]+\]|;\s+(?:[\d.]+<=)?x[<>]=[\d.]+(?=\])")
 _TYPE = re.compile(r" <[a-z \[\]]+>")
 
 
@@ -37,4 +39,4 @@ class PlainCommand(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         """Return the help, its columns as wide as they were."""
-        return _TYPE.sub(lambda found: " " * len(found[0]), str(super().get_help(ctx)))
+        return _RANGE.sub("", _TYPE.sub(lambda found: " " * len(found[0]), str(super().get_help(ctx))))

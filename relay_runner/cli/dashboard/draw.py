@@ -131,7 +131,15 @@ def _table(rows: Sequence[Row], chosen: Item | None, height: int, width: int) ->
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     for column in range(len(rows[0][1])):
         last = column == len(rows[0][1]) - 1
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if last else None, max_width=None if last else 28)
+        # What a row begins with tells it from the others: that is the last to give way in a narrow terminal.
+        least = max(len(cells[0].plain) for _, cells in rows) if column == 0 else None
+        table.add_column(
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if last else None,
+            min_width=None if least is None else min(least, width // 3),
+            max_width=None if last else 28,
+        )
     for item, cells in rows[first : first + height]:
         table.add_row(*cells, style=CHOSEN if item is not None and item == chosen else "")
     return table

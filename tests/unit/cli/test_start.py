@@ -6,6 +6,7 @@ import pytest
 
 from relay_runner.cli import app, starting
 from relay_runner.cli.choices import Flags
+from relay_runner.cli.start import GROUPS
 
 
 @pytest.fixture
@@ -46,5 +47,17 @@ def test_words_become_flags(words: list[str], expected: dict[str, object], asked
 
 def test_too_many_words_are_refused(asked: list[Flags], capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["start", "generic", "python3"]) == 2
-    assert "unexpected extra argument" in capsys.readouterr().err
+    assert "too many words: python3" in capsys.readouterr().err
     assert asked == []
+
+
+def test_help_groups_every_option_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["start", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Usage: relay-runner start [OPTIONS] [PROVIDER] [-- ARGS...]" in said
+    grouped = [name for names in GROUPS.values() for name in names]
+    command = app.LazyCommands()["start"]
+    with command.make_context("start", [], resilient_parsing=True) as ctx:
+        options = [param.opts[-1] for param in command.get_params(ctx) if param.param_type_name == "option"]
+    assert sorted(f"--{name}" for name in grouped) == sorted(options)
+    assert all(f"\n{title}:\n" in said for title in GROUPS)

@@ -83,7 +83,7 @@ def test_trouble_and_notes() -> None:
     assert "choose an agent" in drawn(View(note="choose an agent first"))[-1]
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 14), (200, 50), (100, 10)])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 14), (200, 50), (100, 10), (40, 10)])
 def test_it_never_grows_over_the_screen_and_shows_the_choice(width: int, height: int) -> None:
     view = View(
         agents=[agent(f"agent-{number}", status={"detail": "d" * 300}) for number in range(100)],
@@ -94,6 +94,15 @@ def test_it_never_grows_over_the_screen_and_shows_the_choice(width: int, height:
     lines = drawn(view, width, height)
     assert len(lines) <= height and all(len(line) <= width for line in lines)
     assert line(lines, "00000017")
+
+
+def test_a_narrow_screen_keeps_what_a_row_begins_with() -> None:
+    sent = Delivery(message_id=1234, recipient="agent:quite-a-long-name", state=State.SEEN)
+    assert line(drawn(View(records=[record(1234, "a text", sent)]), 40, 10), "1234")
+
+
+def test_the_keys_fit_into_80_columns() -> None:
+    assert drawn(View())[-1].rstrip().endswith("q leave")
 
 
 def test_the_chosen_agent_is_on_the_screen() -> None:
