@@ -96,7 +96,7 @@ def put_ready(tx: Transaction, agent_id: str, instance_id: str, ready: bool) -> 
 
 def remove(tx: Transaction, agent_id: str) -> None:
     """Retire an agent; its queue stays until it expires."""
-    agent = views.agent(tx, agent_id)
+    agent = views.known_agent(tx, agent_id)
     tx.run("remove_agent", (tx.now, agent.id))
     tx.emit("agent", {"id": agent.id, "action": "removed", "status": "offline", "connected": False})
 
@@ -128,7 +128,7 @@ def _touch(tx: Transaction, agent_id: str, online: bool) -> None:
 
 
 def _tell(tx: Transaction, agent_id: str, *, action: str = "status", bus: str | None = None) -> None:
-    agent = views.agent(tx, agent_id)
+    agent = views.known_agent(tx, agent_id)
     data: dict[str, Any] = {
         "id": agent_id,
         "action": action,

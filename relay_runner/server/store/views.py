@@ -76,10 +76,15 @@ def records(tx: Transaction, caller: Caller, query: MessageQuery) -> list[Messag
 
 def agent(tx: Transaction, agent_id: str) -> Agent:
     """Return an agent; raise `RelayNotFound` with the nearest name where there is none."""
+    return replace(known_agent(tx, agent_id), obligations=_owed(tx).get(agent_principal(agent_id), 0))
+
+
+def known_agent(tx: Transaction, agent_id: str) -> Agent:
+    """Return an agent without what it owes, which takes looking at every message that asks for a reply."""
     row = tx.one("agent", (agent_id,))
     if row is None:
         raise acceptance.unknown_agent(agent_id, [row[0] for row in tx.run("agent_ids")])
-    return replace(agent_of(row), obligations=_owed(tx).get(agent_principal(agent_id), 0))
+    return agent_of(row)
 
 
 def agents(tx: Transaction) -> list[Agent]:
@@ -91,7 +96,7 @@ def agents(tx: Transaction) -> list[Agent]:
 
 def obligations(tx: Transaction, caller: Caller, agent_id: str) -> list[MessageRecord]:
     """Return what an agent has to answer, oldest first."""
-    agent(tx, agent_id)
+    known_agent(tx, agent_id)
     asked = {"agent": agent_principal(agent_id), "owing": _OWING, "limit": MAX_PAGE}
     return [record(tx, caller, row[0]) for row in tx.run("obligations", asked).fetchall()]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay_runner.errors import ClaimLost, RelayNotFound
-from relay_runner.protocol.agents import OFFLINE_AFTER_S, AgentState
+from relay_runner.protocol.agents import OFFLINE_AFTER_S, AgentState, Status
 from relay_runner.protocol.messages import ClaimRequest
 from relay_runner.server.store.agents import BUS_GRACE_S
+from relay_runner.server.store.writer import Transaction
 from tests.unit.server.store.world import keeping
 
 pytestmark = pytest.mark.anyio
@@ -77,3 +79,22 @@ async def test_a_removed_agent_comes_back_as_itself(tmp_path: Path) -> None:
                 await call
         await keeper.join("bob", "two")
         assert (await keeper.store.agent("bob")).instance_id == "two"
+
+
+async def test_a_status_costs_the_same_however_many_replies_are_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    run = Transaction.run
+
+    def note(tx: Transaction, name: str, parameters: Any = ()) -> Any:
+        asked.append(name)
+        return run(tx, name, parameters)
+
+    async with keeping(tmp_path) as keeper:
+        await keeper.join("bob")
+        monkeypatch.setattr(Transaction, "run", note)
+        await keeper.store.put_status("bob", "one", Status())
+        assert "put_status" in asked and "obligation_counts" not in asked
+        await keeper.store.agent("bob")
+        assert "obligation_counts" in asked, "who asks for the agent is told"
