@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 EVIDENCE_S = 30.0
 """How long the provider's evidence may take before its records are asked."""
-"""In the journal: what the sender of the next message that ends is told beside its end."""
 SETTLE_S = 2.0
 """How long an idle provider may leave a seen message without its turn's end before its records are asked."""
 
@@ -198,6 +197,8 @@ class Flights:
     async def settle_dead(self, flight: Flight, process: Process) -> bool:
         """Settle a flight whose provider process is gone for good; False: it provably never entered."""
         evidence = await find(process, flight.nonce)
+        if flight.nonce not in self._flights:
+            return True  # its end was told meanwhile
         if evidence is None:
             self.landing.unknown(flight, "the provider ended, and its records cannot be read")
         elif evidence.seen or flight.stage is Stage.SEEN:

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -7,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay_runner.protocol.agents import WorkKind
+from relay_runner.protocol.budgets import day_of
 from relay_runner.protocol.messages import Message, Outcome, State
 from relay_runner.providers.base import Capabilities, Evidence, ProcessState, TurnEnded, TurnState
 from relay_runner.relay.base import Relay
@@ -258,3 +260,20 @@ async def test_what_went_wrong_stands_before_the_news(journal: Journal) -> None:
     desk.flights.turn_ended(TurnEnded(Outcome.FAILED, "x", (flight.nonce,), reason="failed: why"))
     (end,) = [posted.receipt for posted in journal.outbox() if posted.receipt.state is State.DONE]
     assert (end.reason or "").startswith("failed: why; session s-old was lost")
+
+
+async def test_what_ends_while_the_records_of_a_dead_program_are_read_ends_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, process = Desk(journal), ScriptedProcess()
+    flight = desk.fly()
+
+    async def find(nonce: str) -> Evidence:
+        desk.flights.turn_ended(_ended(nonce))
+        return Evidence(True, "records", TurnState.ENDED, Outcome.COMPLETED, "text")
+
+    monkeypatch.setattr(process, "find", find)
+    assert await desk.flights.settle_dead(flight, process)
+    assert [state for state, _ in desk.said()].count(State.DONE) == 1
+    (spent,) = journal.spent(day_of(time.time())).values()
+    assert spent.turns == 1
