@@ -107,6 +107,13 @@ def _stop(paths: Paths, timeout_s: float) -> bool:
 
 
 def _ensure(paths: Paths, revive: bool) -> Endpoint:
+    try:
+        return _found_or_started(paths, revive)
+    except OSError as error:  # too many open files, say, or a full disk: it may do the next time
+        raise RelayUnavailable(f"the relay cannot be looked for: {error}") from error
+
+
+def _found_or_started(paths: Paths, revive: bool) -> Endpoint:
     found = _answering(paths)
     if found is not None:
         return found

@@ -43,7 +43,10 @@ class AttachmentCache:
 
     async def prune(self, now: float, wanted: Collection[int]) -> None:
         """Remove the files of messages that came longer ago than a message lives, unless they are still `wanted`."""
-        await asyncio.to_thread(self._prune, now, wanted)
+        try:
+            await asyncio.to_thread(self._prune, now, wanted)
+        except OSError as error:
+            log.warning("old attachments stay for now: %s", error)
 
     async def _one(self, message: Message, attachment: Attachment) -> Enclosed:
         try:

@@ -7,7 +7,8 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from relay_runner.config import private_dir
@@ -68,18 +69,24 @@ class LocalFiles:
 
     async def remove(self, file_ids: Collection[str]) -> None:
         """Delete files; one that is gone already is no error."""
-        for file_id in file_ids:
-            await asyncio.to_thread(self._path(file_id).unlink, missing_ok=True)
+        for path in [self._path(file_id) for file_id in file_ids]:
+            with _as_store_error("remove"):
+                await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def settled(self) -> list[str]:
         """Return the ids of the files that no upload can still be busy with, and clear broken uploads away."""
-        return await asyncio.to_thread(self._settled)
+        with _as_store_error("look through"):
+            return await asyncio.to_thread(self._settled)
 
     def _settled(self) -> list[str]:
         found: list[str] = []
         before = time.time() - SETTLED_S
         for file in self._folder.iterdir() if self._folder.is_dir() else ():
-            if file.stat(follow_symlinks=False).st_mtime >= before:
+            try:
+                changed_at = file.stat(follow_symlinks=False).st_mtime
+            except FileNotFoundError:
+                continue  # it arrived meanwhile, and has another name now
+            if changed_at >= before:
                 continue
             if file.name.endswith(".part"):
                 file.unlink(missing_ok=True)
@@ -93,6 +100,14 @@ class LocalFiles:
 
     def _path(self, file_id: str) -> Path:
         return self._folder / check_id(file_id)
+
+
+@contextmanager
+def _as_store_error(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot {verb} attachments ({error.strerror})", hint="look at the relay's disk") from error
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -179,3 +179,11 @@ async def test_a_large_log_is_put_aside(home: Paths, monkeypatch: pytest.MonkeyP
     await embedded.ensure(home)
     assert "too long" not in home.relay_log.read_text()
     assert "too long" in home.relay_log.with_suffix(".log.1").read_text()
+
+
+async def test_a_relay_that_cannot_be_looked_for_now_is_one_that_is_away(home: Paths) -> None:
+    """Which its clients try again; anything else would end them."""
+    home.relay_lock.mkdir(parents=True)
+    for look in (embedded.source(home), lambda: embedded.ensure(home)):
+        with pytest.raises(RelayUnavailable, match="Is a directory"):
+            await look()

@@ -125,6 +125,18 @@ async def test_files_go_when_their_message_is_old(tmp_path: Path) -> None:
     await AttachmentCache(relay, tmp_path / "none").prune(now, ())
 
 
+async def test_a_folder_that_cannot_be_looked_through_does_not_end_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "files").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuses)
+    await AttachmentCache(MemoryRelay(), tmp_path / "files").prune(time.time(), ())
+    assert "Permission denied" in caplog.text
+
+
 async def test_a_reply_may_carry_what_came(journal: Journal) -> None:
     desk = Desk(journal, MemoryRelay())
     async with desk.running():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -73,3 +73,38 @@ async def test_what_a_relay_that_died_left_is_cleared_away_but_not_what_is_arriv
         await keeper.store.tidy()
         assert {file.name for file in folder.iterdir()} == {kept.id, ".new.part"}
         assert SETTLED_S > 60
+
+
+async def test_an_upload_that_arrives_while_the_folder_is_looked_through_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with keeping(tmp_path) as keeper:
+        files = keeper.store.files
+        kept = await files.receive(pieces(b"x"))
+        os.utime(tmp_path / "relay-attachments" / kept.id, (1.0, 1.0))
+        listed = Path.iterdir
+
+        def with_one_that_is_renamed(folder: Path) -> Iterator[Path]:
+            yield folder / ".abc.part"
+            yield from listed(folder)
+
+        monkeypatch.setattr(Path, "iterdir", with_one_that_is_renamed)
+        assert await files.settled() == [kept.id]
+
+
+async def test_a_folder_that_cannot_be_tidied_is_an_error_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which the relay logs and survives."""
+    files = LocalFiles(tmp_path / "files")
+    kept = await files.receive(pieces(b"x"))
+
+    def refuses(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("iterdir", "unlink"):
+        monkeypatch.setattr(Path, name, refuses)
+    with pytest.raises(StoreError, match="Permission denied"):
+        await files.settled()
+    with pytest.raises(StoreError, match="Permission denied"):
+        await files.remove([kept.id])
