@@ -35,11 +35,11 @@ from relay_runner.relay.base import Relay
 from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.continuing import Continuing, CutOff
-from relay_runner.runner.flight import Flight
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.handover import Handover
 from relay_runner.runner.holding import Holding
 from relay_runner.runner.journal import Journal, Stage
+from relay_runner.runner.leftovers import Leftovers
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
@@ -90,6 +90,14 @@ class Inbox:
             queue=self._queue,
             attachments=attachments,
         )
+        self._leftovers = Leftovers(
+            journal=journal,
+            claims=claims,
+            flights=flights,
+            queue=self._queue,
+            continuing=continuing,
+            reminding=reminding,
+        )
         self._candidate: Process | None = None
         """The process that is being attached: what was open before it is being judged."""
         self._process: Process | None = None
@@ -114,7 +122,7 @@ class Inbox:
             return  # it ended at `submitted`: nothing more is to come
         if row is None and delivery.state in IN_PROVIDER:
             if delivery.nonce is not None:
-                self._take_over(message, delivery, delivery.nonce)
+                self._leftovers.restore(message, delivery, delivery.nonce)
         elif row is None:
             entry.claimed = delivery.state is State.CLAIMED
             self._queue.add(entry)
@@ -131,24 +139,7 @@ class Inbox:
     async def attach(self, process: Process, process_id: str) -> None:
         """Deliver into this process from now on, after judging what was open before it was ours."""
         self._candidate = process
-        for row in self._journal.open():
-            if row.nonce in self._flights or row.key in self._queue or row.nonce in self._reminding:
-                continue
-            if row.stage is Stage.OWED:
-                self._claims.hold(row.message.id, row.attempt)
-                self._reminding.resume(row, process_id)
-                continue
-            if row.stage is Stage.LIMITED or (row.stage is Stage.SUBMITTING and row.continues):
-                self._continuing.add(row)
-                continue
-            if row.stage is Stage.SUBMITTING:
-                self._wait_again(row.message, row.attempt)
-                continue
-            flight = self._flights.take_off(
-                row.message, row.attempt, row.nonce, row.stage, check_in_s=0.0, continues=row.continues is not None
-            )
-            if row.process not in (None, process_id):
-                await self._settle_dead(flight, process)
+        await self._leftovers.judge(process, process_id)
         self._process, self._process_id, self._candidate = process, process_id, None
         self._changed.set()
 
@@ -158,7 +149,7 @@ class Inbox:
         self._process = self._process_id = self._candidate = None
         if process is not None:
             for flight in self._flights.all():
-                await self._settle_dead(flight, process)
+                await self._leftovers.settle(flight, process)
         self._reminding.settle_all()
 
     def event(self, event: Event) -> None:
@@ -218,27 +209,6 @@ class Inbox:
         self._reminding.fence(message_id)
         self._changed.set()
 
-    def _take_over(self, message: Message, delivery: Delivery, nonce: str) -> None:
-        """The relay says that it is in the provider, and our journal does not know it: lost, or another machine's."""
-        stage = Stage.SEEN if delivery.state is State.SEEN else Stage.HANDING
-        self._journal.restore(message, delivery.attempt, nonce, stage, time.time())
-        self._flights.take_off(message, delivery.attempt, nonce, stage, check_in_s=0.0)
-
-    async def _settle_dead(self, flight: Flight, process: Process) -> None:
-        if await self._flights.settle_dead(flight, process):
-            return
-        if flight.continues:
-            self._continuing.back(flight.nonce)
-        else:
-            log.info("message %d did not enter before the provider ended: it goes in again", flight.message.id)
-            self._journal.again(flight.nonce, time.time())
-            self._wait_again(flight.message, flight.attempt)
-
-    def _wait_again(self, message: Message, attempt: int) -> None:
-        """Nothing of it entered, and it is ours as the same attempt: the relay's lease is kept alive meanwhile."""
-        self._queue.add(Entry(message, attempt, claimed=True))
-        self._claims.hold(message.id, attempt)
-
     # --- the service --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -285,7 +255,7 @@ class Inbox:
         """It died while the message was on its way in, perhaps after `detach` had settled everything else."""
         for flight in self._flights.all() if self._process is not process else ():
             if flight.message == message:
-                await self._settle_dead(flight, process)
+                await self._leftovers.settle(flight, process)
 
     def _next(self) -> Entry | CutOff | Owed | None:
         process = self._target

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProviderExited, ProviderRefused
+from relay_runner.errors import ProviderRefused
 from relay_runner.protocol.commands import NewTask, TaskState
 from relay_runner.protocol.messages import MessageQuery, Outcome, State, Timing
 from relay_runner.providers.base import (
@@ -349,89 +349,6 @@ async def test_without_evidence_it_ends_unproven_with_what_the_screen_said(journ
         assert (await desk.delivery(id)).claim_expires_at is None, "nothing more is to come: no lease to run out"
 
 
-@pytest.mark.parametrize("entered", [True, False])
-async def test_a_successor_asks_the_records_about_what_its_predecessor_was_handing_over(
-    journal: Journal, entered: bool
-) -> None:
-    operator = MemoryRelay()
-    first = Desk(journal, operator)
-    async with first.running():
-        id = await first.send()
-        (submission,) = await first.process.until(1)
-        await first.reaches(id, State.SUBMITTED)
-    second = Desk(journal, operator, instance_id="i2", evidence_s=0.1)
-    if entered:
-        ended = Evidence(True, "records", TurnState.ENDED, Outcome.COMPLETED, "done meanwhile")
-        second.process.records[submission.nonce] = ended
-    async with second.running("p1"):
-        delivery = await second.reaches(id, State.DONE if entered else State.UNKNOWN)
-        assert delivery.result == ("done meanwhile" if entered else None)
-        assert second.process.submissions == []
-
-
-async def test_what_never_entered_a_program_that_died_goes_into_the_next(journal: Journal) -> None:
-    operator = MemoryRelay()
-    first = Desk(journal, operator)
-    async with first.running("p1"):
-        id = await first.send()
-        await first.process.until(1)
-        await first.reaches(id, State.SUBMITTED)
-    second = Desk(journal, operator, instance_id="i2")
-    async with second.running("p2"):
-        (submission,) = await second.process.until(1)
-        assert submission.message.id == id
-        second.sees(submission)
-        second.ends(submission)
-        await second.reaches(id, State.DONE)
-
-
-async def test_what_never_entered_is_known_also_to_the_runner_after_the_one_that_found_out(journal: Journal) -> None:
-    operator = MemoryRelay()
-    first = Desk(journal, operator)
-    async with first.running("p1"):
-        id = await first.send()
-        await first.process.until(1)
-        await first.reaches(id, State.SUBMITTED)
-        await first.inbox.detach()  # and here the runner is killed
-    second = Desk(journal, operator, instance_id="i2", evidence_s=0.1)
-    async with second.running("p2"):
-        assert (await second.process.until(1))[0].message.id == id
-
-
-async def test_a_program_that_dies_under_a_submission_is_asked_when_it_is_gone(journal: Journal) -> None:
-    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
-        if len(process.submissions) == 1:
-            raise ProviderExited("it died")
-        return Submitted("script")
-
-    desk = Desk(journal, MemoryRelay(), script=script)
-    async with desk.running("p1"):
-        id = await desk.send()
-        await desk.process.until(1)
-        await desk.inbox.detach()
-        await desk.inbox.attach(desk.process, "p2")
-        _, again = await desk.process.until(2)
-        assert again.message.id == id
-
-
-async def test_a_delivery_that_only_the_relay_remembers_is_not_submitted_again(
-    journal: Journal, tmp_path: Path
-) -> None:
-    operator = MemoryRelay()
-    first = Desk(journal, operator)
-    async with first.running():
-        id = await first.send()
-        (submission,) = await first.process.until(1)
-        await first.reaches(id, State.SUBMITTED)
-    with Journal(tmp_path / "another.db") as empty:
-        second = Desk(empty, operator, instance_id="i2", evidence_s=0.1)
-        async with second.running("p9"):
-            await second.reaches(id, State.UNKNOWN)
-            assert second.process.submissions == []
-            row = empty.by_nonce(submission.nonce)
-            assert row is not None and row.stage is Stage.SETTLED
-
-
 async def test_twenty_runners_and_one_claimable_message_have_one_winner(tmp_path: Path) -> None:
     operator = MemoryRelay()
     async with asyncio.TaskGroup() as group:
@@ -482,7 +399,7 @@ async def test_a_lease_that_is_refused_leaves_nothing_behind_that_hides_the_mess
         id = await desk.send(claimable=claimable)
         message = (await desk.operator.message(id)).message
         journal.begin(message, 1, "p1", 0.0)
-        desk.inbox._wait_again(message, 1)
+        desk.inbox._leftovers.wait_again(message, 1)
         await desk.claims._renew(desk.claims.held()[0])
         assert (desk.claims.held(), journal.open()) == ([], [])
         await desk.presence.fetch_backlog()
