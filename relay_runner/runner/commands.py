@@ -62,7 +62,7 @@ class Commands:
         """Take note of a command; the same one may be offered any number of times, by every life of the runner."""
         taken = self._taken(command)
         mine = taken is not None and taken.instance_id == self._identity.instance_id
-        if command.state not in OPEN or mine:
+        if command.state not in OPEN or (taken is not None and mine and taken.state in OPEN):
             return
         if taken is None:
             self._note(command, CommandState.ACCEPTED)
@@ -71,7 +71,7 @@ class Commands:
         self._queue.put_nowait(command)
 
     async def fetch(self) -> None:
-        """Take the commands that came while nobody listened."""
+        """Take the commands that came while nobody listened, and those of whose end the relay does not know."""
         for command in await self._relay.pending_commands(self._identity.agent_id):
             self.offer(command)
 

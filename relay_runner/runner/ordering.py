@@ -59,11 +59,15 @@ class Ordering:
         """Take note of a command."""
         self._commands.offer(command)
 
+    async def look(self) -> None:
+        """Take what the bus did not bring: it was away, or is silent."""
+        with contextlib.suppress(RelayUnavailable, RelayRefused, ProtocolError):  # it is looked again soon
+            await self._commands.fetch()
+
     async def run(self) -> None:
         """Carry out what came while nobody listened, and what comes, for ever."""
         await self._joined.wait()
-        with contextlib.suppress(RelayUnavailable, RelayRefused, ProtocolError):  # the bus brings what comes later
-            await self._commands.fetch()
+        await self.look()
         await self._commands.run()
 
     async def part(self, end: RunnerExit) -> None:

@@ -61,6 +61,7 @@ class Presence:
         on_frame: Callable[[ServerFrame], None],
         on_backlog: Callable[[list[MessageRecord]], None],
         on_superseded: Callable[[str], None],
+        on_look: Callable[[], Awaitable[None]] | None = None,
         heal: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._relay = relay
@@ -72,6 +73,8 @@ class Presence:
         self._on_frame = on_frame
         self._on_backlog = on_backlog
         self._on_superseded = on_superseded
+        self._on_look = on_look
+        """Looks for what else the bus may not have brought, whenever messages are looked for."""
         self._heal = heal
         """Gets another token where the relay refuses ours; None where nobody can."""
         self._changed = asyncio.Event()
@@ -222,8 +225,10 @@ class Presence:
             records = await self._relay.messages(query)
             self._on_backlog(records)
             if not records:
-                return
+                break
             after = records[-1].message.id
+        if self._on_look is not None:
+            await self._on_look()
 
     async def backstop(self) -> None:
         """Say over HTTP that we live and look for messages, at the start and every 20 s: the bus may be silent or gone.

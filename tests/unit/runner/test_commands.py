@@ -188,6 +188,25 @@ async def test_an_end_that_the_relay_was_not_told_is_told_by_the_successor(offic
     assert office.done == ["1"]
 
 
+async def test_an_end_that_the_relay_was_not_told_is_told_when_it_is_back(office: Office) -> None:
+    tell = office.desk.relay.update_command
+
+    async def away(command_id: str, update: CommandUpdate) -> Command:
+        raise RelayUnavailable("away")
+
+    command = await office.order(n=1)
+    office.gate.clear()
+    office.commands.offer(command)
+    await office.is_running(command)
+    office.desk.relay.update_command = away  # type: ignore[method-assign]
+    office.gate.set()
+    await until(lambda: office.done == ["1"] and not office.desk.work.items)
+    office.desk.relay.update_command = tell  # type: ignore[method-assign]
+    await office.commands.fetch()
+    assert (await office.settled(command)).result["providerResult"] == {"n": 1}
+    assert office.done == ["1"]
+
+
 async def test_a_command_for_a_runner_that_ended_is_not_for_its_successor(office: Office) -> None:
     command = await office.order(n=1)
     office.commands.offer(replace(command, target="r-dead"))

@@ -453,6 +453,21 @@ async def test_the_info_file_is_there_before_the_program_and_complete_after(stag
     assert (after["runnerId"], after["startedAt"]) == (before[0]["runnerId"], before[0]["startedAt"])
 
 
+async def test_a_command_that_a_lost_bus_did_not_bring_is_found_when_it_is_back(stage: Stage) -> None:
+    async with stage.running() as life:
+        presence = life.runner._presence
+        presence._on_frame = lambda frame: None
+        command = await stage.order("agent.interrupt")
+        assert command.state is CommandState.ACCEPTED
+        presence.redial()
+
+        async def done() -> bool:
+            return (await stage.operator.get_command(command.id)).state is CommandState.SUCCEEDED
+
+        await until(done)
+        assert stage.process.interrupts == 1
+
+
 async def test_a_command_answers_a_permission(stage: Stage) -> None:
     async with stage.running():
         stage.process.asks("p1")
