@@ -102,7 +102,7 @@ def test_a_narrow_screen_keeps_what_a_row_begins_with() -> None:
 
 
 def test_the_keys_fit_into_80_columns() -> None:
-    assert drawn(View())[-1].rstrip().endswith("q leave")
+    assert drawn(View(), 80)[-1].rstrip().endswith("q leave")
 
 
 def test_the_chosen_agent_is_on_the_screen() -> None:
