@@ -189,7 +189,9 @@ def decode(data: bytes) -> Request:
 
 def remember(request: Request, paths: config.Paths) -> None:
     """Save a start for the next one; what was meant for that one only is left out."""
-    options = replace(request.options, prompt=None, resume=None, fresh=False, replace=False, info_file=None)
+    options = replace(
+        request.options, prompt=None, resume=None, fresh=False, replace=False, info_file=None, screen=None
+    )
     config.write_private(paths.agent(options.agent_id).launch, encode(replace(request, options=options, why=None)))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import replace
 
 from relay_runner import config
 from relay_runner.cli import background, choices, compose, local, loop, output, sending, service, verdict, viewing
@@ -10,6 +12,12 @@ from relay_runner.cli.choices import Flags, Request
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import MessageRecord
+
+LEAST_COLUMNS = 80
+LEAST_ROWS = 23
+"""What the programs draw well in."""
+STATUS_ROWS = 1
+"""What tmux keeps for its status line."""
 
 
 def start(flags: Flags) -> int:
@@ -37,9 +45,24 @@ def _in_terminal(flags: Flags, request: Request, paths: config.Paths) -> int:
         _leave_as_it_is(flags, request, paths, running)
         return viewing.watch(paths, running, None)
     output.note(choices.describe(request))
-    report = background.launch(request, paths)
+    report = background.launch(_sized(request), paths)
     viewing.introduce(report.info)
     return viewing.watch(paths, report.info, report)
+
+
+def _sized(request: Request) -> Request:
+    """Return the request for an agent whose terminal is as large as the one that it is started in.
+
+    Its size never changes: in a larger one a person would see a corner, and not what the program asks.
+    """
+    try:
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return request
+    if not columns or not rows:
+        return request
+    size = (max(columns, LEAST_COLUMNS), max(rows - STATUS_ROWS, LEAST_ROWS))
+    return replace(request, options=replace(request.options, screen=size))
 
 
 def _leave_as_it_is(flags: Flags, request: Request, paths: config.Paths, running: RunnerInfo) -> None:

@@ -22,7 +22,7 @@ from relay_runner.runner.control import ControlServer
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.runner.record import ProcessRecord
-from relay_runner.terminal.base import Terminal, Terminals, TerminalSpec
+from relay_runner.terminal.base import HEIGHT, WIDTH, Terminal, Terminals, TerminalSpec
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ class Launcher:
         for note in plan.notes:
             log.warning("%s", note)
         environment.write_programs(self._paths.bin, plan.programs)
+        width, height = self._options.screen or (WIDTH, HEIGHT)
         started_at = time.time()
         terminal = await self._terminals.open(
             TerminalSpec(
@@ -112,6 +113,8 @@ class Launcher:
                 run_dir=private_dir(self._paths.run / endpoint.provider_session_id),
                 name=self._options.tmux_session or self._options.agent_id,
                 title=plan.title,
+                width=width,
+                height=height,
             )
         )
         launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at, lost=self._lost(spec, plan))

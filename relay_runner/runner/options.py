@@ -47,6 +47,8 @@ class RunnerOptions:
     replace: bool = False
     """Take over from a live runner of the same agent."""
     tmux_session: str | None = None
+    screen: tuple[int, int] | None = None
+    """The columns and rows of the agent's terminal; None is the usual size. They stay as they are, whoever looks."""
     info_file: Path | None = None
     shutdown_timeout_s: float | None = None
     """How long the program gets from TERM to KILL; None is what suits the provider."""

@@ -24,8 +24,9 @@ SOCKET_LIMIT = 107
 _PASSED_ON = ("HOME", "PATH", "TZ")
 _TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo", "/usr/share/lib/terminfo")
 
-# The window keeps its size whoever looks at it: a smaller viewer sees the part around the cursor, and moves it with
-# the prefix and an arrow. Whatever could end, split or replace the one pane is not bound.
+# The window keeps its size whoever looks at it: a smaller viewer sees the part around the cursor (the upper left one,
+# where the program hides it), is told that there is more, and moves with the prefix and an arrow. Whatever could end,
+# split or replace the one pane is not bound.
 _CONFIG = """\
 set -s escape-time 10
 set -s exit-empty on
@@ -45,7 +46,8 @@ set -g status-interval 0
 set -g status-style "bg=colour236,fg=colour252"
 set -g status-left-length 80
 set -g status-left "#[bold] {title} #[default]"
-set -g status-right "detach: Ctrl-] d   scroll: Ctrl-] [ "
+set -g status-right-length 80
+set -g status-right "#{{?window_bigger,more: Ctrl-] arrows   ,}}detach: Ctrl-] d   scroll: Ctrl-] [ "
 set -g window-status-format ""
 set -g window-status-current-format ""
 set -g set-titles off

@@ -63,6 +63,9 @@ def test_start_look_type_leave_come_back_stop(place: Home) -> None:
         terminal.expect(f'send .* send {AGENT} "hello" --wait')
         terminal.expect(f"stop .* stop {AGENT}")
         terminal.expect(SHOWN)
+        assert place.tmux(AGENT, "display-message", "-p", "#{window_width}x#{window_height}").strip() == "100x29", (
+            "as large as the person's, without tmux's own line"
+        )
         until("the agent reads", lambda: "demo>" in place.screen(AGENT))  # before that the terminal echoes by itself
         terminal.send("echo typed by hand\r")
         until("the agent answered the person", lambda: place.screen(AGENT).count("typed by hand") == 2)

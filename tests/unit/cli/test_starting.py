@@ -71,6 +71,29 @@ def test_in_a_terminal_it_goes_to_the_background_and_is_watched(paths: config.Pa
     assert ways == [("background", "bob"), ("watch", None, True)]
 
 
+@pytest.mark.parametrize(
+    ("mine", "its"), [((120, 40), (120, 39)), ((40, 10), (80, 23)), ((0, 0), None), (None, None)], ids=str
+)
+def test_its_terminal_is_as_large_as_the_one_it_is_started_in(
+    paths: config.Paths, ways: list[Any], monkeypatch: pytest.MonkeyPatch, mine: tuple[int, int] | None, its: object
+) -> None:
+    asked: list[Request] = []
+
+    def launch(request: Request, paths: config.Paths) -> Any:
+        asked.append(request)
+        return type("Told", (), {"info": None})
+
+    def size(descriptor: int) -> os.terminal_size:
+        if mine is None:
+            raise OSError("no terminal")
+        return os.terminal_size(mine)
+
+    monkeypatch.setattr(background, "launch", launch)
+    monkeypatch.setattr(os, "get_terminal_size", size)
+    starting.start(flags(paths))
+    assert asked[0].options.screen == its
+
+
 def test_a_live_agent_is_shown_or_refused(
     paths: config.Paths,
     ways: list[Any],

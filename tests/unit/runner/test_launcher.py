@@ -67,6 +67,13 @@ async def test_what_is_launched_is_saved_and_adopted_by_the_next_one(yard: Yard)
     assert (adopted.terminal, adopted.plan.session_id) == (first.terminal, "session-1")
 
 
+async def test_the_terminal_has_the_size_that_was_asked_for(yard: Yard) -> None:
+    await yard.launcher().launch()
+    await yard.launcher(screen=(90, 30)).launch()
+    sizes = [(one.spec.width, one.spec.height) for one in yard.terminals.opened]
+    assert sizes == [(200, 50), (90, 30)]
+
+
 async def test_a_dead_process_is_not_adopted_and_its_record_goes(yard: Yard) -> None:
     await yard.launcher().launch()
     yard.terminals.opened[0].ends(-9)

@@ -79,6 +79,17 @@ async def test_a_viewer_does_not_change_the_size(tmux: TmuxTerminals, tmp_path: 
     await finish(terminal)
 
 
+async def test_a_viewer_that_sees_a_part_is_told_so(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal, _ = await collecting(tmux, tmp_path)
+    small, large = attach(terminal, rows=24, columns=90), attach(terminal, rows=60, columns=210)
+    await asyncio.to_thread(small.expect, "more: Ctrl-] arrows", timeout=20)
+    await asyncio.to_thread(large.expect, "detach: Ctrl-] d", timeout=20)
+    assert "more: Ctrl-] arrows" not in str(large.before)
+    for viewer in (small, large):
+        viewer.close(force=True)
+    await finish(terminal)
+
+
 async def test_a_viewer_types_and_cannot_split_or_end_the_pane(tmux: TmuxTerminals, tmp_path: Path) -> None:
     terminal, file = await collecting(tmux, tmp_path)
     viewer = attach(terminal)

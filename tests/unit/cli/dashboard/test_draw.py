@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from relay_runner.cli.dashboard.draw import KEYS, screen
@@ -97,8 +98,10 @@ def test_it_never_grows_over_the_screen_and_shows_the_choice(width: int, height:
 
 
 def test_a_narrow_screen_keeps_what_a_row_begins_with() -> None:
-    sent = Delivery(message_id=1234, recipient="agent:quite-a-long-name", state=State.SEEN)
-    assert line(drawn(View(records=[record(1234, "a text", sent)]), 40, 10), "1234")
+    sent = Delivery(message_id=1234, recipient="agent:bob", state=State.DONE, outcome=Outcome.COMPLETED)
+    told = record(1234, "a text", sent)
+    long = replace(told.message, sender="person:somebody-else", to="agent:with-quite-a-long-name")
+    assert line(drawn(View(records=[replace(told, message=long)]), 40, 10), "1234")
 
 
 def test_the_keys_fit_into_80_columns() -> None:
