@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -200,8 +201,11 @@ async def _send(new: NewMessage, attached: list[Upload], task: bool, timeout_s: 
 def _tell_waiting(agent: str, what: str) -> None:
     from relay_runner.protocol.messages import RATE_LIMITED
 
-    limited = what.startswith(f"({RATE_LIMITED}")
-    hint = f"`relay-runner retry {agent}` tries at once" if limited else f"`relay-runner attach {agent}`"
+    hint = f"`relay-runner attach {agent}`"
+    if what.startswith(f"({RATE_LIMITED}"):
+        hint = f"`relay-runner retry {agent}` tries at once"
+    elif found := re.search(r"\((\w+): ", what):
+        hint = f"`relay-runner permissions {found[1]}` shows it"
     output.note(f"{agent} waits {output.line(what)}: {hint}")
 
 

@@ -25,6 +25,8 @@ RETRY_S = 0.5
 LOOK_S = 1.0
 """How often it is asked whether an agent waits for a person."""
 WAITING = "waiting"
+ASKS = "asks for permission "
+"""How a reason to be busy begins that a person can answer: then come the permission's id and title."""
 OnWaiting = Callable[[str, str], None]
 """Takes an agent's id, and what it waits for, in words that follow `waits`."""
 
@@ -102,6 +104,9 @@ async def wait(
 
 def waiting_for(agent: Agent) -> str | None:
     """Return what an agent waits for, in words that follow `waits`; None where it does not."""
+    asks = next((one for one in agent.status.busy_reasons if one.startswith(ASKS)), None)
+    if asks is not None:
+        return f"for an answer ({asks.removeprefix(ASKS)})"
     if (agent.status.detail or "").startswith(RATE_LIMITED):
         return f"({agent.status.detail})"
     state, _, what = (agent.status.provider_state or "").partition(": ")

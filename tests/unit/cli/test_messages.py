@@ -95,6 +95,11 @@ def test_an_agent_that_waits_for_a_person_is_named(world: World, monkeypatch: py
     _, err = world.run("send", "bob", "x", "--wait", "--timeout", "1", code=3)
     assert err.splitlines()[0] == "relay-runner: bob waits at a permission prompt: `relay-runner attach bob`"
     assert err.count("permission") == 1
+    asks = Status(provider_state="waiting: prompt", busy_reasons=("asks for permission 3f9a: mkdir x",))
+    asyncio.run(bob.put_status("bob", "i1", asks))
+    _, err = world.run("send", "bob", "x", "--wait", "--timeout", "1", code=3)
+    said = "bob waits for an answer (3f9a: mkdir x): `relay-runner permissions 3f9a` shows it"
+    assert err.splitlines()[0] == f"relay-runner: {said}"
 
 
 def test_an_unknown_recipient_gets_the_nearest_name(world: World) -> None:

@@ -86,6 +86,11 @@ def test_what_an_agent_waits_for(state: str | None, said: str | None) -> None:
     assert sending.waiting_for(Agent(id="bob", status=Status(provider_state=state))) == said
 
 
+def test_an_agent_that_asks_says_what() -> None:
+    status = Status(provider_state="waiting: permission prompt", busy_reasons=("asks for permission 3f9a: mkdir x",))
+    assert sending.waiting_for(Agent(id="bob", status=status)) == "for an answer (3f9a: mkdir x)"
+
+
 def test_an_agent_that_waits_for_its_model_says_until_when() -> None:
     agent = Agent(id="bob", status=Status(provider_state="idle", detail="rate-limited until 3pm"))
     assert sending.waiting_for(agent) == "(rate-limited until 3pm)"
