@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from relay_runner.errors import TerminalError
 from relay_runner.protocol.messages import Timing
 from relay_runner.providers.base import Held, ProcessState, Submission, SubmitResult, Submitted
 from relay_runner.providers.claude.mentions import defuse_mentions
@@ -14,6 +16,8 @@ from relay_runner.providers.claude.rewake import Given, Rewake
 from relay_runner.providers.claude.turns import Tracker
 
 REWAKE = "rewake"
+ENTERING_S = 30.0
+"""How long what the poller was granted may take to become a prompt; after that it was lost with its poller."""
 
 
 class Session(Protocol):
@@ -43,13 +47,16 @@ class Ladder:
         self._session = session
         self._entering: str | None = None
         """The last message that was given to the poller; its prompt may be a moment away."""
+        self._granted_at = float("-inf")
         self.folders = {cwd}
         """Where `@name` may mean a file."""
         self.submitting = False
 
     def settled(self) -> bool:
         """Say whether no message is between us and its turn."""
-        return not self.submitting and (self._entering is None or self._tracker.has(self._entering))
+        if self._entering is not None and time.monotonic() - self._granted_at < ENTERING_S:
+            return not self.submitting and self._tracker.has(self._entering)
+        return not self.submitting
 
     def hold(self, submission: Submission) -> Held | None:
         """Return why nothing can go in now."""
@@ -75,7 +82,10 @@ class Ladder:
     async def _climb(self, submission: Submission) -> SubmitResult:
         self._session.look()
         if self._tracker.state is ProcessState.BUSY and submission.timing is Timing.INTERRUPT:
-            await self._session.interrupt()
+            try:
+                await self._session.interrupt()
+            except TerminalError as error:
+                return Held(str(error))
         if (held := self.hold(submission)) is not None:
             return held
         text = submission.text
@@ -83,7 +93,7 @@ class Ladder:
             text = defuse_mentions(text, self.folders)
         if not submission.operator or self._tracker.state is ProcessState.BUSY:
             if await self._rewake.give(submission.nonce, text) is Given.GRANTED:
-                self._entering = submission.nonce
+                self._entering, self._granted_at = submission.nonce, time.monotonic()
                 return Submitted(REWAKE)
             # Nothing entered. Waiting for the poller took time in which a person may have begun something.
             self._session.look()

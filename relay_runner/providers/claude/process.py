@@ -208,13 +208,18 @@ class ClaudeProcess:
             self._health.whole(Part.RECORDS)
 
     def _take(self, events: Iterable[Event]) -> bool:
-        """Tell what comes out of the records; False when they cannot be read now: hooks stand in for them."""
+        """Tell what comes out of the records; False when not all of them can be read: hooks stand in for those."""
+        told: list[Event] = []
+        trouble: ProviderError | None = None
         try:
-            self._tell(events)
+            for event in events:
+                told.append(event)  # what came before the trouble is kept
         except ProviderError as error:
-            self._health.lost(Part.RECORDS, str(error))
-            return False
-        return True
+            trouble = error
+        self._tell(told)
+        if trouble is not None:
+            self._health.lost(Part.RECORDS, str(trouble))
+        return trouble is None
 
     def _tell(self, events: Iterable[Event]) -> None:
         now = time.time()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from relay_runner.errors import ProviderError
 from relay_runner.providers.base import Event, LaunchPlan
 from relay_runner.providers.claude import transcript
 from relay_runner.providers.claude.home import ClaudeHome
@@ -55,17 +56,27 @@ class Records:
     def look(self, now: float) -> Iterator[Event]:
         """Yield what follows from everything that was written since the last look.
 
-        Raise `ProviderError` when a file cannot be read; what the others said was yielded before.
+        Raise `ProviderError` when a file cannot be read; what the others said was yielded before. A state file that
+        cannot be read says nothing: what it said last may be over.
         """
         if self._recalling:
             self._since = now if self._since is None else self._since
             if now - self._since < WRITTEN_S:
                 return  # what an adopted program did last may not be written yet
-        yield from self._read_lines(now)
-        reading = self._state_file.read()
+        reading, trouble = None, list[ProviderError]()
+        try:
+            yield from self._read_lines(now)
+        except ProviderError as error:
+            trouble.append(error)
+        try:
+            reading = self._state_file.read()
+        except ProviderError as error:
+            trouble.append(error)
         yield from self._tracker.read(reading, now)
         if reading is not None and reading.session_id not in self._sessions:
             self._switch(reading.session_id, self._expected(reading.session_id))
+        if trouble:
+            raise trouble[0]
 
     def follow(self, payload: Mapping[str, Any], now: float) -> Iterator[Event]:
         """Read up to now, then go on with the transcript that a hook names; raises as `look` does."""

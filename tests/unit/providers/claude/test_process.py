@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,16 +14,25 @@ from relay_runner.protocol.messages import Outcome, Timing
 from relay_runner.providers.base import (
     Degraded,
     Held,
+    ProcessState,
     Seen,
     Submitted,
+    TurnEnded,
     TurnState,
 )
+from relay_runner.providers.claude import closing, ladder, operations
 from relay_runner.providers.claude import process as module
 from relay_runner.terminal.base import Key
 from tests.terminals import until
 from tests.unit.providers.claude.room import SESSION, Room, message, room, watched  # noqa: F401
 
 pytestmark = pytest.mark.anyio
+
+
+def unreadable(file: Path) -> None:
+    """Put a folder where the file is: reading it fails as on a bad disk."""
+    file.unlink()
+    file.mkdir()
 
 
 async def test_the_watch_outlives_a_terminal_that_does_not_answer(room: Room) -> None:
@@ -51,6 +61,38 @@ async def test_the_watch_outlives_files_that_cannot_be_read(room: Room) -> None:
     first, second = room.told(Degraded)
     assert str(room.transcript) in str(first.reason)
     assert second == Degraded(None)
+
+
+async def test_what_one_file_says_is_told_although_another_cannot_be_read(room: Room) -> None:
+    await room.idle()
+    unreadable(room.home.state_file(os.getpid()))
+    room.transcript.parent.mkdir(parents=True)
+    room.transcript.write_text(json.dumps({"type": "user", "message": {"content": message().text}}) + "\n")
+    room.process.look()
+    assert Seen("n1", "transcript") in room.events
+
+
+async def test_the_end_of_a_turn_is_told_although_the_records_cannot_be_read(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "TOKENS_S", 0.02)
+    await room.idle()
+    await room.hook("UserPromptSubmit", prompt=message().text, prompt_id="p1")
+    room.status("busy")
+    room.process.look()
+    unreadable(room.home.state_file(os.getpid()))
+    await room.hook("Stop", last_assistant_message="done")
+    async with watched(room):
+        await until(lambda: [ended.result for ended in room.told(TurnEnded)] == ["done"])
+        await until(lambda: room.process.state is ProcessState.IDLE)
+
+
+async def test_the_state_file_is_read_although_the_transcript_cannot_be(room: Room) -> None:
+    await room.idle()
+    room.transcript.mkdir(parents=True)
+    room.status("waiting", "dialog open")
+    room.process.look()
+    assert room.process.state is ProcessState.WAITING
 
 
 async def test_the_poller_comes_first(room: Room) -> None:
@@ -170,6 +212,23 @@ async def test_an_operation_waits_for_a_message_on_its_way_in(room: Room, monkey
     with pytest.raises(ProviderRefused, match="on its way in"):
         await room.process.operate("clear", {})
     assert room.box.text == ""
+
+
+async def test_a_message_that_was_lost_with_its_poller_keeps_no_operation_out_for_good(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "ENTERING_S", 0.05)
+    monkeypatch.setattr(operations, "BEGIN_S", 0.05)
+    await room.idle()
+    async with asyncio.TaskGroup() as group:
+        poll = group.create_task(room.hook("rewake", pid=os.getpid()))
+        submitting = group.create_task(room.process.submit(message()))
+        await poll
+        await room.hook("rewake-taken", nonce="n1")
+        await submitting
+    with pytest.raises(ProviderRefused, match="did not begin a new session"):
+        await room.process.operate("clear", {})
+    assert room.box.entered == ["/clear"]
 
 
 async def test_an_unknown_operation_is_unsupported(room: Room) -> None:
