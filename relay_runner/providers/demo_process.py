@@ -234,6 +234,8 @@ class DemoProcess:
             line = input_line(await self._terminal.capture())
         except ProviderExited:
             return Held("the program has ended")
+        except TerminalError as error:
+            return Held(str(error))
         if line is None:
             return Held("no input line on the screen")
         return Held("person typing") if line else None

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from relay_runner.errors import ProviderRefused
+from relay_runner.errors import ProviderRefused, TerminalError
 from relay_runner.protocol.envelope import nonces as nonces_of
 from relay_runner.providers.base import Held, SubmitResult, Submitted, Uncertain
 from relay_runner.providers.claude.screen import InputRow, input_row
@@ -63,13 +63,12 @@ class Paste:
 
     async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
         """Put `text` in once; `entered` says whether the program's own records have it."""
-        row = await self._row()
-        if row is None:
-            return DIALOG
-        if self._typing(row, time.monotonic()):
-            return TYPING
-        if row.draft and not await self._stash():
-            return TYPING
+        try:
+            held = await self._make_room()
+        except TerminalError as error:
+            return Held(str(error))
+        if held is not None:
+            return held
         ours = self._remember(text)
         await self._terminal.paste(text, then=Key.ENTER)
         if await self._wait(entered, ENTER_S):
@@ -80,6 +79,15 @@ class Paste:
         if await self._wait(entered, EVIDENCE_S):
             return Submitted(CHANNEL)
         return await self._give_up(ours, entered)
+
+    async def _make_room(self) -> Held | None:
+        """Return what keeps a message from the input row; a person's line that was waited for is put aside."""
+        row = await self._row()
+        if row is None:
+            return DIALOG
+        if self._typing(row, time.monotonic()) or (row.draft and not await self._stash()):
+            return TYPING
+        return None
 
     async def occupied(self) -> Held | None:
         """Return what keeps a command from the input row: a dialog, or anything that stands there."""

@@ -112,7 +112,10 @@ class CodexProcess:
     async def submit(self, submission: Submission) -> SubmitResult:
         """Put one message in, at most once: the server's answer is the only sign that it took it."""
         if self.state is ProcessState.BUSY and submission.timing is Timing.INTERRUPT:
-            await self.interrupt()
+            try:
+                await self.interrupt()
+            except Disconnected:
+                return Held("no connection", retry_s=0.2)
         if (held := self._hold(submission.timing)) is not None:
             return held
         async with self._room.submitting():

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProviderExited, ProviderRefused, ProviderUnsupported
-from relay_runner.providers.base import ProcessState, SessionStarted, StateChanged
-from relay_runner.providers.demo_process import OPERATIONS
-from relay_runner.terminal.base import Key
-from tests.contract.providers import Running, adopt, connected, demo_rig, launch, running
+from relay_runner.errors import ProviderExited, ProviderRefused, ProviderUnsupported, TerminalError
+from relay_runner.providers.base import Held, ProcessState, SessionStarted, StateChanged
+from relay_runner.providers.beside import beside
+from relay_runner.providers.demo_process import OPERATIONS, DemoProcess
+from relay_runner.terminal.base import Key, Screen, TerminalSpec
+from tests.contract.providers import Running, adopt, connected, demo_rig, launch, running, submission
+from tests.scripted import ScriptedTerminal
 from tests.terminals import shown, sockets, until
 
 pytestmark = pytest.mark.anyio
 __all__ = ["sockets"]
+
+
+class Unseen(ScriptedTerminal):
+    """A terminal that does not answer; its program lives."""
+
+    def __init__(self) -> None:
+        super().__init__(TerminalSpec(("x",), {}, Path("/"), Path("/"), "x"), 1)
+
+    async def capture(self) -> Screen:
+        raise TerminalError("tmux did not answer within 10 s")
 
 
 async def enter(it: Running, line: str) -> None:
@@ -62,6 +75,18 @@ async def test_a_persons_half_typed_line_is_not_operated_into(tmp_path: Path, so
             with pytest.raises(ProviderRefused, match="person typing"):
                 await it.process.operate(action, {"content": "x"})
         await shown(it.terminal, "demo> draft")
+
+
+async def test_a_terminal_that_cannot_be_seen_holds_a_message(tmp_path: Path) -> None:
+    records = [
+        {"type": "session", "session": "s", "process": "p", "resumed": False},
+        {"type": "state", "state": "idle", "detail": None},
+    ]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    process = DemoProcess(tmp_path / "s.jsonl", "p", Unseen(), lambda event: None)
+    async with beside(process.follow()):
+        await process.ready()
+        assert await process.submit(submission("echo x")) == Held("tmux did not answer within 10 s")
 
 
 async def test_what_it_does_not_know_it_refuses(tmp_path: Path, sockets: Path) -> None:

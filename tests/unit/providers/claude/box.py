@@ -47,6 +47,8 @@ class Box:
         """Whether what stands in the box is shown as one line that counts its newlines."""
         self.broken: Exception | None = None
         """What a look at the screen fails with."""
+        self.deaf: Exception | None = None
+        """What a key fails with."""
         self.looks = 0
         self.living = True
         self.identity = processes.identity(os.getpid())
@@ -65,6 +67,8 @@ class Box:
 
     async def press(self, *keys: Key) -> None:
         """Do what Claude Code does with these keys."""
+        if self.deaf is not None:
+            raise self.deaf
         for key in keys:
             self.pressed.append(key)
             if key is Key.ENTER and self.swallow:
@@ -85,6 +89,8 @@ class Box:
 
     async def type(self, text: str) -> None:
         """Take keys: in a dialog they answer."""
+        if self.deaf is not None:
+            raise self.deaf
         self.typed.append(text)
 
     async def capture(self) -> Screen:

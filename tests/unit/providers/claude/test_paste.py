@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from relay_runner.errors import ProviderRefused
-from relay_runner.providers.base import Submitted, Uncertain
+from relay_runner.errors import ProviderRefused, TerminalError
+from relay_runner.providers.base import Held, Submitted, Uncertain
 from relay_runner.providers.claude import paste
 from relay_runner.providers.claude.paste import DIALOG, TYPING, Paste
 from relay_runner.terminal.base import Key
@@ -41,6 +41,13 @@ async def test_a_dialog_gets_no_key() -> None:
     box.dialog = ("Do you want to proceed?", " \u276f 1. Yes")
     assert await Paste(box).put(TEXT, has(box)) == DIALOG
     assert (box.pressed, box.text) == ([], "")
+
+
+async def test_nothing_entered_while_the_terminal_could_not_be_seen() -> None:
+    box = Box()
+    box.broken = TerminalError("tmux did not answer within 10 s")
+    assert await Paste(box).put(TEXT, has(box)) == Held("tmux did not answer within 10 s")
+    assert box.text == ""
 
 
 async def test_a_swallowed_enter_is_pressed_again() -> None:
