@@ -158,14 +158,17 @@ class Permissions:
         dialog = dialog_of(await self._terminal.capture())
         if pending.ask is None or dialog is None or not proves(dialog, pending.ask):
             raise ProviderUnsupported("only its dialog can answer this", hint=AT_THE_TERMINAL)
-        pending.given = answer
-        if answer.decision is Decision.APPROVE:
-            await self._terminal.type(YES)
-        elif answer.decision in (Decision.DENY, Decision.ABORT):
-            await self._terminal.press(Key.ESCAPE)
-        else:
-            pending.given = None
+        if answer.decision not in BY_KEY and answer.decision is not Decision.DENY:
             raise ProviderUnsupported("the dialog's keys cannot say that exactly", hint=AT_THE_TERMINAL)
+        pending.given = answer
+        try:
+            if answer.decision is Decision.APPROVE:
+                await self._terminal.type(YES)
+            else:
+                await self._terminal.press(Key.ESCAPE)
+        except TerminalError:
+            pending.given = None  # it can be answered again: the dialog is looked at first, as it was now
+            raise
         deadline = time.monotonic() + KEY_S
         while pending.id in self._open:
             if time.monotonic() > deadline:

@@ -315,6 +315,22 @@ async def test_a_key_that_does_nothing_is_said(room: Room) -> None:
             await later.permissions.answer(question.id, Answer(Decision.ABORT))
 
 
+async def test_an_answer_that_the_terminal_did_not_take_can_be_given_again(room: Room) -> None:
+    async with working(room):
+        question = await held_and_left(room)
+        later = NextRunner(room)
+        await later.permissions.tend()
+        room.box.deaf = TerminalError("tmux is busy")
+        with pytest.raises(TerminalError, match="tmux is busy"):
+            await later.permissions.answer(question.id, Answer(Decision.APPROVE))
+        room.box.deaf = None
+        answering = asyncio.ensure_future(later.permissions.answer(question.id, Answer(Decision.APPROVE)))
+        await until(lambda: room.box.typed == ["1"])
+        room.status("busy")
+        later.permissions.before(GOES_ON)
+        assert await asyncio.wait_for(answering, 10)
+
+
 @pytest.mark.parametrize(("adopted", "process_id"), [(False, "p"), (True, "another")])
 async def test_another_programs_questions_are_not_found(room: Room, adopted: bool, process_id: str) -> None:
     async with working(room):
