@@ -26,6 +26,7 @@ from relay_runner.providers.beside import beside
 from relay_runner.providers.codex import family, launch, operations, projection, restarted, rollout, session, settings
 from relay_runner.providers.codex.approvals import RESOLVED, Approvals
 from relay_runner.providers.codex.client import Client, Disconnected, Request, opened
+from relay_runner.providers.codex.failures import Kind
 from relay_runner.providers.codex.goals import Goal
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.memo import Memo, Stage
@@ -38,6 +39,8 @@ RECONNECT_S = 0.05
 RETRY_S = 1.0
 TICK_S = 0.5
 PAGE = 20
+STRANGE = (LookupError, TypeError, ValueError, AttributeError)
+"""What becomes of reading something of another shape than the known versions send."""
 
 
 class Link:
@@ -177,6 +180,12 @@ class Link:
     # --- what the server says -----------------------------------------------------------------------------------------
 
     def _notice(self, method: str, params: Mapping[str, Any]) -> None:
+        try:
+            self._noticed(method, params)
+        except STRANGE as error:
+            log.warning("%s: Codex told %s in an unknown shape: %r", Kind.PROTOCOL_ERROR, method, error)
+
+    def _noticed(self, method: str, params: Mapping[str, Any]) -> None:
         thread_id, now = params.get("threadId"), time.time()
         self.approvals.notice(method, params, now)
         if method == RESOLVED:
@@ -198,7 +207,12 @@ class Link:
 
     def _asked(self, request: Request) -> None:
         who = self.tracker.agents.label(request.thread_id)
-        if not self._calls.take(request) and not self.approvals.take(request, who, any=not self.spec.headless):
+        try:
+            taken = self._calls.take(request) or self.approvals.take(request, who, any=not self.spec.headless)
+        except STRANGE as error:
+            log.warning("%s: Codex asked %s in an unknown shape: %r", Kind.PROTOCOL_ERROR, request.method, error)
+            taken = False
+        if not taken:
             self._unknown.append(request)
         self.changed.set()
 

@@ -355,3 +355,21 @@ async def test_an_interrupt_waits_for_the_message_that_the_turn_is_about_to_be_g
     await place.ends("interrupted")
     await stopping
     assert [event.nonces for event in place.told(TurnEnded)] == [(one.nonce,)]
+
+
+async def test_nothing_entered_where_the_connection_broke_before_the_interrupt_was_answered(place: Place) -> None:
+    await place.begins("other")
+    place.server.answers["turn/interrupt"] = lambda params: None
+    async with asyncio.TaskGroup() as group:
+        submitting = group.create_task(place.process.submit(timed(submission("now"), Timing.INTERRUPT)))
+        await until(lambda: bool(place.server.called("turn/interrupt")))
+        await place.server.hang_up()
+        assert isinstance(await submitting, Held)
+    assert place.server.called("turn/start") == []
+
+
+async def test_a_notification_of_another_shape_is_left_out(place: Place) -> None:
+    await place.server.tell("turn/started", turn=None)
+    await place.server.tell("thread/status/changed", status=["active"])
+    await place.begins("n1")
+    await place.ends()
