@@ -14,7 +14,8 @@ SELECT id, sender, address, body, subject, timing, claimable, reply_to, reply_re
     hops, operator, created_at, expires_at
 FROM messages WHERE id = ?
 -- name: message_ends
-SELECT sender, address, json_extract(payload, '$.taskId') FROM messages WHERE id = ?
+SELECT sender, address, CASE json_type(payload, '$.taskId') WHEN 'integer' THEN json_extract(payload, '$.taskId') END
+FROM messages WHERE id = ?
 -- name: prolong_message
 UPDATE messages SET expires_at = :expires_at WHERE id = :id
 -- name: prolong_deliveries
@@ -232,6 +233,7 @@ VALUES (?, ?, ?, 'open', ?, ?, ?)
 -- name: task
 SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks WHERE id = ?
 -- name: tasks
+-- JSON's `true`, `5.0` and `"5"` are numbers to SQLite, and no tasks to us: hence `json_type`.
 SELECT id, subject, created_by, created_at, description, state, agent_id, metadata, updated_at FROM tasks
 WHERE id < :before AND (:agent_id IS NULL OR agent_id = :agent_id) AND (:created_by IS NULL OR created_by = :created_by)
     AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
@@ -239,12 +241,14 @@ WHERE id < :before AND (:agent_id IS NULL OR agent_id = :agent_id) AND (:created
         OR 'agent:' || agent_id IN (SELECT value FROM json_each(:own))
         OR id IN (
             SELECT json_extract(m.payload, '$.taskId') FROM messages m CROSS JOIN deliveries d ON d.message_id = m.id
-            WHERE json_extract(m.payload, '$.taskId') IS NOT NULL AND d.recipient IN (SELECT value FROM json_each(:own))
+            WHERE json_extract(m.payload, '$.taskId') IS NOT NULL AND json_type(m.payload, '$.taskId') = 'integer'
+                AND d.recipient IN (SELECT value FROM json_each(:own))
         ))
 ORDER BY id DESC LIMIT :limit
 -- name: task_brought
 SELECT 1 FROM messages m JOIN deliveries d ON d.message_id = m.id
-WHERE json_extract(m.payload, '$.taskId') = :task AND d.recipient IN (SELECT value FROM json_each(:own)) LIMIT 1
+WHERE json_extract(m.payload, '$.taskId') = :task AND json_type(m.payload, '$.taskId') = 'integer'
+    AND d.recipient IN (SELECT value FROM json_each(:own)) LIMIT 1
 -- name: update_task
 UPDATE tasks SET state = ?, agent_id = ?, metadata = ?, updated_at = ? WHERE id = ?
 
