@@ -19,12 +19,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from relay_runner.errors import RelayRefused
+from relay_runner.protocol.acceptance import check_body
 from relay_runner.protocol.commands import NewTask, Task, TaskState, TaskUpdate
 from relay_runner.protocol.deliveries import IN_FLIGHT
 from relay_runner.protocol.messages import UNPROVEN, Delivery, Outcome, State
+from relay_runner.protocol.wire import encode
 
 CARRIED_BY = "taskId"
 MAX_SUBJECT_CHARS = 1000
+MAX_METADATA_BYTES = 64 * 1024
 MAX_ID = 2**63 - 1
 FINAL = frozenset({TaskState.DONE, TaskState.FAILED})
 MOVES: dict[TaskState, frozenset[TaskState]] = {
@@ -49,6 +52,8 @@ def check_task(new: NewTask) -> None:
         raise RelayRefused("the task has no subject", status=422)
     if len(new.subject) > MAX_SUBJECT_CHARS:
         raise RelayRefused(f"the task's subject is longer than {MAX_SUBJECT_CHARS} characters", status=422)
+    check_body(new.description.strip() or "-")
+    _check_metadata(new.metadata)
 
 
 def move_task(task: Task, update: TaskUpdate, now: float) -> Task:
@@ -56,11 +61,14 @@ def move_task(task: Task, update: TaskUpdate, now: float) -> Task:
     if update.state not in MOVES[task.state]:
         message = f"task {task.id} is {task.state} and cannot become {update.state}"
         raise RelayRefused(message, hint="open a new one", status=409, code="illegal-move")
+    metadata = {**task.metadata, **update.metadata}
+    if update.metadata:
+        _check_metadata(metadata)
     return replace(
         task,
         state=update.state,
         agent_id=update.agent_id or task.agent_id,
-        metadata={**task.metadata, **update.metadata},
+        metadata=metadata,
         updated_at=now,
     )
 
@@ -86,6 +94,11 @@ def follow(task: Task, before: Delivery, after: Delivery, now: float) -> Task:
         return _note(task, now, outcome=State.UNKNOWN.value, reason=after.reason) if working else task
     given_back = working and (after.held is None or after.recipient is None)
     return _reopen(task, after, now) if given_back else task
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    if len(encode(metadata)) > MAX_METADATA_BYTES:
+        raise RelayRefused(f"the task's metadata is larger than {MAX_METADATA_BYTES} bytes", status=422)
 
 
 def _begin(task: Task, delivery: Delivery, agent_id: str, now: float) -> Task:

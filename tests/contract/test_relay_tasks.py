@@ -153,6 +153,32 @@ async def test_a_task_is_moved_by_its_creator_by_operators_and_by_whom_a_message
             await post(world.operator, "bob", payload={"taskId": opaque})
 
 
+async def test_a_task_does_not_grow_for_ever(world: World) -> None:
+    large = {"a": "x" * 40_000}
+    await fails(
+        RelayRefused, world.operator.create_task(NewTask(subject="x", metadata={**large, "b": large})), "metadata"
+    )
+    await fails(RelayRefused, world.operator.create_task(NewTask(subject="x", description="x" * 2**21)), "1048576")
+    task = (await world.operator.create_task(NewTask(subject="x", metadata=large))).id
+    more = TaskUpdate(state=TaskState.IN_PROGRESS, metadata={"b": large})
+    await fails(RelayRefused, world.operator.update_task(task, more), "metadata")
+    await world.operator.update_task(task, TaskUpdate(state=TaskState.DONE))
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", [1]])
+async def test_what_only_looks_like_a_tasks_number_carries_none(world: World, value: object) -> None:
+    """JSON's `true` is 1 to a database, and would move a stranger's task."""
+    async with seat(world, "amy") as amy, seat(world, "bob") as bob:
+        task = await open_task(world)
+        assert task == 1
+        carrier = (await post(amy.relay, "bob", payload={"taskId": value})).message.id
+        await bob.relay.receipt(carrier, bob.receipt(State.SUBMITTING))
+        await task_is(world, task, TaskState.OPEN)
+        for stranger in (amy, bob):
+            await fails(RelayNotFound, stranger.relay.get_task(task), "there is no task 1")
+            assert await stranger.relay.tasks(TaskQuery()) == []
+
+
 async def test_a_task_that_somebody_has_and_did_not_bring_is_seen_but_not_moved(world: World) -> None:
     async with seat(world, "bob") as bob:
         task = await open_task(world)
