@@ -6,6 +6,7 @@ one that holds its default: who reads the JSON finds the same shape each time.
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,11 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of every value that crosses a process boundary."""
 
 
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+"""Any escape of a JSON string; group 1 is half of a character without its other half."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -35,6 +41,18 @@ def decode(data: bytes | str, type_: type[T]) -> T:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"not a valid {getattr(type_, '__name__', type_)}: {error}") from error
+
+
+def decode_foreign(data: bytes) -> Any:
+    """Return the JSON that a program which is not ours wrote; raise `ProtocolError` where it is none.
+
+    JavaScript cuts strings between the halves of a character, and writes the half as `\\ud83d`, which no text may hold:
+    it becomes a question mark.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode(_ESCAPE.sub(lambda found: b"?" if found[1] else found[0], data), object)
 
 
 def convert(value: Any, type_: type[T]) -> T:

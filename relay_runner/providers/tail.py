@@ -15,17 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from relay_runner.errors import ProviderError
+from relay_runner.errors import ProtocolError, ProviderError
+from relay_runner.protocol.wire import decode_foreign
 
 EAGER_S = 0.002
 FAST_S = 0.03
 SLOW_S = 1.0
 _SLOWER = 1.25
 _CHUNK = 1 << 20
-
-_decoder = msgspec.json.Decoder()
 
 
 @contextmanager
@@ -108,8 +105,8 @@ class JsonLines:
             if not line.strip() or containing not in line:
                 continue
             try:
-                value = _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                value = decode_foreign(line)
+            except ProtocolError:
                 self.skipped += 1
                 continue
             yield value

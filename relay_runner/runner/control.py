@@ -35,7 +35,7 @@ from relay_runner.errors import (
 )
 from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
-from relay_runner.protocol.wire import decode, encode
+from relay_runner.protocol.wire import convert, decode, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
 from relay_runner.runner.group import task_group
@@ -160,7 +160,7 @@ class ControlServer:
         if request.headers.get(PROCESS_HEADER) != self.endpoint.provider_session_id or process is None:
             log.info("dropped the hook %s of a process that is not ours", request.path_params["name"])
             return JSONResponse({})
-        payload = decode(body or b"{}", dict)
+        payload = convert(decode_foreign(body or b"{}"), dict)
         gone = asyncio.Event()
         call = HookCall(request.path_params["name"], payload, gone)
         reply = await _answer(request, gone, process.hook(call))

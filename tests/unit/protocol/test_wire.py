@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay_runner.errors import ProtocolError
 from relay_runner.protocol.messages import Delivery, MessageQuery, NewMessage, State, Timing
-from relay_runner.protocol.wire import convert, decode, encode
+from relay_runner.protocol.wire import convert, decode, decode_foreign, encode
 
 messages = st.builds(
     NewMessage,
@@ -58,3 +58,36 @@ def test_values_are_frozen() -> None:
     delivery = Delivery(message_id=1, recipient=None)
     with pytest.raises(AttributeError):
         delivery.state = State.DONE  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        (rb'"cut \ud83d"', "cut ?"),
+        (rb'"cut \ud83d here"', "cut ? here"),
+        (rb'"\uDE00 the other half"', "? the other half"),
+        (rb'"\ud83d\ud83d\ude00"', "?\U0001f600"),
+        (rb'"\ud83d\ude00 whole, and \\ud83d no escape, \ude00"', "\U0001f600 whole, and \\ud83d no escape, ?"),
+        (rb'{"a": ["\ud83d", 1]}', {"a": ["?", 1]}),
+    ],
+)
+def test_half_a_character_of_a_foreign_program_is_a_question_mark(written: bytes, means: object) -> None:
+    assert decode_foreign(written) == means
+
+
+@given(st.recursive(st.text() | st.integers(-(2**53), 2**53), lambda inner: st.lists(inner, max_size=3)))
+def test_what_a_foreign_program_writes_is_read_as_it_is(value: object) -> None:
+    def mended(value: object) -> object:
+        if isinstance(value, str):
+            return "".join("?" if "\ud800" <= one <= "\udfff" else one for one in value)
+        return [mended(one) for one in value] if isinstance(value, list) else value
+
+    # Two halves that are written one after the other are a character to every reader: of them nothing is to be mended.
+    text = json.dumps(value)
+    assert decode_foreign(text.encode()) == mended(json.loads(text))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", rb'"\ud83d', b"\xff", rb'"\u12"'])
+def test_what_is_no_json_is_an_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_foreign(data)

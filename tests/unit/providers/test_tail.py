@@ -155,3 +155,11 @@ def test_a_file_that_cannot_be_read_is_said_and_read_later(tmp_path: Path) -> No
     assert list(lines.read()) == [1]
     assert not JsonLines(file / "below").grown()
     assert list(JsonLines(file / "below").read()) == []
+
+
+def test_a_line_with_half_a_character_in_it_is_read(tmp_path: Path) -> None:
+    """As JavaScript writes it that cut a long output where it liked."""
+    file = tmp_path / "log"
+    file.write_bytes(rb'{"output": "cut \ud83d"}' + b"\n")
+    lines = JsonLines(file)
+    assert (list(lines.read()), lines.skipped) == ([{"output": "cut ?"}], 0)

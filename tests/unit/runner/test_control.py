@@ -58,6 +58,14 @@ async def test_a_hook_reaches_the_process_and_its_answer_comes_back(server: Cont
     assert process.hooks[0].name == "Stop"
 
 
+async def test_a_hook_with_half_a_character_in_it_reaches_the_process(server: ControlServer) -> None:
+    process = ScriptedProcess()
+    with server.serving(process):
+        async with _client(server) as client:
+            assert (await client.post("/hooks/Stop", content=rb'{"a": "cut \ud83d"}')).status_code == 200
+    assert process.hooks[0].payload == {"a": "cut ?"}
+
+
 async def test_a_hook_of_another_process_is_dropped(server: ControlServer) -> None:
     process = ScriptedProcess()
     with server.serving(process):
