@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from random import SystemRandom
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -39,6 +38,7 @@ from relay_runner.protocol.wire import convert, decode, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
 from relay_runner.runner.group import task_group
+from relay_runner.runner.lean import uvicorn
 from relay_runner.runner.proxy import proxy_routes
 
 log = logging.getLogger(__name__)
