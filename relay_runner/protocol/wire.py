@@ -31,8 +31,12 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(value: Any) -> bytes:
-    """Return `value` (a `Wire`, or plain containers of them) as UTF-8 JSON."""
-    return _encoder.encode(value)
+    """Return `value` (a `Wire`, or plain containers of them) as UTF-8 JSON; raise `ProtocolError` for what is no text."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError as error:
+        found = ascii(error.object[max(0, error.start - 20) : error.end + 20])
+        raise ProtocolError(f"{found} is no text, and cannot be told to anybody") from error
 
 
 def decode(data: bytes | str, type_: type[T]) -> T:

@@ -127,6 +127,9 @@ class Commands:
             return CommandState.FAILED, {"reason": f"not done within {timeout_s:g} s"}
         except RelayRunnerError as error:
             return CommandState.FAILED, {"reason": str(error), "code": error.code}
+        except Exception as error:  # a program that answered what nobody foresaw fails an order, not the agent
+            log.exception("command %s failed", command.type)
+            return CommandState.FAILED, {"reason": f"it failed inside: {error!r}", "code": "internal", "unknown": True}
 
     async def _end(self, command: Command, state: CommandState, result: Mapping[str, Any]) -> None:
         self._note(command, state, result)

@@ -91,3 +91,9 @@ def test_what_a_foreign_program_writes_is_read_as_it_is(value: object) -> None:
 def test_what_is_no_json_is_an_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode_foreign(data)
+
+
+def test_what_is_no_text_is_an_error_in_one_line() -> None:
+    """As a folder's name may be, where its bytes are no UTF-8."""
+    with pytest.raises(ProtocolError, match=r"a folder\\udcff"):
+        encode({"cwd": "/tmp/a folder\udcff"})

@@ -53,6 +53,8 @@ class Office:
     async def _obey(self, command: Command) -> Mapping[str, Any]:
         if command.type == "agent.fail":
             raise ProviderUnsupported("this one cannot do that")
+        if command.type == "agent.surprise":
+            raise KeyError("thread")
         await self.gate.wait()
         self.done.append(str(command.args.get("n")))
         return {"providerResult": {"n": command.args.get("n")}}
@@ -249,6 +251,19 @@ async def test_what_cannot_be_done_fails_with_the_reason(office: Office) -> None
     office.commands.offer(command)
     settled = await office.settled(command)
     assert (settled.state, settled.result["reason"]) == (CommandState.FAILED, "this one cannot do that")
+
+
+async def test_what_nobody_foresaw_fails_the_command_and_nothing_else(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    surprise = await office.order("agent.surprise")
+    office.commands.offer(surprise)
+    settled = await office.settled(surprise)
+    assert (settled.state, settled.result["code"]) == (CommandState.FAILED, "internal")
+    assert "KeyError" in settled.result["reason"] and "Traceback" in caplog.text
+    last = await office.order(n=2)
+    office.commands.offer(last)
+    assert (await office.settled(last)).state is CommandState.SUCCEEDED
 
 
 async def test_a_command_that_takes_too_long_fails_and_the_next_one_runs(office: Office) -> None:
