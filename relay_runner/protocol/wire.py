@@ -31,7 +31,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(value: Any) -> bytes:
-    """Return `value` (a `Wire`, or plain containers of them) as UTF-8 JSON; raise `ProtocolError` for what is no text."""
+    """Return `value` (a `Wire`, or plain containers of them) as UTF-8 JSON; raise `ProtocolError` where it has no form.
+
+    A string may hold what no text does: a folder's name, say, whose bytes are no UTF-8.
+    """
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError as error:

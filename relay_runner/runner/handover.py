@@ -127,8 +127,11 @@ class Handover:
                 continue
             try:
                 await self._relay.release(entry.message.id, self._claims.release(entry.attempt, reason))
-            except (ClaimLost, RelayRefused) as error:
+            except RelayRefused as error:
                 log.info("message %d cannot be given back: %s", entry.message.id, error)
+                continue  # the next runner finds in the journal that nothing entered
+            except ClaimLost as error:
+                log.info("message %d is not ours any more: %s", entry.message.id, error)
             self.drop(entry)
 
     async def _claim(self, entry: Entry) -> bool:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProviderRefused
+from relay_runner.errors import ProviderRefused, RelayUnauthorized
 from relay_runner.protocol.commands import NewTask, TaskState
-from relay_runner.protocol.messages import MessageQuery, Outcome, State, Timing
+from relay_runner.protocol.messages import Delivery, MessageQuery, Outcome, Release, State, Timing
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
@@ -437,6 +437,27 @@ async def test_one_claim_that_is_lost_does_not_keep_the_others(journal: Journal,
         await desk.relay.release(ids[0], desk.claims.release(1, "somebody else did"))
         await desk.inbox.hand_back()
         assert [(await desk.delivery(id)).state for id in ids] == [State.QUEUED, State.QUEUED]
+
+
+async def test_what_cannot_be_given_back_is_known_to_the_next_runner(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+
+    async def refuses(message_id: int, release: Release) -> Delivery:
+        raise RelayUnauthorized("the token was revoked")
+
+    async with first.running("p1"):
+        id = await first.send()
+        await first.process.until(1)
+        await first.reaches(id, State.SUBMITTED)
+        await first.inbox.detach()
+        monkeypatch.setattr(first.relay, "release", refuses)
+        await first.inbox.hand_back()
+    second = Desk(journal, operator, instance_id="i2", evidence_s=0.1)
+    async with second.running("p2"):
+        assert (await second.process.until(1))[0].message.id == id
 
 
 async def test_what_comes_after_a_runner_left_its_process_is_the_next_ones(journal: Journal) -> None:
