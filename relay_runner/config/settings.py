@@ -1,4 +1,4 @@
-"""Where files are, and what a person configured: flag > environment > project file > user file > default.
+"""What a person configured: flag > environment > project file > user file > default.
 
 Every value is frozen, every default stands here, and the environment is read only when `load` is called.
 
@@ -8,7 +8,6 @@ Every value is frozen, every default stands here, and the environment is read on
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,14 +17,13 @@ from typing import Annotated, Any
 
 import msgspec
 
+from relay_runner.config.places import Paths
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 from relay_runner.protocol.budgets import Budgets
 from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
 
-APP = "relay-runner"
 PROJECT_FILE = ".relay-runner.toml"
-HOME_VARIABLE = "RELAY_RUNNER_HOME"
 MIB = 1024 * 1024
 MAX_ATTACHMENT_MIB = 1024
 """What `max_attachment_mib` may be at most."""
@@ -33,159 +31,6 @@ APPROVAL_MODES = ("ask", "accept-edits", "auto", "read-only", "bypass")
 MAX_DEADLINE_S = 24 * 3600.0
 NARROW_APPROVAL_MODES = ("ask", "read-only")
 """What a project's file may ask for: less than the person allows, never more."""
-
-# Set for the program inside an agent; a `start` that finds one of them ignores and scrubs it.
-INSIDE_VARIABLE = "AGENT_RELAY_PROVIDER_SESSION_ID"
-SCRUBBED_PREFIXES = ("AGENT_RELAY_", "CLAUDE_CODE_")
-SCRUBBED_NAMES = frozenset({"CLAUDECODE", "AI_AGENT", "CLAUDE_PROJECT_DIR", "CLAUDE_ENV_FILE", "TMUX", "TMUX_PANE"})
-# What a person sets on purpose and Claude Code needs, although it has the prefix of the session markers.
-KEPT_NAMES = frozenset(
-    {
-        "CLAUDE_CODE_USE_BEDROCK",
-        "CLAUDE_CODE_USE_VERTEX",
-        "CLAUDE_CODE_USE_FOUNDRY",
-        "CLAUDE_CODE_OAUTH_TOKEN",
-        "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
-        "CLAUDE_CODE_MAX_RETRIES",
-        "CLAUDE_CODE_API_KEY_HELPER_TTL_MS",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-        "CLAUDE_CODE_SANDBOXED",
-    }
-)
-
-
-CREDENTIALS = frozenset(
-    {
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_FOUNDRY_API_KEY",
-        "AWS_BEARER_TOKEN_BEDROCK",
-        "AZURE_OPENAI_API_KEY",
-        "CLAUDE_CODE_OAUTH_TOKEN",
-        "CODEX_API_KEY",
-        "COHERE_API_KEY",
-        "DEEPSEEK_API_KEY",
-        "GEMINI_API_KEY",
-        "GOOGLE_API_KEY",
-        "GROQ_API_KEY",
-        "MISTRAL_API_KEY",
-        "OPENAI_API_KEY",
-        "OPENROUTER_API_KEY",
-        "XAI_API_KEY",
-    }
-)
-"""Keys of models. A headless program gets those of its own provider only: its spawner may hold many."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentPaths:
-    """The files of one agent; the folder is 0700 and every file in it 0600."""
-
-    root: Path
-
-    @property
-    def info(self) -> Path:
-        """The running runner: `RunnerInfo`."""
-        return self.root / "info.json"
-
-    @property
-    def control(self) -> Path:
-        """The control server of the live provider process: `ControlEndpoint`."""
-        return self.root / "control.json"
-
-    @property
-    def process(self) -> Path:
-        """The live provider process, for a runner that adopts it."""
-        return self.root / "process.json"
-
-    @property
-    def launch(self) -> Path:
-        """The options of the last start, for `restart` and for a start without options."""
-        return self.root / "launch.json"
-
-    @property
-    def journal(self) -> Path:
-        """The runner's journal."""
-        return self.root / "journal.db"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the live runner; the kernel lets it go when the runner dies."""
-        return self.root / "runner.lock"
-
-    @property
-    def token(self) -> Path:
-        """What the agent's configured token was renewed to, 0600."""
-        return self.root / "token.json"
-
-    @property
-    def log(self) -> Path:
-        """What the runner says when it has no terminal to say it to."""
-        return self.root / "runner.log"
-
-    @property
-    def bin(self) -> Path:
-        """First on the provider's PATH: a `relay-runner` that works."""
-        return self.root / "bin"
-
-    @property
-    def attachments(self) -> Path:
-        """The files that came with its messages, a folder for each: the program may read them."""
-        return self.root / "attachments"
-
-    @property
-    def run(self) -> Path:
-        """One folder for every provider process: its environment file, pid and exit code."""
-        return self.root / "run"
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """The folders of one installation (one embedded relay, many agents)."""
-
-    state: Path
-    config: Path
-
-    @property
-    def relay_json(self) -> Path:
-        """Url and tokens of the embedded relay, 0600."""
-        return self.state / "relay.json"
-
-    @property
-    def relay_db(self) -> Path:
-        """The embedded relay's store."""
-        return self.state / "relay.db"
-
-    @property
-    def relay_log(self) -> Path:
-        """The embedded relay's log."""
-        return self.state / "relay.log"
-
-    @property
-    def relay_lock(self) -> Path:
-        """Held while somebody starts the embedded relay."""
-        return self.state / "relay.lock"
-
-    @property
-    def agents(self) -> Path:
-        """One folder for every agent that ran here."""
-        return self.state / "agents"
-
-    @property
-    def config_file(self) -> Path:
-        """The user's settings."""
-        return self.config / "config.toml"
-
-    def agent(self, agent_id: str) -> AgentPaths:
-        """Return the files of one agent."""
-        return AgentPaths(self.agents / agent_id)
-
-    def runtime(self) -> Path:
-        """Return a short 0700 folder for unix sockets (their paths may have 108 bytes at most), made on demand."""
-        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
-        base = os.environ.get("XDG_RUNTIME_DIR")
-        root = Path(base) if base and len(base) < 40 and os.access(base, os.W_OK) else Path("/tmp")
-        return private_dir(root / f"{APP}-{os.getuid()}-{digest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,18 +89,6 @@ class Settings:
         return int(self.max_attachment_mib * MIB)
 
 
-def paths(environ: Mapping[str, str] | None = None) -> Paths:
-    """Return the folders that the environment asks for; nothing is made."""
-    environ = os.environ if environ is None else environ
-    home = environ.get(HOME_VARIABLE)
-    if home:
-        root = Path(home).expanduser().absolute()
-        return Paths(state=root, config=root)
-    import platformdirs
-
-    return Paths(state=platformdirs.user_state_path(APP), config=platformdirs.user_config_path(APP))
-
-
 def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read both files and the environment; raise `ConfigError` naming the file and the key that is wrong.
 
@@ -299,44 +132,6 @@ def _with_token(settings: Settings) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the relay's token in {file}: {error}") from error
     return replace(settings, relay_token=token)
-
-
-def scrub(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without what an enclosing agent, Claude Code session or tmux left in it."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in KEPT_NAMES or not (name in SCRUBBED_NAMES or name.startswith(SCRUBBED_PREFIXES))
-    }
-
-
-def private_dir(path: Path) -> Path:
-    """Make `path` a folder that only this user can enter; raise `ConfigError` where it belongs to somebody else."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat(follow_symlinks=False)
-        if status.st_uid != os.getuid() or path.is_symlink():
-            raise ConfigError(f"{path} belongs to somebody else", hint=f"remove it or set {HOME_VARIABLE}")
-        if status.st_mode & 0o077:
-            path.chmod(0o700)
-    except OSError as error:
-        raise ConfigError(f"cannot use the folder {path} ({error.strerror})", hint=f"set {HOME_VARIABLE}") from error
-    return path
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace the file `path` by `data`: 0600, atomically, durably."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _project_file(cwd: Path) -> Path | None:
