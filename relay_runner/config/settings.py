@@ -150,7 +150,7 @@ def _read(file: Path, owners: frozenset[int] | None = None) -> dict[str, Any]:
                 raise ConfigError(f"{file} belongs to somebody else", hint="remove it, or work in another folder")
             table = tomllib.load(stream)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read {file}: {error}") from error
+        raise ConfigError(f"cannot read {file} ({error})", hint="mend the file, or move it away") from error
     _convert(table, str(file))
     return table
 
@@ -183,7 +183,9 @@ def _convert(table: Mapping[str, Any], source: str) -> Settings:
     try:
         return msgspec.convert(table, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        what, _, where = str(error).partition(" - at `$")
+        name = where.strip(".`")
+        raise ConfigError(f"{name or 'a value'} in {source} is wrong", hint=what[:1].lower() + what[1:]) from error
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,8 @@ class Wire:
         try:
             response = await client.request(method, endpoint.url + path, params=query, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _NotReached(f"no relay answers at {endpoint.url}", hint=_why(error)) from error
+            where = f"no relay answers at {endpoint.url} ({_why(error)})"
+            raise _NotReached(where, hint="check its URL (`relay_url`, --relay), and that it runs there") from error
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
             raise _Lost(f"the relay at {endpoint.url} hung up", hint=_why(error)) from error
         except httpx.HTTPError as error:

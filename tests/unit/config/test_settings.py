@@ -89,7 +89,8 @@ def test_a_project_s_file_of_somebody_else_is_refused(
     [
         ("colour = 3", "unknown key 'colour'"),
         ("provider = 3", "config.toml"),
-        ("provider = ", "cannot read"),
+        ("provider = ", "cannot read .*: mend the file"),
+        ("[limits]\nleast_s = -1", r"limits\.least_s in .*config\.toml is wrong: expected `float` > 0"),
         ('approval_mode = "yolo"', "approval_mode 'yolo' is unknown"),
         ("permission_deadline_s = 0", "permission_deadline_s must be above 0"),
         ("permission_deadline_s = 1e9", "permission_deadline_s must be above 0"),
