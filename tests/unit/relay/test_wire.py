@@ -72,7 +72,7 @@ async def test_a_relay_that_is_not_there_is_unavailable() -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         async with Wire(fixed(url, "t")) as wire:
-            with pytest.raises(RelayUnavailable, match="no relay answers at .*: check its URL"):
+            with pytest.raises(RelayUnavailable, match=r"no relay answers at .*: check its URL"):
                 await wire.call("GET", "/x", list[Agent])
             with pytest.raises(RelayUnavailable):
                 async with wire.stream("/x"):
