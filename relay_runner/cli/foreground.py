@@ -43,15 +43,15 @@ async def run(
     from relay_runner.runner.runner import Runner
 
     options = request.options
-    if options.replace:
-        await _replace(paths, options.agent_id, tell)
-    left = local.left_behind(paths, options.agent_id)
     provider = compose.provider(options.provider)
     terminals, odd = compose.terminals(paths, tmux=request.tmux)
     if odd:
         tell(odd)
     token = AgentToken(request, paths)
     access, grant = await token.first(tell)
+    if options.replace:  # only now: who cannot start takes nothing away from the one that runs
+        await _replace(paths, options.agent_id, tell)
+    left = local.left_behind(paths, options.agent_id)
 
     def opened(info: RunnerInfo) -> None:
         choices.remember(request, paths)
