@@ -125,7 +125,8 @@ class Inbox:
                 self._leftovers.restore(message, delivery, delivery.nonce)
         elif row is None:
             entry.claimed = delivery.state is State.CLAIMED
-            self._queue.add(entry)
+            if self._queue.add(entry) and entry.claimed:  # by an earlier life of this runner
+                self._claims.hold(message.id, delivery.attempt)
         elif row.stage is Stage.SETTLED and not self._journal.pending(message.id):
             self._flights.landing.say_again(row)
         self._changed.set()

@@ -9,6 +9,7 @@ from relay_runner.errors import ProviderExited
 from relay_runner.protocol.messages import Outcome, State
 from relay_runner.providers.base import (
     Evidence,
+    ProcessState,
     Submission,
     SubmitResult,
     Submitted,
@@ -17,6 +18,7 @@ from relay_runner.providers.base import (
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.journal import Journal, Stage
 from tests.scripted import ScriptedProcess
+from tests.terminals import until
 from tests.unit.runner.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -109,3 +111,24 @@ async def test_a_delivery_that_only_the_relay_remembers_is_not_submitted_again(
             assert second.process.submissions == []
             row = empty.by_nonce(submission.nonce)
             assert row is not None and row.stage is Stage.SETTLED
+
+
+async def test_what_an_earlier_runner_had_claimed_and_not_begun_stays_claimed_while_the_agent_is_busy(
+    journal: Journal,
+) -> None:
+    operator = MemoryRelay()
+    first = Desk(journal, operator)
+    async with first.running(None):
+        id = await first.send(to="tag:worker", claimable=True)
+        assert (await first.relay.claim(id, first.claims.request(1))).granted
+    second = Desk(journal, operator, instance_id="i2", lease_s=0.6)
+
+    second.process._state = ProcessState.BUSY
+    async with second.running("p1"):
+        inherited = (await second.delivery(id)).claim_expires_at
+
+        async def renewed() -> bool:
+            return (await second.delivery(id)).claim_expires_at != inherited
+
+        await until(renewed)
+        assert (await second.delivery(id)).state is State.CLAIMED
