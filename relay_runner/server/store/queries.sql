@@ -304,6 +304,15 @@ DELETE FROM instances WHERE (agent_id, instance_id) IN (
         WHERE n.agent_id = i.agent_id AND n.created_at > i.created_at AND n.created_at < :before
     ) LIMIT :limit
 )
+-- name: agents_over
+SELECT id FROM agents a
+WHERE removed_at < :before AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.recipient = 'agent:' || a.id) LIMIT :limit
+-- name: forget_agents
+DELETE FROM agents WHERE id IN (SELECT value FROM json_each(?))
+-- name: forget_instances_of
+DELETE FROM instances WHERE agent_id IN (SELECT value FROM json_each(?))
+-- name: forget_timeline_of
+DELETE FROM timeline WHERE agent_id IN (SELECT value FROM json_each(?))
 -- name: forget_commands
 DELETE FROM commands WHERE seq IN (
     SELECT seq FROM commands WHERE state NOT IN ('accepted', 'running') AND updated_at < ? ORDER BY seq LIMIT ?

@@ -13,6 +13,8 @@ MESSAGES_KEPT_S = 30 * DAY_S
 """How long a message stays after the last thing that happened to it; one on which something is to be done stays."""
 INSTANCES_KEPT_S = 30 * DAY_S
 """How long an instance that was superseded is remembered: it must not come back."""
+AGENTS_KEPT_S = 30 * DAY_S
+"""How long an agent that was removed is remembered; longer where messages for it stay."""
 COMMANDS_KEPT_S = 7 * DAY_S
 TASKS_KEPT_S = 30 * DAY_S
 """How long a task stays after the last thing that happened to it; longer where a message that carries it stays."""
@@ -31,6 +33,7 @@ def tidy(tx: Transaction) -> bool:
     """Forget some of what is too old to matter; say whether there is more of it."""
     more = tx.run("forget_events", (tx.now - EVENTS_KEPT_S, EVENTS_FORGOTTEN)).rowcount == EVENTS_FORGOTTEN
     more |= _messages(tx) == FORGOTTEN
+    more |= _agents(tx) == FORGOTTEN
     more |= tx.run("forget_instances", {"before": tx.now - INSTANCES_KEPT_S, "limit": FORGOTTEN}).rowcount == FORGOTTEN
     more |= tx.run("forget_commands", (tx.now - COMMANDS_KEPT_S, FORGOTTEN)).rowcount == FORGOTTEN
     more |= tx.run("forget_tasks", {"before": tx.now - TASKS_KEPT_S, "limit": FORGOTTEN}).rowcount == FORGOTTEN
@@ -58,4 +61,12 @@ def _messages(tx: Transaction) -> int:
     ids = (to_json(found),)
     for statement in ("forget_deliveries", "forget_reactions", "forget_attachment_uses", "forget_messages"):
         tx.run(statement, ids)
+    return len(found)
+
+
+def _agents(tx: Transaction) -> int:
+    """Forget agents that were removed long ago with all that belongs to them; return how many."""
+    found = [row[0] for row in tx.run("agents_over", {"before": tx.now - AGENTS_KEPT_S, "limit": FORGOTTEN})]
+    for statement in ("forget_timeline_of", "forget_instances_of", "forget_agents"):
+        tx.run(statement, (to_json(found),))
     return len(found)

@@ -9,11 +9,18 @@ import pytest
 from relay_runner.errors import ClaimLost, RelayNotFound
 from relay_runner.protocol.acceptance import MAX_TTL_S
 from relay_runner.protocol.access import Caller
+from relay_runner.protocol.agents import Status, TimelineEvent
 from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand, NewTask, TaskQuery
 from relay_runner.protocol.messages import UNPROVEN, MessageQuery, NewReply, Outcome, Receipt, State
 from relay_runner.protocol.tokens import SEND
 from relay_runner.server.store import tidy
-from relay_runner.server.store.tidy import COMMANDS_KEPT_S, INSTANCES_KEPT_S, MESSAGES_KEPT_S, TASKS_KEPT_S
+from relay_runner.server.store.tidy import (
+    AGENTS_KEPT_S,
+    COMMANDS_KEPT_S,
+    INSTANCES_KEPT_S,
+    MESSAGES_KEPT_S,
+    TASKS_KEPT_S,
+)
 from tests.unit.server.store.world import OPERATOR_CALLER, Keeper, agent_caller, keeping
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +92,41 @@ async def test_an_instance_is_remembered_for_a_month_after_it_was_superseded(tmp
         await keeper.join("bob", "one")  # nobody remembers it any more
         with pytest.raises(ClaimLost):
             await keeper.join("bob", "two")
+
+
+async def test_an_agent_goes_a_month_after_it_was_removed_but_not_before_its_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidy, "FORGOTTEN", 1)
+    async with keeping(tmp_path) as keeper:
+        for agent_id in ("gone", "gone-too", "written-to", "lives"):
+            await keeper.join(agent_id)
+            await keeper.store.put_status(agent_id, "one", Status(timeline=(TimelineEvent(id="1", kind="x", at=1.0),)))
+        await keeper.post("written-to", ttl_s=MAX_TTL_S)
+        for agent_id in ("gone", "gone-too", "written-to"):
+            await keeper.store.remove_agent(agent_id)
+
+        async def known() -> list[str]:
+            kept = []
+            for table in ("agents", "timeline", "instances"):
+                column = "id" if table == "agents" else "agent_id"
+                query = f"SELECT {column} FROM {table} ORDER BY 1"
+                kept.append(
+                    await keeper.store._reader.ask(lambda tx, query=query: tx._connection.execute(query).fetchall())
+                )
+            assert kept[0] == kept[1] == kept[2]
+            return [row[0] for row in kept[0]]
+
+        keeper.clock.now += AGENTS_KEPT_S - 1
+        await keeper.store.tidy()
+        assert await known() == ["gone", "gone-too", "lives", "written-to"]
+        keeper.clock.now += 2
+        await keeper.store.tidy()
+        assert await known() == ["lives", "written-to"]
+        with pytest.raises(RelayNotFound, match="there is no agent gone"):
+            await keeper.post("gone")
+        await keeper.join("gone")
+        assert (await keeper.store.agent("gone")).connected
 
 
 async def test_only_settled_commands_go(tmp_path: Path) -> None:
