@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,22 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
     assert app.run([*command, "--help"]) == 0
     said, noted = capsys.readouterr()
     assert "Usage: relay-runner" in said and noted == ""
+
+
+def _options(command: Any) -> set[tuple[str, ...]]:
+    """Return the spellings of every option of a command, or of all in a group."""
+    found = {tuple(param.opts) for param in command.params if param.opts[0].startswith("-")}
+    return found.union(*map(_options, getattr(command, "commands", {}).values()))
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+def test_the_readme_names_every_command_and_option(name: str) -> None:
+    told = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"`(?:[^`|]*, )?{name}\b", told)
+    options = _options(app.LazyCommands()[name])
+    assert {
+        names for names in options if not any(re.search(rf"(?<![\w-]){one}\b(?!-)", told) for one in names)
+    } == set()
 
 
 def test_help_imports_nothing_heavy() -> None:
