@@ -123,8 +123,13 @@ class CodexProcess:
             client, joined, turn = self._link.client, self._link.session, self._link.tracker.turn
             if held is not None or client is None or joined is None:
                 return held or Held("no connection", retry_s=0.2)
-            params = {"threadId": joined.thread_id, **prompt.given(submission, context=joined.context)}
-            return await self._put(client, turn, params, submission.nonce)
+            asks = prompt.may_mention(submission, context=joined.context)
+            try:
+                skills = await session.skills(client, self._spec) if asks else frozenset()
+            except Disconnected:
+                return Held("no connection", retry_s=0.2)
+            given = prompt.given(submission, context=joined.context, skills=skills)
+            return await self._put(client, turn, {"threadId": joined.thread_id, **given}, submission.nonce)
 
     async def _put(self, client: Client, turn: OpenTurn | None, params: dict[str, Any], nonce: str) -> SubmitResult:
         try:

@@ -200,6 +200,14 @@ async def _methods(client: Client) -> frozenset[str]:
     return frozenset()
 
 
+async def skills(client: Client, spec: LaunchSpec) -> frozenset[str] | None:
+    """Return the names of the skills that a prompt could mention; None where the server does not tell."""
+    places = (await _or_nothing(client, "skills/list", {"cwds": [str(spec.cwd)]})).get("data")
+    if not isinstance(places, list):
+        return None
+    return frozenset(str(one["name"]) for place in places for one in place.get("skills") or () if one.get("name"))
+
+
 async def _upgrades(client: Client) -> dict[str, str]:
     models = (await _or_nothing(client, "model/list", {})).get("data") or []
     return {str(model["model"]): str(model["upgrade"]) for model in models if model.get("upgrade")}

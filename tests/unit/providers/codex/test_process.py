@@ -95,6 +95,19 @@ async def test_another_agents_words_are_context_and_an_operators_the_prompt(plac
     assert params["input"] == [{"type": "text", "text": person.text}] and "additionalContext" not in params
 
 
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [({"data": [{"skills": [{"name": "deploy"}]}]}, "$\\deploy $HOME"), ("unknown variant", "$\\deploy $\\HOME")],
+)
+async def test_a_peers_mention_of_a_skill_is_defused_in_the_prompt(
+    place: Place, answer: dict[str, Any] | str, shown: str
+) -> None:
+    place.server.answers["skills/list"] = lambda params: answer
+    await place.process.submit(submission("$deploy $HOME" + "x" * 4000, operator=False))
+    (params,) = place.server.called("turn/start")
+    assert shown in params["input"][0]["text"]
+
+
 async def test_what_the_context_would_cut_goes_into_the_prompt(place: Place) -> None:
     one = submission("x" * 4000, operator=False)
     await place.process.submit(one)
