@@ -19,15 +19,14 @@ Requests without tools (the program asks for a title) are answered and kept apar
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
-import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.fake_models.serving import FakeModel, Quiet
 
 DIRECTIVE = re.compile(r"^(SAY|RUN|TOOLS|TOOL|TASK|BGTASK|SLOW|HANG|FAIL|MIDFAIL|DROP)(?::|$)(.*)$", re.MULTILINE)
 ERROR_TYPES = {
@@ -112,48 +111,22 @@ class Script:
         return [("SAY", "ok" if self.tool_result is None else f"DONE {self.tool_result[:200]}")]
 
 
-class FakeAnthropic:
-    """The server; `with` starts it on a free port of 127.0.0.1."""
+class FakeAnthropic(FakeModel[Request]):
+    """A Messages API."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        super().__init__(_handler(self))
         self.side_requests: list[Request] = []
-        self.failures: Counter[str] = Counter()
         self.input_tokens = 100
         """What every answer says that its request used."""
         self.errors: dict[int, str] = {}
         """What an error of this status says, where it is not `fake error CODE`."""
         self.reactions: dict[str, str] = {}
-        self.ids = itertools.count(1)
-        self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
 
     @property
     def url(self) -> str:
         """What goes into ANTHROPIC_BASE_URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def prompts_with(self, text: str) -> set[str]:
-        """Return the different prompt blocks, over all requests, that contain `text`."""
-        return {prompt for request in list(self.requests) for prompt in request.prompts() if text in prompt}
-
-    def times_in_conversation(self, text: str) -> int:
-        """Return in how many blocks of the newest conversation `text` stands: 1 means that it went in once."""
-        requests = [request for request in list(self.requests) if any(text in one for one in request.prompts())]
-        return sum(text in prompt for prompt in requests[-1].prompts()) if requests else 0
+        return self.origin
 
 
 def _handler(fake: FakeAnthropic) -> type[BaseHTTPRequestHandler]:
@@ -163,12 +136,8 @@ def _handler(fake: FakeAnthropic) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answer(Quiet):
     server_of: FakeAnthropic
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test's output clean."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -25,16 +25,16 @@ What other agents sent stands in tool outputs that no tool call of ours asked fo
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.fake_models.serving import FakeModel, Quiet
 
 WAITS = ("SLOW", "HANG", "WAIT", "FAIL", "BREAK", "DROP", "ERROR", "HEADERS")
 """Directives that come before the one thing that a model step does."""
@@ -122,50 +122,28 @@ class Script:
         return [("SAY", "ok" if self.output is None else f"DONE {self.output[:400]}")]
 
 
-class FakeResponses:
-    """The server; `with` starts it on a free port of 127.0.0.1."""
+class FakeResponses(FakeModel[Request]):
+    """A Responses API."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        super().__init__(_handler(self))
         self.said: list[str] = []
         """The texts that were streamed to their end."""
-        self.failures: Counter[str] = Counter()
         self.go = threading.Event()
         """What WAIT waits for."""
         self.compacts = threading.Event()
         """Set while summaries are made at once."""
         self.compacts.set()
-        self.ids = itertools.count(1)
-        self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(self, *exc: object) -> None:
-        for event in (self.closing, self.go, self.compacts):
-            event.set()
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
+        self.go.set()
+        self.compacts.set()
+        super().__exit__(*exc)
 
     @property
     def url(self) -> str:
         """What goes into `base_url`."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def prompts_with(self, text: str) -> set[str]:
-        """Return the different prompts, over all requests, that contain `text`."""
-        return {prompt for request in list(self.requests) for prompt in request.prompts() if text in prompt}
-
-    def times_in_conversation(self, text: str) -> int:
-        """Return in how many items of the newest conversation `text` stands: 1 means that it went in once."""
-        requests = [request for request in list(self.requests) if any(text in one for one in request.prompts())]
-        return sum(text in prompt for prompt in requests[-1].prompts()) if requests else 0
+        return f"{self.origin}/v1"
 
 
 def _handler(fake: FakeResponses) -> type[BaseHTTPRequestHandler]:
@@ -175,14 +153,10 @@ def _handler(fake: FakeResponses) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answer(Quiet):
     server_of: FakeResponses
     error: Mapping[str, Any] = {}
     extra: Mapping[str, str] = {}
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test's output clean."""
 
     def do_GET(self) -> None:
         self._send(404, b"{}")
