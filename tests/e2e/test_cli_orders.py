@@ -56,7 +56,7 @@ def test_what_a_program_cannot_do_is_refused_with_what_it_can(place: Home) -> No
 
 def test_a_task_goes_with_the_turn_that_carries_it_whoever_is_killed(place: Home) -> None:
     place.start("bob", "demo")
-    sent = place.json("send", "bob", "slow 1.5 painted", "--task", "--subject", "paint the door")
+    sent = place.json("send", "bob", "slow 5 painted", "--task", "--subject", "paint the door")
     until("the task is in progress", lambda: place.json("task", "show", "1")["state"] == "in_progress")
     kill(place.runner_pid("bob"))
     place.start("bob", "demo")
