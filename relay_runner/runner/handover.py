@@ -210,7 +210,8 @@ class Handover:
             await self._relay.receipt(entry.message.id, receipt)
             self._claims.drop(entry.message.id)
         except (RelayUnavailable, RelayRefused, ProtocolError, ClaimLost) as error:
-            entry.held = ""  # the relay does not know: say it again next time
+            entry.held = ""  # the relay does not know: say it again next time, and keep its lease until then
+            self._claims.hold(entry.message.id, entry.attempt)
             log.info("message %d is held, and the relay does not know: %s", entry.message.id, error)
 
     async def _put_back(self, flight: Flight, reason: str) -> tuple[Message, Delivery] | None:

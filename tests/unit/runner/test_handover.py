@@ -78,6 +78,30 @@ async def test_what_is_held_again_after_it_was_announced_does_not_stay_on_its_wa
         assert desk.claims.held() == [], "nothing is held at the relay that a lease could run out of"
 
 
+async def test_a_hold_that_the_relay_could_not_be_told_of_keeps_the_lease(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        process._state = ProcessState.WAITING
+        return Held("dialog open", 0.01)
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    receipt = desk.relay.receipt
+
+    async def away(message_id: int, given: Receipt) -> Delivery:
+        if given.state is State.QUEUED:
+            raise RelayUnavailable("away")
+        return await receipt(message_id, given)
+
+    monkeypatch.setattr(desk.relay, "receipt", away)
+    async with desk.running():
+        id = await desk.send()
+        await desk.process.until(1)
+        await until(lambda: desk.inbox.queued == 1 and not desk.inbox.in_flight)
+        assert (await desk.delivery(id)).state is State.SUBMITTING
+        assert [claim.message_id for claim in desk.claims.held()] == [id]
+
+
 async def test_a_message_on_its_way_in_that_has_to_wait_keeps_its_lease(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
