@@ -36,7 +36,7 @@ Exit codes:
   2  wrong usage: a flag, a file or an id must change
   3  timed out, with the receipt that was reached
   4  unknown: it may or may not have gone in; see `relay-runner dead`
-  5  interrupted
+  5  interrupted; 130 by Ctrl-C
 """
 
 

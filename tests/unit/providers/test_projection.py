@@ -34,6 +34,14 @@ def test_what_a_provider_says_and_what_it_does_not() -> None:
         assert told[key] == (Fate.APPLIED, None), "the runner does that itself"
 
 
+@pytest.mark.parametrize("name", ["claude", "codex"])
+@pytest.mark.parametrize(("mode", "fate"), [("read-only", Fate.IGNORED), ("ask", Fate.APPLIED)])
+def test_a_read_only_agent_has_no_servers_and_says_so(name: str, mode: str, fate: Fate) -> None:
+    wanted = profile_of({"permissions": {"mode": mode}, "mcp": {"servers": {"x": {"url": "http://x"}}}}, "x")
+    told = {one.key: one.fate for one in compose.provider(name).project(wanted)}
+    assert told["mcp.servers"] is fate
+
+
 @pytest.mark.parametrize("name", sorted(compose.PROVIDERS))
 def test_every_provider_answers_for_everything(name: str) -> None:
     provider = compose.provider(name)
