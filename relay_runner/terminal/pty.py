@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KIND = "pty"
 TYPE_LIMIT = 1000
 SWEEP_GRACE_S = 1.0
+WRITE_S = 30.0
+"""How long a program may read nothing of what is written to it, when the kernel holds no more."""
 _READ = 1 << 16
 _PIECES = 16
 _INHERITED = ("TERM", "LANG", "LC_ALL", "COLUMNS", "LINES")
@@ -244,7 +246,10 @@ class _Wire:
         ready = asyncio.Event()
         self._loop.add_writer(self._descriptor, ready.set)
         try:
-            await ready.wait()
+            async with asyncio.timeout(WRITE_S):
+                await ready.wait()
+        except TimeoutError:
+            raise TerminalError(f"the program read nothing for {WRITE_S:g} s") from None
         finally:
             self._loop.remove_writer(self._descriptor)
 

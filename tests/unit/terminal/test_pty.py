@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import ProviderExited, TerminalError
-from relay_runner.terminal import processes
+from relay_runner.terminal import processes, pty
 from relay_runner.terminal.base import Key, ProcessIdentity, SavedTerminal, Terminal
 from relay_runner.terminal.pty import KIND, PtyTerminals
 from tests.contract.test_terminals import arrived, collecting, finish
@@ -75,6 +75,19 @@ async def test_a_paste_into_a_program_that_stops_reading_ends_with_it(tmp_path: 
         assert "deaf" in (await terminal.capture()).text
         await terminal.terminate(grace_s=1)
     assert isinstance(paste.result(), TerminalError | ProviderExited)
+    await terminal.close()
+
+
+async def test_a_program_that_stops_reading_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pty, "WRITE_S", 0.1)
+    terminal = await run(tmp_path, "stty raw -echo; echo deaf; exec sleep 600")
+    await shown(terminal, "deaf")
+    async with asyncio.timeout(WAIT_S):
+        with pytest.raises(TerminalError, match="read nothing"):
+            await terminal.paste("x" * 1_000_000)
+    await terminal.terminate(grace_s=1)
     await terminal.close()
 
 
