@@ -289,7 +289,11 @@ class TmuxTerminal:
         if self._server.socket.exists():
             await self._server.ask("delete-buffer", "-b", buffer)
 
-    async def _ended(self) -> ProviderExited:
+    async def _ended(self) -> ProviderExited | TerminalError:
+        """Return what a dead pane means: the program has ended, unless no hang-up ends it and it outlives its pane."""
+        if not await processes.gone_within([self.process], DEATH_PATIENCE_S):
+            pid = self.process.pid
+            return TerminalError(f"process {pid} still runs, but its pane is gone", hint=f"end it with `kill {pid}`")
         status = await self.wait_exit()
         return ProviderExited(f"the program has ended: {status}", exit_code=status.code)
 

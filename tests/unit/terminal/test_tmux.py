@@ -14,6 +14,7 @@ import pytest
 
 from relay_runner.errors import TerminalError
 from relay_runner.terminal import processes
+from relay_runner.terminal import tmux as module
 from relay_runner.terminal.base import Key, Terminal
 from relay_runner.terminal.tmux import TmuxTerminals
 from tests.contract.test_terminals import arrived, collecting, finish
@@ -44,6 +45,21 @@ async def test_a_paste_into_a_dead_pane_does_not_kill_the_server(tmux: TmuxTermi
     assert ask(terminal, "#{pane_dead}") == "1"
     assert witness(terminal).cmd("list-buffers").stdout == []
     await terminal.close()
+
+
+async def test_a_program_that_outlives_its_pane_is_not_waited_for(
+    tmux: TmuxTerminals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DEATH_PATIENCE_S", 0.1)
+    terminal = await tmux.open(spec(tmp_path, "sh", "-c", "trap '' HUP; echo up; exec sleep 600"))
+    await shown(terminal, "up")
+    assert terminal.saved.pane_process is not None
+    processes.send(terminal.saved.pane_process, signal.SIGKILL)
+    await until(lambda: ask(terminal, "#{pane_dead}") == "1")
+    async with asyncio.timeout(30):
+        with pytest.raises(TerminalError, match="still runs"):
+            await terminal.paste("x")
+    await finish(terminal)
 
 
 async def test_copy_mode_is_left_before_a_paste_and_before_keys(tmux: TmuxTerminals, tmp_path: Path) -> None:
