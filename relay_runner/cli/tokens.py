@@ -84,16 +84,16 @@ def list_(
         output.say_json([_shape(row, now) for row in rows])
         return
     output.table(
-        ("token", "for", "may", "state", "issued", "expires", *(["renewed as"] if everything else [])),
+        ("token", "for", "state", "issued", "expires", *(["renewed as"] if everything else []), "may"),
         [
             (
                 row.jti[:_SHOWN],
                 row.subject,
-                " ".join(scope for scope in row.scopes if scope != row.subject) or "-",
                 _state(row, now),
                 f"{output.age(row.issued_at, now)} ago",
                 f"in {output.lasted(row.expires_at - now)}" if row.expires_at > now else "over",
                 *([" ".join(one[:_SHOWN] for one in row.successors) or "-"] if everything else []),
+                " ".join(scope for scope in row.scopes if scope != row.subject) or "-",
             )
             for row in rows
         ],

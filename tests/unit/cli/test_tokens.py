@@ -24,6 +24,10 @@ def test_a_token_is_shown_once_and_works(world: World) -> None:
     assert told.jti in err and out.strip() not in err
     listed = world.run("relay", "token", "list")[0]
     assert told.jti[:12] in listed and out.strip() not in listed
+    head, *rows = listed.splitlines()
+    assert head.split() == ["TOKEN", "FOR", "STATE", "ISSUED", "EXPIRES", "MAY"]
+    row = next(row for row in rows if row.startswith(told.jti[:12]))
+    assert "agent:bob" in row and " ago " in row and " in " in row and row.endswith("  send")
 
 
 def test_a_token_may_go_into_a_private_file_instead(world: World, tmp_path: Path) -> None:
