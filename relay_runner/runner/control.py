@@ -32,6 +32,7 @@ from relay_runner.errors import (
     RelayUnavailable,
     TerminalError,
 )
+from relay_runner.log import hide
 from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.wire import convert, decode, decode_foreign, encode
@@ -81,6 +82,8 @@ class ControlServer:
 
     def bind(self, saved: ControlEndpoint | None) -> bool:
         """Take the port: the saved one for a process that lives already, else a free one; False: it was taken."""
+        if saved is not None:
+            hide(saved.secret)
         if saved is not None and (found := _listen(saved.port)):
             self._socket, self.endpoint = found, saved
             return True
@@ -104,6 +107,7 @@ class ControlServer:
             secret=secrets.token_urlsafe(32),
             provider_session_id=uuid.uuid4().hex,
         )
+        hide(self.endpoint.secret)
         write_private(self._file, encode(self.endpoint))
         return self.endpoint
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
+from relay_runner.log import redact
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.wire import decode
@@ -173,3 +175,16 @@ async def test_a_script_inside_posts_what_it_does(server: ControlServer) -> None
     async with _client(server, Authorization="Bearer wrong") as stranger:
         assert (await stranger.post("/status", json=post)).status_code == 401
     assert len(posts) == 1
+
+
+async def test_its_secrets_never_stand_in_a_log(tmp_path: Path) -> None:
+    server = ControlServer(MemoryRelay(), tmp_path / "control.json", status=lambda: b"{}")
+    server.bind(None)
+    made = server.new_process()
+    assert made.secret not in redact(f"curl says {made.secret}")
+    server._socket.close()  # type: ignore[union-attr]
+    again = ControlServer(MemoryRelay(), tmp_path / "control.json", status=lambda: b"{}")
+    saved = replace(made, secret="the-secret-of-a-process-that-was-adopted")
+    again.bind(saved)
+    assert saved.secret not in redact(f"curl says {saved.secret}")
+    again._socket.close()  # type: ignore[union-attr]
