@@ -74,6 +74,10 @@ class Flights:
         """Return every flight, in the order of their take-off."""
         return list(self._flights.values())
 
+    def proven(self, flight: Flight) -> bool:
+        """Say whether evidence was faster than the channel's answer: then that answer counts for nothing."""
+        return flight.stage is Stage.SEEN or flight.nonce not in self._flights
+
     def next_check(self) -> float | None:
         """Return when the provider's records must be asked next."""
         return min((flight.check_at for flight in self._flights.values()), default=None)

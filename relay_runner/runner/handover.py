@@ -170,7 +170,7 @@ class Handover:
         try:
             result = await process.submit(submission)
         except ProviderRefused as error:
-            return await self._put_back(flight, str(error))
+            return None if self._flights.proven(flight) else await self._put_back(flight, str(error))
         except (ProviderError, TerminalError) as error:
             # The provider is going down: its records are asked when it is gone.
             log.warning("message %d: %s", flight.message.id, error)
@@ -181,7 +181,7 @@ class Handover:
         match result:
             case Submitted(channel):
                 self._flights.submitted(flight, channel)
-            case Held():
+            case Held() if not self._flights.proven(flight):
                 self._flights.land(flight)
                 await self._hold(entry, result, flight.nonce)
             case Uncertain(reason):

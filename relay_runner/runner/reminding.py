@@ -175,7 +175,7 @@ class Reminding:
         match result:
             case Submitted(channel):
                 self._flights.submitted(flight, channel)
-            case Held(retry_s=retry_s):
+            case Held(retry_s=retry_s) if not self._flights.proven(flight):
                 self._flights.land(flight, keep_claim=True)
                 self._journal.remember(_name(row.message), None)
                 self._waiting[row.nonce] = owed

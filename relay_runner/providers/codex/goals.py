@@ -62,7 +62,7 @@ class Goal:
             log.info("Codex does not tell its goal: %s", error)
             return
         self._status = goal.get("status") if isinstance(goal, dict) else None
-        if self._status not in (ACTIVE, PAUSED):
+        if self.aside(thread_id) and self._status not in (ACTIVE, PAUSED):
             self._forget()
 
     async def tend(self, client: Client, thread_id: str, state: ProcessState, now: float) -> None:

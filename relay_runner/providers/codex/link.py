@@ -75,6 +75,8 @@ class Link:
         self._adopted = adopted
         self._calls = ToolCalls(spec.tools)
         self._unknown: list[Request] = []
+        self._met: session.Session | None = None
+        """The session that was asked for all that belongs to it."""
 
     @property
     def thread(self) -> str:
@@ -133,23 +135,32 @@ class Link:
             used = await asyncio.to_thread(rollout.used, Path(file) if file else None)
             self.tracker.stands(joined.thread_id, used)
         self.tell(self.tracker.joined(joined.thread, joined.turns, time.time()))
-        for events in await family.join(client, self.thread, self.tracker.agents):
-            self.tell(self.tracker.looked(events))
+        await self._meet(client)
         self.approvals.joined(client, time.time())
-        await self.goal.look(client, self.thread, joined.methods)
         self.client = client
         await self._settle()
         self.become(Stage.READY)
         self.changed.set()
+
+    async def _meet(self, client: Client) -> None:
+        """Ask for what belongs to a thread that was joined or entered: its sub-agents, its goal."""
+        self._met = self.session
+        for events in await family.join(client, self.thread, self.tracker.agents):
+            self.tell(self.tracker.looked(events))
+        if self.session is not None:
+            await self.goal.look(client, self.thread, self.session.methods)
 
     async def _serve(self, client: Client) -> None:
         """Look after what no notification tells, until the connection is over or the thread was put away."""
         while not client.closed.is_set() and not (self.tracker.status.unloaded and self.room.doing is None):
             watchful = self.tracker.state is not ProcessState.IDLE or self.approvals.unsettled
             watchful = watchful or self.goal.aside(self.thread_id)
-            await self.wait_change(TICK_S if watchful else None, client)
+            if not self._unknown and self._met is self.session:
+                await self.wait_change(TICK_S if watchful else None, client)
             await self._settle()
             await self._refuse(client)
+            if self._met is not self.session:
+                await self._meet(client)
             await self._look(client, time.time())
             await self.goal.tend(client, self.thread, self.tracker.state, time.time())
 

@@ -302,6 +302,30 @@ async def test_a_continuation_that_may_have_entered_is_unknown_and_never_tried_a
         assert len(desk.process.submissions) == 2
 
 
+@pytest.mark.parametrize("answer", [Held("person typing", 0.01), ProviderRefused("not taken")])
+async def test_a_continuation_that_is_proven_is_in_whatever_the_channel_says(
+    journal: Journal, operator: MemoryRelay, answer: Held | ProviderRefused
+) -> None:
+    limiting = Limiting(1)
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        if limiting.turns == 0:
+            return limiting(process, submission)
+        desk.sees(submission)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    desk = _desk(journal, operator, script)
+    async with desk.running():
+        id = await desk.send()
+        (_, again) = await desk.process.until(2)
+        await until(lambda: [row.stage for row in journal.open()] == [Stage.SEEN] and desk.inbox.in_flight)
+        desk.ends(again)
+        assert (await desk.reaches(id, State.DONE)).result == "text"
+        assert len(desk.process.submissions) == 2
+
+
 async def test_one_that_is_refused_again_and_again_fails(
     journal: Journal, operator: MemoryRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

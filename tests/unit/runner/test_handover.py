@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import ProtocolError, RelayUnauthorized, RelayUnavailable, TerminalError
+from relay_runner.errors import ProtocolError, ProviderRefused, RelayUnauthorized, RelayUnavailable, TerminalError
 from relay_runner.protocol.messages import ClaimRequest, ClaimResult, Delivery, Receipt, Release, State
 from relay_runner.providers.base import Held, ProcessState, Submission, SubmitResult, Submitted
 from relay_runner.relay.memory.relay import MemoryRelay
@@ -76,6 +76,32 @@ async def test_what_is_held_again_after_it_was_announced_does_not_stay_on_its_wa
 
         await until(told)
         assert desk.claims.held() == [], "nothing is held at the relay that a lease could run out of"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("answer", [Held("dialog open", 0.01), ProviderRefused("not taken")])
+async def test_the_proof_that_it_is_in_goes_before_what_the_channel_says(
+    journal: Journal, answer: Held | ProviderRefused, ended: bool
+) -> None:
+    """Nothing is typed twice, whatever a channel takes for held or refused."""
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        desk.sees(submission)
+        if ended:
+            desk.ends(submission)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    async with desk.running():
+        id = await desk.send()
+        (submission,) = await desk.process.until(1)
+        await desk.reaches(id, State.DONE if ended else State.SEEN)
+        if not ended:
+            desk.ends(submission)
+            await desk.reaches(id, State.DONE)
+        assert (desk.inbox.queued, journal.open(), len(desk.process.submissions)) == (0, [], 1)
 
 
 async def test_a_hold_that_the_relay_could_not_be_told_of_keeps_the_lease(
