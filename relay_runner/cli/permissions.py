@@ -25,9 +25,9 @@ DONE = {
 
 ANSWERS = {
     "approve": ("approve", "", "yes, this once"),
-    "approve-session": ("approve", " --session", "yes, and this very thing in this session"),
+    "approve-session": ("approve", " --session", "yes, also again in this session"),
     "approve-always": ("approve", " --always", "yes, and the rule that it offers"),
-    "deny": ("deny", "", "no; --reason TEXT tells the model why"),
+    "deny": ("deny", "", "no; --reason TEXT says why"),
     "abort": ("deny", " --abort", "no, and its turn ends"),
 }
 """The command that gives an answer: its verb, its flags, and what it means."""
@@ -133,7 +133,7 @@ def _show(found: Permission) -> None:
             verb, flags, does = ANSWERS[decision]
             if decision == "approve":
                 flags = "".join(f" --answer {number}=TEXT" for number in range(1, len(found.questions) + 1))
-            output.say(f"{f'relay-runner {verb} {found.id}{flags}':<46}  {does}")
+            output.say(f"{f'relay-runner {verb} {found.id}{flags}':<43}  {does}")
 
 
 def _standing(found: Permission) -> str:

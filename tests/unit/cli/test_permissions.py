@@ -68,6 +68,7 @@ def test_what_is_asked_is_listed_and_shown(world: World) -> None:
     assert "line two" in out and "1. Which?: A, B, or any text" in out
     assert "relay-runner approve 3f9a1c2b00 --answer 1=TEXT  " in out
     assert "relay-runner approve 3f9a1c2b00 --session  " in out and "relay-runner deny 3f9a1c2b00 --abort  " in out
+    assert max(map(len, out.splitlines()[-4:])) <= 80
     assert "id is empty" in world.run("permissions", "", code=2)[1]
 
 
