@@ -130,7 +130,9 @@ def _with_token(settings: Settings) -> Settings:
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the relay's token in {file}: {error}") from error
+        why = (error.strerror if isinstance(error, OSError) else None) or "it holds no token"
+        hint = "write it there (`relay token new --out FILE` does), or name another file"
+        raise ConfigError(f"cannot read the relay's token in {file} ({why})", hint=hint) from error
     return replace(settings, relay_token=token)
 
 
