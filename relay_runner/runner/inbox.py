@@ -221,6 +221,7 @@ class Inbox:
             if process is not None:
                 await self._flights.check(process)
             self._continuing.expire()
+            self._reminding.expire()
             if (refused := await self._refusing.step(self._queue.waiting())) is not None:
                 self._handover.drop(refused)
                 continue

@@ -46,7 +46,7 @@ ANSWER_S = 3.0
 """How long a provider that asks at the end of a turn is kept waiting."""
 RETRY_S = 2.0
 GIVE_UP_S = 60.0
-"""How long a reminder may be held (a person types, the relay is away) before the message is settled without it."""
+"""How long a reminder may wait (a person types or has a turn, the relay is away) before the message is settled."""
 
 
 class Reminded(Wire, frozen=True, kw_only=True):
@@ -128,17 +128,21 @@ class Reminding:
         return min(due, key=lambda owed: owed.row.key, default=None)
 
     def next_due(self) -> float | None:
-        """Return when one that must wait becomes due; those that are due wait for an idle provider."""
-        now = time.time()
-        return min((owed.not_before for owed in self._waiting.values() if owed.not_before > now), default=None)
+        """Return when one that must wait becomes due, or is given up; those that are due wait for an idle provider."""
+        now, waiting = time.time(), self._waiting.values()
+        due = [owed.not_before for owed in waiting if owed.not_before > now]
+        return min([*due, *(owed.give_up_at for owed in waiting)], default=None)
+
+    def expire(self) -> None:
+        """Settle what could not be reminded of soon: its turn is over, and its sender waits."""
+        for owed in list(self._waiting.values()):
+            if owed.give_up_at <= time.time():
+                log.info("message %d has no reply, and no reminder could go in", owed.row.message.id)
+                self.settle(owed.row)
 
     async def go(self, process: Process, owed: Owed) -> None:
         """Remind of one message, unless its reply is there by now."""
         row = owed.row
-        if owed.give_up_at <= time.time():
-            log.info("message %d has no reply, and no reminder could go in", row.message.id)
-            self.settle(row)
-            return
         try:
             if await self._answered(row.message):
                 self.settle(row)

@@ -209,6 +209,20 @@ async def test_a_reminder_that_is_held_goes_in_later_and_one_that_stays_held_is_
         assert len(desk.process.submissions) == 4
 
 
+async def test_a_person_who_has_a_turn_of_their_own_holds_the_end_of_a_message_up_only_so_long(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reminding, "GIVE_UP_S", 0.05)
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        id = await desk.send(reply_required=True)
+        (submission,) = await desk.process.until(1)
+        desk.sees(submission)
+        desk.emit(TurnEnded(Outcome.COMPLETED, "script", (submission.nonce,), "text"))  # and the program stays busy
+        assert (await desk.reaches(id, State.DONE)).result == "text"
+        assert len(desk.process.submissions) == 1
+
+
 async def test_a_reminder_that_the_program_refuses_is_left(journal: Journal) -> None:
     def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
         if len(process.submissions) > 1:
