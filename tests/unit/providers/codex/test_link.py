@@ -17,7 +17,7 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
 )
-from relay_runner.providers.codex import questions, status, subagents
+from relay_runner.providers.codex import goals, questions, status, subagents
 from relay_runner.providers.codex.launch import SOCKET
 from tests.contract.providers import launch_spec
 from tests.terminals import until
@@ -73,6 +73,18 @@ async def test_a_turn_ends_with_its_sub_agents(place: Place) -> None:
     assert [(event.nonces, event.outcome) for event in place.told(TurnEnded)] == [(("n1",), Outcome.COMPLETED)]
     kinds = [type(event) for event in place.events if not isinstance(event, StateChanged)]
     assert kinds.index(SubagentEnded) < kinds.index(TurnEnded)
+
+
+async def test_a_session_that_was_entered_is_asked_for_its_goal_and_its_sub_agents(place: Place) -> None:
+    other = "01a1fb2e-0000-7000-8000-00000000cafe"
+    assert place.process._link.session is not None
+    place.process._link.session.methods = frozenset({goals.GET, "thread/resume"})
+    place.server.answers[goals.GET] = lambda params: {"goal": {"status": goals.ACTIVE}}
+    place.server.threads["child"] = {"id": "child", "parentThreadId": other, "status": ACTIVE}
+    await place.process.operate("resume", {"sessionId": other})
+    await until(lambda: [event.id for event in place.told(SubagentStarted)] == ["child"])
+    await until(lambda: (goals.GET, {"threadId": other}) in place.server.calls)
+    await until(place.process._link.goal.wait_for)
 
 
 async def test_a_new_turn_ends_the_one_that_waited_for_sub_agents(place: Place) -> None:
