@@ -209,8 +209,9 @@ class Continuing:
         try:
             result = await process.submit(submission)
         except ProviderRefused as error:
-            self._flights.land(flight)
-            self._refused(cut_off, str(error))
+            if not self._flights.proven(flight):
+                self._flights.land(flight)
+                self._refused(cut_off, str(error))
             return
         except (ProviderError, TerminalError) as error:
             log.warning("message %d: %s", row.message.id, error)
@@ -221,7 +222,7 @@ class Continuing:
         match result:
             case Submitted(channel):
                 self._flights.submitted(flight, channel)
-            case Held(retry_s=retry_s):
+            case Held(retry_s=retry_s) if not self._flights.proven(flight):
                 self._flights.land(flight)
                 self.back(flight.nonce, wait_s=retry_s)
             case Uncertain(reason):
