@@ -12,6 +12,7 @@ from relay_runner.errors import ProviderNotReady, ProviderRefused
 from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.codex import launch, prompt, tools
 from relay_runner.providers.codex.client import Client, Refused
+from relay_runner.providers.codex.failures import Kind
 from relay_runner.providers.codex.settings import approval_mode
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ async def _thread(
     except Refused as error:
         raise ProviderNotReady(f"Codex cannot start a session: {error}") from error
     # Without a name nobody could attach to it before its first turn, and the first who does has the model invent one.
-    name = {"threadId": answer["thread"]["id"], "name": spec.label or spec.agent_id}
+    name = {"threadId": _told(answer)["id"], "name": spec.label or spec.agent_id}
     await client.call("thread/name/set", name)
     return _session(answer, source, settings, [], spec.approval_mode)
 
@@ -126,7 +127,7 @@ async def _thread(
 def _session(
     answer: dict[str, Any], source: str, settings: dict[str, Any], newest: list[dict[str, Any]], started: str
 ) -> Session:
-    thread = answer["thread"]
+    thread = _told(answer)
     return Session(
         str(thread["id"]),
         thread,
@@ -138,6 +139,15 @@ def _session(
         version=thread.get("cliVersion"),
         settings=settings,
     )
+
+
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the thread that an answer is about; raise `ProviderNotReady` where it has another shape than we know."""
+    thread = answer.get("thread")
+    if not isinstance(thread, dict) or not thread.get("id"):
+        why = f"{Kind.RESPONSE_INVALID}: Codex does not say which session it has"
+        raise ProviderNotReady(why, hint="its version may be too new, or too old")
+    return thread
 
 
 async def _resume(client: Client, params: dict[str, Any]) -> dict[str, Any] | None:

@@ -76,6 +76,13 @@ async def test_what_a_person_has_to_do_first_ends_the_start(tmp_path: Path) -> N
             await made.process.ready()
 
 
+async def test_a_server_that_answers_in_another_shape_ends_the_start(tmp_path: Path) -> None:
+    async with listening(launch_spec(tmp_path).agent_dir / SOCKET) as server, watched(tmp_path) as made:
+        server.answers["thread/start"] = lambda params: {"thread": None}
+        with pytest.raises(ProviderNotReady, match="response-invalid"):
+            await made.process.ready()
+
+
 async def test_another_agents_words_are_context_and_an_operators_the_prompt(place: Place) -> None:
     peer = submission("hello", operator=False)
     assert await place.process.submit(peer) == Submitted("turn/start")
