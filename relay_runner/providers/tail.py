@@ -23,6 +23,8 @@ FAST_S = 0.03
 SLOW_S = 1.0
 _SLOWER = 1.25
 _CHUNK = 1 << 20
+STRANGE = (LookupError, TypeError, ValueError, AttributeError)
+"""What reading a value fails with that another version of a program writes in another shape than is known."""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +15,10 @@ from relay_runner.providers.claude import transcript
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.state_file import StateFile
 from relay_runner.providers.claude.turns import Tracker
-from relay_runner.providers.tail import JsonLines
+from relay_runner.providers.tail import STRANGE, JsonLines
 from relay_runner.terminal.base import ProcessIdentity
+
+log = logging.getLogger(__name__)
 
 WRITTEN_S = 1.0
 """How far the transcript may be behind; a few hundred milliseconds were seen on a busy machine."""
@@ -121,7 +124,10 @@ class Records:
     def _shown(self, lines: JsonLines) -> Iterator[Any]:
         for line in lines.read():
             for watcher in self._watchers:
-                watcher(line)
+                try:
+                    watcher(line)
+                except STRANGE as error:
+                    log.warning("a line of the transcript has an unknown shape: %r", error)
             yield line
 
     def _switch(self, session_id: str, path: Path) -> None:

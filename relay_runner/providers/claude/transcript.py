@@ -7,6 +7,7 @@ is fed line after line and knows, for every nonce, its `Turn`. Only what the mod
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +19,9 @@ from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import Evidence, TurnState
 from relay_runner.providers.claude import failures
-from relay_runner.providers.tail import scan
+from relay_runner.providers.tail import STRANGE, scan
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = "[Request interrupted by user"
 TAKEN_BACK = "interrupted before the model said anything"
@@ -90,10 +93,17 @@ class Ledger:
         return self._turns.get(nonce)
 
     def feed(self, line: Any) -> tuple[str, ...]:
-        """Take the next line; return the nonces that the model was shown for the first time by it."""
+        """Take the next line; return the nonces that the model was shown for the first time by it.
+
+        One that cannot be read says nothing: another version may write it otherwise.
+        """
         if not isinstance(line, dict) or line.get("isSidechain"):
             return ()
-        new = self._take(line)
+        try:
+            new = self._take(line)
+        except STRANGE as error:
+            log.warning("a line of the transcript has an unknown shape: %r", error)
+            return ()
         if self.current is not None and line.get("uuid"):
             self.current.lines.add(str(line["uuid"]))
         return new

@@ -32,6 +32,7 @@ from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.memo import Memo, Stage
 from relay_runner.providers.codex.tools import ToolCalls
 from relay_runner.providers.codex.turns import Tracker
+from relay_runner.providers.tail import STRANGE
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ RECONNECT_S = 0.05
 RETRY_S = 1.0
 TICK_S = 0.5
 PAGE = 20
-STRANGE = (LookupError, TypeError, ValueError, AttributeError)
-"""What becomes of reading something of another shape than the known versions send."""
 
 
 class Link:

@@ -95,6 +95,30 @@ async def test_the_state_file_is_read_although_the_transcript_cannot_be(room: Ro
     assert room.process.state is ProcessState.WAITING
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"type": "user", "message": "a text"},
+        {"type": "assistant", "message": ["x"]},
+        {"type": "attachment", "attachment": "x"},
+        {"type": "queue-operation", "operation": "enqueue", "content": {}},
+        {"type": "system", "subtype": 5},
+        {"type": "assistant", "message": {"usage": "x", "content": 5, "id": []}},
+    ],
+)
+async def test_a_line_of_another_shape_is_passed_over(room: Room, strange: dict[str, object]) -> None:
+    await room.idle()
+    room.transcript.parent.mkdir(parents=True)
+    lines = [
+        {"type": "user", "message": {"content": "x"}},
+        strange,
+        {"type": "user", "message": {"content": message().text}},
+    ]
+    room.transcript.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    room.process.look()
+    assert Seen("n1", "transcript") in room.events
+
+
 async def test_the_poller_comes_first(room: Room) -> None:
     await room.idle()
     async with asyncio.TaskGroup() as group:
