@@ -99,7 +99,8 @@ async def _crowd(place: Home, agents: list[str], seconds: float) -> tuple[list[i
                 await ends.of(message_id).wait()
             took.append(time.perf_counter() - begin)
 
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # A connection each, as a command inside an agent has: an idle one could be closed by its server just then.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with (
         _operator(place) as relay,
         httpx.AsyncClient(limits=limits, timeout=60) as client,
