@@ -30,7 +30,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def identity_of(agent_id: str, instance_id: str) -> Identity:
     """Return who runs the agent, under a chosen instance id."""
-    identity = Identity(RunnerOptions(agent_id=agent_id, provider="scripted", cwd=Path("/work")))
+    identity = Identity(RunnerOptions(agent_id=agent_id, provider="scripted", cwd=Path("/project")))
     identity.instance_id = instance_id
     return identity
 

@@ -13,7 +13,7 @@ CONTROL = ControlEndpoint(url="http://127.0.0.1:21000", port=21000, secret="s3cr
 
 
 def _identity(**options: object) -> Identity:
-    made = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work"), **options)  # type: ignore[arg-type]
+    made = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/project"), **options)  # type: ignore[arg-type]
     return Identity(made)
 
 
@@ -73,7 +73,7 @@ def test_hello_and_meta_are_complete(tmp_path: Path) -> None:
 def test_the_meta_tells_what_became_of_the_profile() -> None:
     profile = profile_of({"name": "quiet", "skills": ["/s"], "relay": {"broad": False}}, "test")
     projected = (Projected(key="skills", fate=Fate.IGNORED, why="no model"),)
-    options = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work"), profile=profile)
+    options = RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/project"), profile=profile)
     hello = Identity(options, Capabilities(), projected).hello(Status())
     assert hello.broad is False and _identity().hello(Status()).broad is True
     assert hello.meta["profile"] == {

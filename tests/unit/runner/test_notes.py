@@ -27,7 +27,7 @@ from relay_runner.runner.work import Work
 class Desk:
     def __init__(self) -> None:
         self.work = Work()
-        self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/work")))
+        self.identity = Identity(RunnerOptions(agent_id="bob", provider="demo", cwd=Path("/project")))
         self.sessions: list[str] = []
         self.lost: list[str] = []
         self.turns: list[str] = []

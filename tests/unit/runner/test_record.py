@@ -14,7 +14,7 @@ RECORD = ProcessRecord(
     terminal=SavedTerminal("tmux", ProcessIdentity(7, 70), "/run", "/sock", "bob", "%0", ProcessIdentity(6, 60)),
     control=ControlEndpoint(url="http://127.0.0.1:21000", port=21000, secret="s", provider_session_id="p"),
     argv=("demo", "--resume", "s1"),
-    cwd="/work",
+    cwd="/project",
     session_id="s1",
     resumed=True,
     started_at=1.5,

@@ -14,7 +14,7 @@ COMMAND: dict[str, Any] = {
     "itemId": "call_1",
     "startedAtMs": 1795719849140,
     "command": "/bin/bash -lc 'touch one'",
-    "cwd": "/work",
+    "cwd": "/project",
     "commandActions": [{"type": "unknown", "command": "touch one"}],
     "availableDecisions": ["accept", AMENDMENT, "cancel"],
 }
@@ -65,7 +65,7 @@ INPUT: dict[str, Any] = {
 }
 ACCESS: dict[str, Any] = {
     "itemId": "call_11",
-    "cwd": "/work",
+    "cwd": "/project",
     "reason": "need it",
     "permissions": {"network": {"enabled": True}, "fileSystem": {"read": None, "write": ["/var/tmp"]}},
 }

@@ -19,7 +19,7 @@ from tests.unit.providers.codex.server import THREAD
 pytestmark = pytest.mark.anyio
 YES = Answer(Decision.APPROVE)
 NO = Answer(Decision.DENY, reason="not on a Friday")
-CHANGE: dict[str, Any] = {"path": "/work/a.txt", "kind": {"type": "add"}, "diff": "hello\n"}
+CHANGE: dict[str, Any] = {"path": "/project/a.txt", "kind": {"type": "add"}, "diff": "hello\n"}
 
 
 async def asked(place: Place, method: str = questions.COMMAND, id: int = 0, **more: Any) -> PermissionAsked:

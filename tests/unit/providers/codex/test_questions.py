@@ -19,9 +19,9 @@ def asked(method: str, params: dict[str, object], **more: object) -> PermissionA
 def test_a_command() -> None:
     told = asked(questions.COMMAND, {**asks.COMMAND, "reason": "to see"})
     assert (told.id, told.kind, told.title, told.source) == ("p1", "command", "touch one", questions.COMMAND)
-    assert told.detail == "to see\nin /work"
+    assert told.detail == "to see\nin /project"
     assert list(told.decisions) == ALL
-    assert told.metadata == {"threadId": THREAD, "turnId": "t1", "itemId": "call_1", "cwd": "/work"}
+    assert told.metadata == {"threadId": THREAD, "turnId": "t1", "itemId": "call_1", "cwd": "/project"}
 
 
 def test_a_rule_for_good_is_offered_only_where_it_may_be_and_the_server_has_one() -> None:
@@ -68,7 +68,7 @@ def test_a_connection() -> None:
     assert (
         Decision.APPROVE_ALWAYS in told.decisions and questions.always(asks.request(questions.COMMAND, params)) == rule
     )
-    assert told.detail == "touch one\nin /work"
+    assert told.detail == "touch one\nin /project"
 
 
 def test_words_for_a_running_command_are_approved_one_by_one() -> None:
@@ -78,13 +78,13 @@ def test_words_for_a_running_command_are_approved_one_by_one() -> None:
 
 def test_a_change_shows_its_diff() -> None:
     changes = [
-        {"path": "/work/new.txt", "kind": {"type": "add"}, "diff": "hello\n"},
-        {"path": "/work/old.txt", "kind": {"type": "delete"}, "diff": "bye\n"},
+        {"path": "/project/new.txt", "kind": {"type": "add"}, "diff": "hello\n"},
+        {"path": "/project/old.txt", "kind": {"type": "delete"}, "diff": "bye\n"},
     ]
-    told = asked(questions.CHANGE, {"itemId": "i", "reason": None, "grantRoot": "/work"}, changes=changes)
+    told = asked(questions.CHANGE, {"itemId": "i", "reason": None, "grantRoot": "/project"}, changes=changes)
     assert (told.kind, told.title, list(told.decisions)) == ("change", "add new.txt, delete old.txt", ONCE)
     assert told.detail is not None
-    assert "anything below /work" in told.detail and "add /work/new.txt\nhello\n" in told.detail
+    assert "anything below /project" in told.detail and "add /project/new.txt\nhello\n" in told.detail
     plain = asked(questions.CHANGE, {"itemId": "i"})
     assert (plain.title, list(plain.decisions)) == ("change files", ALL), "for the session: these files, never a folder"
 
@@ -126,4 +126,4 @@ def test_a_form_and_what_only_the_terminal_can_answer() -> None:
 
 
 def test_a_sub_agent_is_named() -> None:
-    assert asked(questions.COMMAND, asks.COMMAND, who="helper").detail == "asked by the sub-agent helper\nin /work"
+    assert asked(questions.COMMAND, asks.COMMAND, who="helper").detail == "asked by the sub-agent helper\nin /project"
