@@ -2,6 +2,10 @@
 
 An operator speaks as the user. What another agent wrote stands beside the prompt as untrusted context, which reaches
 the model as a tool's output, as far as that carries it whole; else in the prompt, in its envelope.
+
+The server's own durable queue (`thread/queue/add`) is not used: it takes plain input only (0.169.0), so that another
+agent's words would stand as the user's, and it does not recognise a message that is added twice. What waits, waits in
+our journal.
 """
 
 from __future__ import annotations
