@@ -26,6 +26,8 @@ class OpenTurn:
     """Its beginning was missed, so what the transcript shows meanwhile is taken for its own."""
     paused: bool = False
     """The model is done for now, and a background agent is not."""
+    stopped: bool = False
+    """We pressed Escape into it."""
     result: str | None = None
     """What it said when it paused."""
 

@@ -245,6 +245,7 @@ class ClaudeProcess:
             if self.state is not ProcessState.BUSY and self._tracker.detail != PERMISSION_PROMPT:
                 raise ProviderRefused("a dialog is open", hint="answer it in the terminal")
             self._permissions.interrupting()
+            self._tracker.stopping()
             await self._terminal.press(Key.ESCAPE)
             if await self._until(lambda: self.state is ProcessState.IDLE, INTERRUPT_S):
                 return

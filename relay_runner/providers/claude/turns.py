@@ -153,6 +153,11 @@ class Tracker:
         self._asks = question
         return self._drain("screen", now)
 
+    def stopping(self) -> None:
+        """Take note that Escape is pressed into the turn that goes on."""
+        if self._turn is not None:
+            self._turn.stopped = True
+
     def silent(self) -> tuple[str, ...]:
         """Return the messages that go on although the program is idle and nothing said why."""
         reading, turn = self._reading, self._turn
@@ -230,13 +235,15 @@ class Tracker:
         if self._check_told(turn, now) or now - reading.since < IDLE_GRACE_S:
             return
         told = self._carried.ledger.current
+        found = told.cut_off(NO_ANSWER) if told is not None and not told.ended else None
         if turn.paused or not turn.nonces:
             self._end(Outcome.COMPLETED, STATE_FILE, now, result=turn.result)
-        elif told is not None and not told.ended:
-            found = told.cut_off(NO_ANSWER)
-            self._end(found.outcome or Outcome.FAILED, STATE_FILE, now, result=found.result, reason=found.reason)
+        elif found is not None and found.outcome is Outcome.COMPLETED:
+            self._end(Outcome.COMPLETED, STATE_FILE, now, result=found.result)
+        elif turn.stopped:  # its line in the transcript can be late on a busy machine
+            self._end(Outcome.INTERRUPTED, STATE_FILE, now)
         else:
-            self._end(Outcome.FAILED, STATE_FILE, now, reason=NO_ANSWER)
+            self._end(Outcome.FAILED, STATE_FILE, now, reason=found.reason if found is not None else NO_ANSWER)
 
     # --- turns --------------------------------------------------------------------------------------------------------
 

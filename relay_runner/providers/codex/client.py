@@ -124,7 +124,7 @@ class Client:
             self.closed.set()
             for answer in self._waiting.values():
                 if not answer.done():
-                    answer.set_exception(Disconnected(BROKE))
+                    _fail(answer, Disconnected(BROKE))
 
     def _take(self, data: str | bytes) -> None:
         try:
@@ -146,10 +146,16 @@ class Client:
         if answer is None or answer.done():
             return
         if (error := message.get("error")) is not None:
-            answer.set_exception(Refused(str(error.get("message", error) if isinstance(error, dict) else error)))
+            _fail(answer, Refused(str(error.get("message", error) if isinstance(error, dict) else error)))
         else:
             result = message.get("result")
             answer.set_result(result if isinstance(result, dict) else {})
+
+
+def _fail(answer: asyncio.Future[dict[str, Any]], error: ProviderError) -> None:
+    """Let who waits for the answer have this error; nobody does where it could not even be sent."""
+    answer.set_exception(error)
+    answer.exception()
 
 
 @asynccontextmanager

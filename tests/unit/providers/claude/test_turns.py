@@ -170,6 +170,20 @@ def test_idle_without_any_word_ends_the_turn_after_a_grace() -> None:
     assert changed == StateChanged(ProcessState.IDLE, "state-file", None)
 
 
+def test_idle_after_our_escape_is_an_interrupt_though_the_transcript_is_late() -> None:
+    play = Play().idle()
+    play.begin()
+    play.user(envelope("n1"))
+    play.tracker.stopping()
+    play.file("idle")
+    ended, _ = play.tick(IDLE_GRACE_S * 2)
+    assert ended == TurnEnded(Outcome.INTERRUPTED, "state-file", ("n1",), None, None)
+    play.begin("n2")
+    play.file("idle")
+    ended, _ = play.tick(IDLE_GRACE_S * 2)
+    assert isinstance(ended, TurnEnded) and ended.outcome is Outcome.FAILED
+
+
 def test_a_prompt_that_an_escape_gave_back_was_interrupted() -> None:
     play = Play().idle()
     play.begin()

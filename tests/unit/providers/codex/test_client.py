@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
-from relay_runner.providers.codex.client import Disconnected, Refused, Request, opened
+from relay_runner.providers.codex.client import Client, Disconnected, Refused, Request, opened
 from tests.terminals import until
 from tests.unit.providers.codex.server import THREAD, listening
 
@@ -60,6 +62,37 @@ async def test_a_hang_up_ends_what_waits(tmp_path: Path) -> None:
         assert client.closed.is_set()
         with pytest.raises(Disconnected):
             await client.call("any", {})
+
+
+class Dying:
+    """A connection that breaks for reader and writer at once, the reader first."""
+
+    def __init__(self) -> None:
+        self._sending, self._broken = asyncio.Event(), asyncio.Event()
+
+    async def send(self, message: str) -> None:
+        self._sending.set()
+        await self._broken.wait()
+        raise ConnectionClosedError(None, None)
+
+    async def recv(self) -> str:
+        await self._sending.wait()
+        self._broken.set()
+        raise ConnectionClosedError(None, None)
+
+
+async def test_what_could_not_even_be_sent_leaves_no_error_that_nobody_takes() -> None:
+    said: list[Mapping[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    client = Client(Dying(), ignore, pytest.fail)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.read())
+        waiting = group.create_task(_refused(client.call("any", {})))
+    assert isinstance(waiting.result(), Disconnected)
+    del waiting, client
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
 
 
 async def test_notifications_and_requests_come_in_and_nonsense_does_no_harm(
