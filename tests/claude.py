@@ -26,10 +26,9 @@ from relay_runner.runner.control import ControlServer
 from relay_runner.terminal.base import Terminal, TerminalSpec
 from relay_runner.terminal.tmux import TmuxTerminals
 from tests.fake_models.anthropic import FakeAnthropic
+from tests.programs import program
 from tests.terminals import until
 
-NODE = Path(__file__).parents[1] / ".node" / "node_modules"
-PROGRAMS = (NODE / "@anthropic-ai" / "claude-code-linux-x64" / "claude", NODE / ".bin" / "claude")
 KEY = "sk-ant-fake"
 PATIENCE_S = 60.0
 E = TypeVar("E", bound=Event)
@@ -44,10 +43,7 @@ def model() -> Iterator[FakeAnthropic]:
 
 def claude_program() -> Path:
     """Return the pinned program; skip the test where it is not installed."""
-    for program in PROGRAMS:
-        if program.exists():
-            return program
-    pytest.skip("Claude Code is not installed: run ./scripts/test, which installs the pinned version")
+    return program("claude-code")
 
 
 def claude_home(folder: Path) -> Path:

@@ -16,9 +16,8 @@ from relay_runner.providers.codex import launch
 from tests.fake_models.responses import FakeResponses
 from tests.harness import Home
 from tests.person import Person
+from tests.programs import program
 
-NODE = Path(__file__).parents[1] / ".node" / "node_modules"
-PROGRAM = NODE / ".bin" / "codex"
 KEY = "sk-fake-codex"
 CONFIG = """\
 model = "gpt-5.5"
@@ -43,9 +42,7 @@ def model() -> Iterator[FakeResponses]:
 
 def codex_program() -> Path:
     """Return the pinned program; skip the test where it is not installed."""
-    if not PROGRAM.exists():
-        pytest.skip("Codex is not installed: run ./scripts/test, which installs the pinned version")
-    return PROGRAM
+    return program("codex")
 
 
 def codex_home(folder: Path, model: FakeResponses) -> Path:
