@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -72,6 +72,13 @@ class ExitStatus:
         return f"killed by signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
 
 
+class Style(IntFlag):
+    """How a character is drawn, as far as that means something: a hint is dim, a program's own cursor reversed."""
+
+    DIM = 1
+    REVERSE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
     """What the terminal shows now."""
@@ -84,11 +91,18 @@ class Screen:
     in_mode: bool = False
     """A person scrolls or selects (tmux copy mode)."""
     dead: bool = False
+    styles: tuple[bytes, ...] = ()
+    """For each row the `Style` of its characters, one byte each; a row may be shorter, what is beyond is plain."""
 
     @property
     def text(self) -> str:
         """All rows as one text."""
         return "\n".join(self.lines)
+
+    def style(self, row: int) -> bytes:
+        """Return the `Style` of every character of one row."""
+        style = self.styles[row] if row < len(self.styles) else b""
+        return style.ljust(len(self.lines[row]), b"\0")
 
     def tail(self, count: int = 15) -> str:
         """Return the last `count` rows that are not blank, at most the last 4 000 characters of them."""

@@ -1,9 +1,9 @@
 """A small terminal emulator for the pty, where no tmux keeps the screen.
 
 It knows what line-oriented programs and plain full-screen programs use: printing, wrapping, scrolling, moving the
-cursor, erasing, inserting and deleting, the alternate screen, the title, bracketed paste. It does not know: colours,
-character sets, scroll regions, tab stops of one's own, origin mode, combining marks (dropped). Pure: text in, screen
-out.
+cursor, erasing, inserting and deleting, the alternate screen, the title, bracketed paste, dim and reversed text. It
+does not know: colours, character sets, scroll regions, tab stops of one's own, origin mode, combining marks (dropped).
+Pure: text in, screen out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from relay_runner.terminal.base import Screen
+from relay_runner.terminal.base import Screen, Style
+from relay_runner.terminal.screen import restyled
 
 # One step of the output: a control sequence, a string (title and the like), another escape, a control, plain text.
 _STEP = re.compile(
@@ -27,6 +28,9 @@ _STEP = re.compile(
 _BEGUN = re.compile(r"\x1b(?:\[[<=>?]?[0-9;:]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)")
 _LONGEST_STEP = 8192
 _TAB = 8
+_Cell = tuple[str, Style]
+"""A character (none in the second column of a wide one), and how it is drawn."""
+_BLANK: _Cell = (" ", Style(0))
 
 
 class Emulator:
@@ -42,7 +46,8 @@ class Emulator:
         self._column = 0
         self._row = 0
         self._saved = (0, 0)
-        self._main: list[list[str]] | None = None
+        self._main: list[list[_Cell]] | None = None
+        self._style = Style(0)
         self._rest = ""
         self._moves: dict[str, Callable[[list[int]], None]] = {
             "A": lambda n: self._go(self._column, self._row - (n[0] or 1)),
@@ -81,8 +86,13 @@ class Emulator:
 
     def screen(self, *, dead: bool = False) -> Screen:
         """Return what is on the screen now."""
-        lines = tuple("".join(row).rstrip() for row in self._rows)
-        return Screen(lines, self.title, (min(self._column, self.width - 1), self._row), dead=dead)
+        lines = tuple("".join(letter for letter, _ in row).rstrip() for row in self._rows)
+        styles = tuple(
+            bytes(style for letter, style in row if letter)[: len(line)].rstrip(b"\0")
+            for row, line in zip(self._rows, lines, strict=True)
+        )
+        cursor = (min(self._column, self.width - 1), self._row)
+        return Screen(lines, self.title, cursor, dead=dead, styles=styles)
 
     def _step(self, step: re.Match[str]) -> None:
         if step["text"]:
@@ -107,9 +117,9 @@ class Emulator:
                 self._column = 0
                 self._down()
             row = self._rows[self._row]
-            row[self._column] = letter
+            row[self._column] = (letter, self._style)
             if wide:
-                row[self._column + 1] = ""
+                row[self._column + 1] = ("", self._style)
             self._column += 1 + wide
 
     def _control(self, control: str) -> None:
@@ -138,6 +148,7 @@ class Emulator:
                 self._down()
             case "c":
                 self._rows, self._column, self._row, self.bracketed_paste = self._blank(), 0, 0, False
+                self._style = Style(0)
 
     def _sequence(self, private: str, numbers: str, final: str) -> None:
         if private == "?" and final in "hl":
@@ -145,6 +156,8 @@ class Emulator:
                 self._mode(number, final == "h")
         elif private:
             return
+        elif final == "m":
+            self._style = restyled(self._style, numbers)
         elif final in self._moves:
             values = [int(number) if number.isdigit() else 0 for number in numbers.split(";")]
             self._moves[final]([*values, 0])
@@ -191,7 +204,7 @@ class Emulator:
     def _put_blanks(self, start: int, end: int) -> None:
         row = self._rows[self._row]
         for column in range(min(start, self.width), min(end, self.width)):
-            row[column] = " "
+            row[column] = _BLANK
 
     def _insert_rows(self, count: int) -> None:
         blank = [self._blank_row() for _ in range(min(count, self.height))]
@@ -203,11 +216,11 @@ class Emulator:
 
     def _shift(self, by: int) -> None:
         row, column = self._rows[self._row], self._column
-        rest = [" "] * by + row[column:] if by > 0 else row[column - by :]
-        self._rows[self._row] = [*row[:column], *rest, *[" "] * self.width][: self.width]
+        rest = [_BLANK] * by + row[column:] if by > 0 else row[column - by :]
+        self._rows[self._row] = [*row[:column], *rest, *self._blank_row()][: self.width]
 
-    def _blank(self) -> list[list[str]]:
+    def _blank(self) -> list[list[_Cell]]:
         return [self._blank_row() for _ in range(self.height)]
 
-    def _blank_row(self) -> list[str]:
-        return [" "] * self.width
+    def _blank_row(self) -> list[_Cell]:
+        return [_BLANK] * self.width

@@ -299,7 +299,7 @@ class TmuxTerminal:
 
 
 def _capture(pane: str) -> tuple[str, ...]:
-    return ("display-message", "-p", "-t", pane, FIELDS, ";", "capture-pane", "-p", "-t", pane)
+    return ("display-message", "-p", "-t", pane, FIELDS, ";", "capture-pane", "-e", "-p", "-t", pane)
 
 
 def _session(name: str) -> str:

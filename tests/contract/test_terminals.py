@@ -10,7 +10,7 @@ import pytest
 
 from relay_runner.errors import ProviderExited, TerminalError
 from relay_runner.terminal import processes
-from relay_runner.terminal.base import Key, Terminal, Terminals
+from relay_runner.terminal.base import Key, Style, Terminal, Terminals
 from relay_runner.terminal.pty import PtyTerminals
 from relay_runner.terminal.tmux import TmuxTerminals
 from tests.terminals import shown, sockets, spec, until
@@ -66,6 +66,16 @@ async def test_a_program_runs_as_it_was_told(terminals: Terminals, tmp_path: Pat
     assert not terminal.alive()
     await terminal.close()
     assert (await terminal.wait_exit()).code == 7
+
+
+async def test_the_screen_says_what_is_drawn_dim(terminals: Terminals, tmp_path: Path) -> None:
+    script = r"printf '> \033[7mO\033[0;2mnce\033[0m, 漢\n'; read x"
+    terminal = await terminals.open(spec(tmp_path, "sh", "-c", script))
+    await shown(terminal, "> Once, 漢")
+    screen = await terminal.capture()
+    row = screen.lines.index("> Once, 漢")
+    assert screen.style(row) == bytes([0, 0, Style.REVERSE, *[Style.DIM] * 3, 0, 0, 0])
+    await finish(terminal)
 
 
 @pytest.mark.parametrize("size", [10, 100_000, 1_000_000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from relay_runner.terminal.base import Style
 from relay_runner.terminal.emulator import Emulator
 
 
@@ -78,3 +79,13 @@ def test_the_cursor_is_told() -> None:
     assert emulator.screen().cursor == (4, 0)
     emulator.feed("x" * 16)
     assert emulator.screen().cursor == (19, 0)
+
+
+def test_what_is_dim_or_reversed_is_told() -> None:
+    emulator = Emulator(20, 3)
+    emulator.feed("> \x1b[7mO\x1b[0;2mnc漢\x1b[0m!\x1b[2m\r\n\x1b[38;5;7mx\x1bc")
+    emulator.feed("> \x1b[7mO\x1b[0;2mnc漢\x1b[0m!")
+    shown = emulator.screen()
+    assert shown.lines[0] == "> Onc漢!"
+    assert shown.style(0) == bytes([0, 0, Style.REVERSE, Style.DIM, Style.DIM, Style.DIM, 0])
+    assert shown.style(1) == b""
