@@ -420,6 +420,20 @@ async def test_an_api_error_fails_the_turn_with_its_reason(
         assert evidence.outcome is Outcome.FAILED
 
 
+@pytest.mark.parametrize("error", ["FAIL:400", "FAIL:402", "FAIL:429"])
+async def test_what_the_input_row_hints_at_after_an_error_holds_nothing(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, error: str
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        failed = await rig.say(error, operator=True)
+        assert (await rig.event(TurnEnded, failed.nonce)).outcome is Outcome.FAILED
+        await rig.reach(ProcessState.IDLE)
+        after = rig.message("SAY:here", operator=True)
+        async with asyncio.timeout(paste.TYPING_HOLD_S / 2):
+            assert await rig.submit(after) == paste.CHANNEL
+        assert (await rig.event(TurnEnded, after.nonce)).result == "here"
+
+
 async def test_a_background_agent_holds_the_turn(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:
     async with started(tmp_path, tmux, model) as rig:
         submission = await rig.say("BGTASK:RUN=sleep 3\nSAY:waiting for it")

@@ -2,7 +2,9 @@
 
 What a paste changes (2.1.197): a tab becomes four spaces and final newlines are cut; the envelope keeps everything
 else safe from being read as a command. Enter is never pressed unless the input row is on the screen: in a dialog it
-would approve what is preselected. A person's half-typed line is waited for, then stashed, never submitted.
+would approve what is preselected. A person's half-typed line is waited for, then stashed, never submitted. A line
+that no stash takes away may be a hint of the program that we do not know as one: then the text is pasted without its
+Enter, and what the input row becomes tells: our text alone, or a person's line with ours in it, which is taken off.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from relay_runner.errors import ProviderRefused, TerminalError
 from relay_runner.protocol.envelope import nonces as nonces_of
@@ -45,6 +48,19 @@ def _folds_to(text: str) -> int | None:
     return newlines if newlines > _FOLD_NEWLINES or len(text) > _FOLD_CHARS else None
 
 
+def _squash(text: str) -> str:
+    """Return a text without the blanks that the box puts in where it breaks a line."""
+    return "".join(text.split())
+
+
+class Room(Enum):
+    """Whether the input row is free for a message."""
+
+    FREE = auto()
+    DOUBTFUL = auto()
+    """Something stands there that does not go away; it may be a hint."""
+
+
 @dataclass(slots=True)
 class _Draft:
     text: str
@@ -58,19 +74,24 @@ class Paste:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._draft: _Draft | None = None
+        self._hints: set[str] = set()
+        """What stood in the input row and turned out to be no draft."""
         self._folded: dict[str, int] = {}
         """By nonce, how the last long messages look in the input row, where a person's own paste may stand as well."""
 
     async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
         """Put `text` in once; `entered` says whether the program's own records have it."""
         try:
-            held = await self._make_room()
+            room = await self._make_room()
         except TerminalError as error:
             return Held(str(error))
-        if held is not None:
-            return held
+        if isinstance(room, Held):
+            return room
         ours = self._remember(text)
-        await self._terminal.paste(text, then=Key.ENTER)
+        if room is Room.FREE:
+            await self._terminal.paste(text, then=Key.ENTER)
+        elif not await self._put_to_the_test(text, ours):
+            return TYPING
         if await self._wait(entered, ENTER_S):
             return Submitted(CHANNEL)
         if await self._stands(ours):
@@ -80,14 +101,41 @@ class Paste:
             return Submitted(CHANNEL)
         return await self._give_up(ours, entered)
 
-    async def _make_room(self) -> Held | None:
+    async def _make_room(self) -> Held | Room:
         """Return what keeps a message from the input row; a person's line that was waited for is put aside."""
         row = await self._row()
         if row is None:
             return DIALOG
-        if self._typing(row, time.monotonic()) or (row.draft and not await self._stash()):
+        if row.draft and row.text in self._hints:
+            return Room.DOUBTFUL
+        if self._typing(row, time.monotonic()):
             return TYPING
-        return None
+        return Room.DOUBTFUL if row.draft and not await self._stash() else Room.FREE
+
+    async def _put_to_the_test(self, text: str, ours: Iterable[str]) -> bool:
+        """Paste without an Enter, and press it only when nothing but our text stands there then."""
+        before = await self._row()
+        await self._terminal.paste(text)
+        after = before
+        deadline = time.monotonic() + CLEAR_S
+        while after == before and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_S)
+            after = await self._row()
+        if after is None or after == before:  # a dialog came up, which has taken the paste, or it was not taken at all
+            return False
+        if not self._stands_alone(after, text, ours):
+            await self._terminal.press(*[Key.BACKSPACE] * (len(text) if _folds_to(text) is None else 1))
+            return False
+        if before is not None:
+            self._hints.add(before.text)
+        await self._terminal.press(Key.ENTER)
+        return True
+
+    def _stands_alone(self, row: InputRow, text: str, ours: Iterable[str]) -> bool:
+        """Say whether the box holds our text from its first character to its last."""
+        if _folds_to(text) is not None:
+            return self._is_ours(row, ours) and not row.more
+        return _squash(row.text + "".join(row.more)) == _squash(text)
 
     async def occupied(self) -> Held | None:
         """Return what keeps a command from the input row: a dialog, or anything that stands there."""

@@ -1,20 +1,23 @@
-"""What Claude Code (2.1.197) shows: the input row, dialogs, and its last words. Screens are data here.
+"""What Claude Code (2.1.197, 2.1.332) shows: the input row, dialogs, and its last words. Screens are data here.
 
 The input row starts with the prompt sign in the first column; rows of the history have it too, followed by a plain
 space and text, but only the last one above the rule is the input row. In a dialog the sign is indented or followed by
 a number, and the input row is gone: then no Enter may be pressed, it would approve what is preselected.
+
+An empty input row may show a hint (`Try "..."`, `Resend your message to try again`), and there are more of them with
+every version. They are told from a draft by how they are drawn: from the cursor on, dim, the first letter reversed.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
-from relay_runner.terminal.base import Screen
+from relay_runner.terminal.base import Screen, Style
 
 _RULE = re.compile(r"^─{10,}")
-_INPUT = re.compile(r"^\u276f(?:\u00a0(?P<text>.*))?$")
-_PLACEHOLDER = re.compile(r'(?:Try "|Press up to edit queued messages)')
+_INPUT = re.compile(r"^\u276f(?:\u00a0|$)")
 _TEXT_COLUMN = 2
 
 _DIALOGS = (
@@ -63,6 +66,8 @@ class InputRow:
     """The box's first line; empty when nothing stands there but a hint."""
     draft: bool
     """Whether a person has typed something."""
+    more: tuple[str, ...] = ()
+    """The lines of the box below the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +82,11 @@ class StartDialog:
 
 def input_row(screen: Screen) -> InputRow | None:
     """Return the input box, or None when it is not on the screen."""
-    for number in range(len(screen.lines) - 1, -1, -1):
-        match = _INPUT.match(screen.lines[number])
-        if match is None or number == 0 or not _RULE.match(screen.lines[number - 1]):
-            continue
-        text = (match["text"] or "").rstrip()
-        at_start = screen.cursor == (_TEXT_COLUMN, number)
-        if at_start and _PLACEHOLDER.match(text):
-            return InputRow("", draft=False)
-        more = _continues(screen, number)
-        return InputRow(text, draft=bool(text) or more)
+    for number in range(len(screen.lines) - 1, 0, -1):
+        if _INPUT.match(screen.lines[number]) and _RULE.match(screen.lines[number - 1]):
+            text = _typed(screen, number).rstrip()
+            more = _below(screen, number)
+            return InputRow(text, bool(text or more), more)
     return None
 
 
@@ -109,7 +109,31 @@ def last_words(screen: Screen | None) -> str | None:
     return None
 
 
-def _continues(screen: Screen, number: int) -> bool:
-    """Say whether the box has more lines below its first."""
-    below = screen.lines[number + 1] if number + 1 < len(screen.lines) else ""
-    return bool(below.strip()) and not _RULE.match(below)
+def _typed(screen: Screen, number: int) -> str:
+    """Return what was typed into a row: all that is not drawn as a hint, which begins at the cursor."""
+    line, styles = screen.lines[number], screen.style(number)
+    column, row = screen.cursor
+    start = _place(line, column)
+    hint = [style for letter, style in zip(line[start:], styles[start:], strict=True) if letter.strip()]
+    # The program draws its own cursor over the first letter: reversed, and not dim.
+    dim = bool(hint) and all(style & Style.DIM for style in hint[1:]) and (len(hint) > 1 or bool(hint[0] & Style.DIM))
+    if row == number and dim and hint[0] & (Style.DIM | Style.REVERSE):
+        line = line[:start]
+    return line[_TEXT_COLUMN:]
+
+
+def _place(line: str, column: int) -> int:
+    """Return which character of a line stands in a column of the terminal."""
+    reached = 0
+    for place, letter in enumerate(line):
+        if reached >= column:
+            return place
+        reached += 0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+    return len(line)
+
+
+def _below(screen: Screen, number: int) -> tuple[str, ...]:
+    """Return the lines of the box below its first; none where all of them are empty."""
+    rows = screen.lines[number + 1 :]
+    end = next((place for place, line in enumerate(rows) if _RULE.match(line)), 1)
+    return rows[:end] if any(line.strip() for line in rows[:end]) else ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from relay_runner.terminal import processes
-from relay_runner.terminal.base import ExitStatus, Key, ProcessIdentity, Screen
+from relay_runner.terminal.base import ExitStatus, Key, ProcessIdentity, Screen, Style
 
 RULE = "─" * 40
 PROMPT = "\u276f\u00a0"
@@ -26,6 +27,13 @@ def screen(*box: str, cursor: tuple[int, int] | None = None, above: tuple[str, .
     return Screen(lines=tuple(line.rstrip() for line in lines), cursor=cursor or (column, row))
 
 
+def hinted(hint: str, *, drawn: bool = True) -> Screen:
+    """Return a screen with a hint in its empty input box, dim as the program draws it, or like any other text."""
+    plain = screen(hint, cursor=(2, 1))
+    styles = bytes([0, 0, Style.REVERSE, *[Style.DIM] * (len(hint) - 1)])
+    return dataclasses.replace(plain, styles=(b"", styles) if drawn else ())
+
+
 class Box:
     """See the module. `entered` holds what was submitted; `pressed` every key."""
 
@@ -41,6 +49,10 @@ class Box:
         self.keeps_draft = False
         """Whether Ctrl-S does nothing."""
         self.dialog: tuple[str, ...] | None = None
+        self.dialog_at_paste: tuple[str, ...] | None = None
+        """The dialog that comes up in the very moment of a paste, and takes it."""
+        self.hint = ""
+        """What the box shows while it is empty, drawn like any other text."""
         self.typed_before = self.typed_meanwhile = ""
         """What a person types in the very moment of a paste, before and after it."""
         self.folds = False
@@ -61,6 +73,8 @@ class Box:
 
     async def paste(self, text: str, *, then: Key | None = None) -> None:
         """Put text into the box."""
+        if self.dialog_at_paste is not None:
+            self.dialog, text = self.dialog_at_paste, ""
         self.text += self.typed_before + text + self.typed_meanwhile
         if then is not None:
             await self.press(then)
@@ -102,6 +116,8 @@ class Box:
             return screen(f"[Pasted text #1 +{self.text.count(chr(10))} lines]")
         if self.dialog is not None:
             return Screen(lines=self.dialog)
+        if self.hint and not self.text:
+            return hinted(self.hint, drawn=False)
         return screen(*(self.text.split("\n") if self.text else ()))
 
     async def wait_exit(self) -> ExitStatus:

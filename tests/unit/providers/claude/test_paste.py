@@ -122,6 +122,55 @@ async def test_a_draft_that_cannot_be_stashed_holds(monkeypatch: pytest.MonkeyPa
     assert (box.text, box.entered) == ("half a line", [])
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is waited for."""
+    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(paste, "STILL_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("text", [TEXT, TEXT.replace("x", "x\n\n  y"), "half"])
+async def test_a_line_that_no_stash_takes_away_is_put_to_the_test_and_was_a_hint(text: str) -> None:
+    box = Box()
+    box.hint, box.folds = "Once fixed, resend your message", text.count("\n") > 2
+    assert await Paste(box).put(text, lambda: text in box.entered) == Submitted("paste")
+    assert box.entered == [text]
+    assert box.pressed == [Key.CTRL_S, Key.ENTER]
+
+
+async def test_what_turned_out_to_be_a_hint_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Box()
+    box.hint = "Once fixed, resend your message"
+    rung = Paste(box)
+    assert await rung.put(TEXT, has(box)) == TYPING
+    with monkeypatch.context() as at_once:
+        at_once.setattr(paste, "TYPING_HOLD_S", 0.0)
+        at_once.setattr(paste, "STILL_S", 0.0)
+        assert await rung.put(TEXT, has(box)) == Submitted("paste")
+    assert await rung.put(TEXT + "2", lambda: TEXT + "2" in box.entered) == Submitted("paste")
+    assert box.entered == [TEXT, TEXT + "2"]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("keeps", ["half a line", "one\ntwo"])
+async def test_a_persons_line_that_cannot_be_stashed_is_left_as_it_was(keeps: str) -> None:
+    box = Box(keeps)
+    box.keeps_draft = True
+    assert await Paste(box).put(TEXT, has(box)) == TYPING
+    assert (box.text, box.entered) == (keeps, [])
+    assert Key.ENTER not in box.pressed
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_dialog_that_comes_up_during_the_test_gets_no_key() -> None:
+    box = Box("half a line")
+    box.keeps_draft = True
+    box.dialog_at_paste = (" Do you want to proceed?", " \u276f 1. Yes")
+    assert await Paste(box).put(TEXT, has(box)) == TYPING
+    assert box.pressed == [Key.CTRL_S]
+
+
 LONG = '<relay-message id="2" nonce="n">\n' + "x\n" * 9 + '</relay-message nonce="n">'
 OTHERS_PASTE = "[Pasted text #3 +7 lines]"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from relay_runner.providers.claude.screen import InputRow, input_row, last_words, start_dialog
-from relay_runner.terminal.base import Screen
-from tests.unit.providers.claude.box import RULE, screen
+from relay_runner.terminal.base import Screen, Style
+from tests.unit.providers.claude.box import RULE, hinted, screen
+from tests.unit.providers.claude.recorded import recorded, versions
 
 PERMISSION = (
     "● Bash(mkdir x)",
@@ -29,24 +32,62 @@ def test_a_draft_of_one_line() -> None:
 
 
 def test_a_draft_of_several_lines() -> None:
-    assert input_row(screen("one", "two")) == InputRow("one", draft=True)
+    assert input_row(screen("one", "two")) == InputRow("one", draft=True, more=("  two",))
 
 
 def test_a_draft_whose_first_line_is_empty() -> None:
-    assert input_row(screen("", "two")) == InputRow("", draft=True)
+    assert input_row(screen("", "two")) == InputRow("", draft=True, more=("  two",))
 
 
 def test_a_draft_with_the_cursor_at_its_start_is_a_draft() -> None:
     assert input_row(screen("half a line", cursor=(2, 1))) == InputRow("half a line", draft=True)
 
 
-@pytest.mark.parametrize("hint", ['Try "fix lint errors"', "Press up to edit queued messages"])
-def test_a_hint_is_no_draft(hint: str) -> None:
-    assert input_row(screen(hint, cursor=(2, 1))) == InputRow("", draft=False)
+@pytest.mark.parametrize("hint", ['Try "fix lint errors"', "Resend your message to try again", "漢字 and more"])
+def test_a_hint_is_known_by_how_it_is_drawn(hint: str) -> None:
+    assert input_row(hinted(hint)) == InputRow("", draft=False)
+    assert input_row(hinted(hint, drawn=False)) == InputRow(hint, draft=True)
+
+
+def test_a_hint_that_is_drawn_without_the_programs_cursor_is_one() -> None:
+    hint = screen("Message @bob", cursor=(2, 1))
+    dim = dataclasses.replace(hint, styles=(b"", bytes([0, 0, *[Style.DIM] * 12])))
+    assert input_row(dim) == InputRow("", draft=False)
+
+
+def test_what_a_person_typed_before_a_hint_is_a_draft() -> None:
+    drawn = bytes([0, 0, *[0] * 5, Style.REVERSE, *[Style.DIM] * 2])
+    row = dataclasses.replace(screen("/compact", cursor=(7, 1)), styles=(b"", drawn))
+    assert input_row(row) == InputRow("/comp", draft=True)
+
+
+def test_a_cursor_in_a_draft_makes_no_hint_of_the_rest() -> None:
+    drawn = bytes([0, 0, Style.REVERSE])
+    assert input_row(dataclasses.replace(screen("half", cursor=(2, 1)), styles=(b"", drawn))) == InputRow("half", True)
+    one = dataclasses.replace(screen("x", cursor=(2, 1)), styles=(b"", drawn))
+    assert input_row(one) == InputRow("x", draft=True)
+    elsewhere = bytes([0, 0, *[Style.DIM] * 4])
+    assert input_row(dataclasses.replace(screen("half"), styles=(b"", elsewhere))) == InputRow("half", draft=True)
 
 
 def test_a_hint_that_a_person_typed_is_a_draft() -> None:
     assert input_row(screen('Try "it"')) == InputRow('Try "it"', draft=True)
+
+
+@pytest.mark.parametrize("version", versions())
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("idle", ""),
+        ("hint-after-error", ""),
+        ("hint-queued", ""),
+        ("draft", "hello draft"),
+        ("draft-command", "/comp"),
+        ("draft-folded", "[Pasted text #1 +4 lines]"),
+    ],
+)
+def test_recorded_input_rows(version: str, name: str, text: str) -> None:
+    assert input_row(recorded(version, name)) == InputRow(text, draft=bool(text))
 
 
 def test_history_is_not_the_box() -> None:
