@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -301,14 +300,13 @@ class Home:
             if running(self.relay_pid()):
                 kill(self.relay_pid(), signal.SIGTERM)
                 until("the relay is gone", lambda: not running(self.relay_pid()), patience_s=20)
-        for folder in Path("/tmp").glob("relay-runner-*"):
-            if folder.name.endswith(self._digest()):
-                shutil.rmtree(folder, ignore_errors=True)
+        forget_short_path(self.state)
 
-    def _digest(self) -> str:
-        import hashlib
 
-        return hashlib.sha256(str(self.state.absolute()).encode()).hexdigest()[:12]
+def forget_short_path(state: Path) -> None:
+    """Take away the link by which sockets in a long path are reached."""
+    with contextlib.suppress(OSError):
+        Path((state / "sockets.path").read_text()).unlink()
 
 
 @contextlib.contextmanager

@@ -167,6 +167,7 @@ class ScriptedTerminal:
         self.ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self.steps: list[str] = []
         self.watched = False
+        self.trouble: str | None = None
 
     def ends(self, code: int | None) -> None:
         if not self.ended.done():
@@ -192,6 +193,9 @@ class ScriptedTerminal:
 
     def attach_command(self, viewer: tuple[str, ...] = ()) -> tuple[str, ...]:
         return ("attach", self.spec.name)
+
+    async def repair(self) -> str | None:
+        return self.trouble
 
     async def show(self, viewer: tuple[str, ...]) -> None:
         self.steps.append("show")

@@ -116,7 +116,8 @@ class _Chosen:
 def terminals_of(paths: config.Paths, kind: str) -> Terminals:
     """Return the terminals of one kind, `tmux` or `pty`."""
     if kind == "tmux":
-        return cast("Terminals", _load("relay_runner.terminal.tmux:TmuxTerminals")(paths.runtime()))
+        made = _load("relay_runner.terminal.tmux:TmuxTerminals")
+        return cast("Terminals", made(paths.sockets(), restore=paths.sockets))
     return cast("Terminals", _load("relay_runner.terminal.pty:PtyTerminals")())
 
 

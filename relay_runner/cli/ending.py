@@ -45,8 +45,9 @@ async def _end_terminal(paths: config.Paths, saved: SavedTerminal, grace_s: floa
     except TerminalError:
         if not processes.runs(saved.process):
             raise
-        # Its terminal is gone, and it is not.
+        # Its terminal cannot be reached, and it lives. Once it is dead, its server is ended by pid.
         await processes.end(frozenset({saved.process}) | processes.belongings(saved.process), grace_s)
+        await terminals.adopt(saved)
         return True
     if terminal is None:
         return False

@@ -26,6 +26,8 @@ from relay_runner.terminal import processes
 DETACH = "Ctrl-] d"
 SETTLE_S = 20.0
 """How long a runner may take to say how its program ended."""
+REPAIR_S = 10.0
+"""How long a runner may take to have its terminal's socket again, twice as often as it looks."""
 POLL_S = 0.1
 _STDIN = 0
 _AS_BEFORE = "\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[m"
@@ -65,12 +67,28 @@ def watch(paths: config.Paths, info: RunnerInfo, report: Report | None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("attach needs a terminal", hint=f"see `{program()} logs {info.agent_id}`")
     while True:
+        _reach(paths, info)
         with _terminal_kept():
             code = subprocess.run(info.attach, env=config.scrub(os.environ), check=False).returncode
         after = _after(paths, info, report, lost=code != 0)
         if not isinstance(after, RunnerInfo):
             return after
         info = after
+
+
+def _reach(paths: config.Paths, info: RunnerInfo) -> None:
+    """Return when the terminal's socket is there: one that a cleaner removed is made again by the agent's runner."""
+    paths.sockets()
+    deadline = time.monotonic() + REPAIR_S
+    while info.tmux_socket is not None and not Path(info.tmux_socket).is_socket():
+        if time.monotonic() > deadline:
+            raise RelayRunnerError(
+                f"the terminal of {info.agent_id} cannot be reached: its socket {info.tmux_socket} was removed",
+                hint=f"`{program()} restart {info.agent_id}` gives it a new one",
+            )
+        if local.live(paths, info.agent_id) is None:
+            return
+        time.sleep(POLL_S)
 
 
 @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay_runner.config import sockets
 from relay_runner.errors import ConfigError
 
 APP = "relay-runner"
@@ -117,12 +117,10 @@ class Paths:
         """Return the files of one agent."""
         return AgentPaths(self.agents / agent_id)
 
-    def runtime(self) -> Path:
-        """Return a short 0700 folder for unix sockets (their paths may have 108 bytes at most), made on demand."""
-        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
-        base = os.environ.get("XDG_RUNTIME_DIR")
-        root = Path(base) if base and len(base) < 40 and os.access(base, os.W_OK) else Path("/tmp")
-        return private_dir(root / f"{APP}-{os.getuid()}-{digest}")
+    def sockets(self) -> Path:
+        """Return the folder of unix sockets by a path that is short enough for them, made again wherever it is gone."""
+        private_dir(self.state)
+        return sockets.short(private_dir(self.state / "sockets"), self.state / "sockets.path")
 
 
 def paths(environ: Mapping[str, str] | None = None) -> Paths:
@@ -140,7 +138,7 @@ def paths(environ: Mapping[str, str] | None = None) -> Paths:
 def private_dir(path: Path) -> Path:
     """Make `path` a folder that only this user can enter; raise `ConfigError` where it belongs to somebody else."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
         status = path.stat(follow_symlinks=False)
         if status.st_uid != os.getuid() or path.is_symlink():
             raise ConfigError(f"{path} belongs to somebody else", hint=f"remove it or set {HOME_VARIABLE}")
@@ -149,6 +147,14 @@ def private_dir(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"cannot use the folder {path} ({error.strerror})", hint=f"set {HOME_VARIABLE}") from error
     return path
+
+
+def _make(path: Path) -> None:
+    """Make a folder and those above it that are missing, all 0700: `mkdir` leaves its parents to the umask."""
+    if not path.is_dir():
+        if path.parent != path:
+            _make(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_private(path: Path, data: bytes) -> None:

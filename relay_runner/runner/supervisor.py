@@ -32,6 +32,8 @@ LEAVE_S = 5.0
 """How long a message that is on its way in may hold up who takes over: they wait 10 s before they kill."""
 SIGNALLED = 128
 """Exit codes from here on mean a signal (128 + n), or are minus the signal's number."""
+TEND_S = 5.0
+"""How often it is looked whether the terminal can be reached."""
 DEAF = "hooks: their port was taken while no runner was here"
 
 
@@ -155,6 +157,7 @@ class Supervisor:
     async def _live(self, launched: Launched) -> float | RunnerExit:
         """Watch one process to its end; return the delay before the next one, or why there is none."""
         self._terminal, self._deaf = launched.terminal, launched.deaf
+        self._work.unreachable = None
         self._work.degraded = DEAF if launched.deaf else None
         self._on_open(launched)
         if launched.lost is not None:
@@ -181,8 +184,9 @@ class Supervisor:
                 exited = group.create_task(launched.terminal.wait_exit(), name="exit")
                 ordered = group.create_task(self._orders.get(), name="order")
                 welcome = group.create_task(self._welcome(process, launched), name="welcome")
+                tending = group.create_task(self._tend(launched.terminal), name="terminal")
                 await asyncio.wait((exited, ordered), return_when=asyncio.FIRST_COMPLETED)
-                for task in (exited, ordered, welcome):
+                for task in (exited, ordered, welcome, tending):
                     task.cancel()
         except ProviderError:
             # It cannot be used as it is (it wants a person first, say), and must not be left without a runner.
@@ -201,6 +205,16 @@ class Supervisor:
         self._work.lifecycle = None
         self._publish()
         self._on_ready()
+
+    async def _tend(self, terminal: Terminal) -> None:
+        """Keep the terminal within reach, and say it where that fails: a cleaner may take its socket at any time."""
+        while True:
+            trouble = await terminal.repair()
+            if trouble != self._work.unreachable:
+                log.warning("the terminal: %s", trouble or "it can be reached again")
+                self._work.unreachable = trouble
+                self._publish()
+            await asyncio.sleep(TEND_S)
 
     async def _carry_out(self, process: Process, launched: Launched, instruction: Instruction) -> float | RunnerExit:
         log.info("%s: %s", instruction.order, instruction.reason)

@@ -57,6 +57,8 @@ class Work:
         self.context: Context | None = None
         self.lifecycle: str | None = None
         self.degraded: str | None = None
+        self.unreachable: str | None = None
+        """What keeps people and messages from its terminal."""
         self.limit: str | None = None
         """Until when the model's side takes no work, in the words of `Hold.text`."""
         self.error: str | None = None
@@ -193,7 +195,7 @@ class Work:
             context=self.context if self._state is not None else None,
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
-            detail=self.error or self.complaint or self.limit or self.degraded,
+            detail=self.error or self.complaint or self.limit or self.unreachable or self.degraded,
             transport=self.transport,
             auth=self.auth,
             timeline=self.timeline.waiting,

@@ -121,6 +121,8 @@ class SavedTerminal:
     session: str | None = None
     pane: str | None = None
     pane_process: ProcessIdentity | None = None
+    server: ProcessIdentity | None = None
+    """The terminal's own server, where it has one: found by this when its socket is gone."""
 
 
 class Terminal(Protocol):
@@ -169,6 +171,13 @@ class Terminal(Protocol):
 
         With `viewer`, a program that shows more than the terminal does: it is started for the first who looks, shared
         by whoever looks at the same time, and gone with the last of them.
+        """
+        ...
+
+    async def repair(self) -> str | None:
+        """Mend what keeps people and messages from reaching it (a socket that was removed); say what cannot be mended.
+
+        Cheap while all is well: called every few seconds.
         """
         ...
 

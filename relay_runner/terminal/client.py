@@ -20,7 +20,8 @@ from relay_runner.terminal.base import HEIGHT, WIDTH
 
 CALL_TIMEOUT_S = 10.0
 KILL_TIMEOUT_S = 2.0
-SOCKET_LIMIT = 107
+SOCKET_LIMIT = 103
+"""Bytes of a socket's path on every system; Linux takes 107."""
 _PASSED_ON = ("HOME", "PATH", "TZ")
 _TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo", "/usr/share/lib/terminfo")
 
@@ -128,13 +129,13 @@ class TmuxServer:
 
     async def answers(self) -> bool:
         """Say whether a server stands behind the socket."""
-        if not self.socket.exists():
+        if not self.socket.is_socket():
             return False
         return (await self.ask("list-sessions")).code == 0
 
     async def kill(self) -> None:
         """End this one server, and take its socket away."""
-        if self.socket.exists():
+        if self.socket.is_socket():
             await self.ask("kill-server")
             self.socket.unlink(missing_ok=True)
 

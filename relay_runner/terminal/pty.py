@@ -147,6 +147,10 @@ class PtyTerminal:
         """Return the viewer, which needs none of ours; the pty itself cannot be shown to a second person."""
         return viewer
 
+    async def repair(self) -> str | None:
+        """Return None: nothing of it can be taken away."""
+        return None
+
     async def show(self, viewer: tuple[str, ...]) -> None:
         """Do nothing: whoever looks started the viewer in a terminal of their own."""
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import secrets
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from relay_runner.errors import ProviderExited, TerminalError
+from relay_runner.errors import ProviderExited, RelayRunnerError, TerminalError
 from relay_runner.protocol.envelope import sanitise, sanitise_line
 from relay_runner.terminal import processes, shim
 from relay_runner.terminal.base import (
@@ -46,9 +49,11 @@ _DEAD = "relay-runner: dead pane"
 class TmuxTerminals:
     """Open terminals in tmux; `sockets` is a short 0700 folder, for one unix socket per agent."""
 
-    def __init__(self, sockets: Path, *, program: str = "tmux") -> None:
+    def __init__(self, sockets: Path, *, program: str = "tmux", restore: Callable[[], object] | None = None) -> None:
+        """`restore` makes the folder of the sockets again where it is gone."""
         self._sockets = sockets
         self._program = program
+        self._restore = restore or partial(sockets.mkdir, 0o700, parents=True, exist_ok=True)
 
     async def open(self, spec: TerminalSpec) -> Terminal:
         """Start the program; see `Terminals.open`.
@@ -63,7 +68,7 @@ class TmuxTerminals:
         await _end_server(server)
         command = shim.prepare(spec, tuple(scrubbed()))
         try:
-            pane, pane_process = await self._new_session(server, spec, command)
+            pane, pane_process, its_server = await self._new_session(server, spec, command)
             pid = await shim.started(spec.run_dir)
             process = processes.identity(pid) if pid is not None else None
             if process is None or pane_process is None:
@@ -73,15 +78,16 @@ class TmuxTerminals:
             shim.clear(spec.run_dir)
             raise
         saved = SavedTerminal(
-            KIND, process, str(spec.run_dir), str(server.socket), _session(spec.name), pane, pane_process
+            KIND, process, str(spec.run_dir), str(server.socket), _session(spec.name), pane, pane_process, its_server
         )
-        return TmuxTerminal(server, saved)
+        return TmuxTerminal(server, saved, self._restore)
 
     async def adopt(self, saved: SavedTerminal) -> Terminal | None:
         """Return the terminal of an earlier runner, or None; see `Terminals.adopt`."""
         if saved.kind != KIND or saved.socket is None or saved.pane is None or saved.pane_process is None:
             raise TerminalError(f"not a saved tmux terminal: {saved.kind}")
-        terminal = TmuxTerminal(TmuxServer(shutil.which(self._program) or self._program, Path(saved.socket)), saved)
+        server = TmuxServer(shutil.which(self._program) or self._program, Path(saved.socket))
+        terminal = TmuxTerminal(server, saved, self._restore)
         if not shim.other_boot(Path(saved.run_dir)) and terminal.alive():
             if await terminal.reachable():
                 return terminal
@@ -89,7 +95,7 @@ class TmuxTerminals:
             if not await processes.gone_within([saved.process], DEATH_PATIENCE_S):
                 pid = saved.process.pid
                 raise TerminalError(
-                    f"process {pid} still runs, but its tmux is gone",
+                    f"process {pid} still runs, but its tmux cannot be reached",
                     hint=f"end it with `kill {pid}`, then start again",
                 )
         await terminal.close()
@@ -97,21 +103,21 @@ class TmuxTerminals:
 
     async def _new_session(
         self, server: TmuxServer, spec: TerminalSpec, command: tuple[str, ...]
-    ) -> tuple[str, ProcessIdentity | None]:
+    ) -> tuple[str, ProcessIdentity | None, ProcessIdentity | None]:
         settings = spec.run_dir / SETTINGS
         shim.write(settings, config(spec.title or spec.name, spec.width, spec.height).encode())
         # `window-size manual` in the settings kills a tmux 3.3a at its first session; set right after, it holds.
         reply = await server.ask(
             "new-session", "-d", "-s", _session(spec.name), "-x", str(spec.width), "-y", str(spec.height),
-            "-c", str(spec.cwd), "-P", "-F", "#{pane_id} #{pane_pid}", "--", *command,
+            "-c", str(spec.cwd), "-P", "-F", "#{pane_id} #{pane_pid} #{pid}", "--", *command,
             ";", "set-option", "-wg", "window-size", "manual",
             before=("-f", str(settings)),
         )  # fmt: skip
-        if reply.code != 0 or not re.fullmatch(r"%\d+ \d+\n", reply.out):
+        if reply.code != 0 or not re.fullmatch(r"%\d+ \d+ \d+\n", reply.out):
             raise TerminalError(f"tmux could not open a session: {reply.error or reply.out or reply.code}")
-        pane, pid = reply.out.split()
+        pane, pid, its_server = reply.out.split()
         found = processes.stat(int(pid))
-        return pane, found.identity if found is not None else None
+        return pane, found.identity if found is not None else None, processes.identity(int(its_server))
 
     async def _never_ran(self, server: TmuxServer, pane: str, spec: TerminalSpec) -> ProviderExited:
         status = await shim.exit_status(spec.run_dir)
@@ -121,7 +127,7 @@ class TmuxTerminals:
 
     def _socket(self, name: str) -> Path:
         path = self._sockets / f"{_session(name)}.sock"
-        if len(str(path).encode()) <= SOCKET_LIMIT:
+        if len(os.fsencode(path)) <= SOCKET_LIMIT:
             return path
         return self._sockets / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.sock"
 
@@ -129,8 +135,9 @@ class TmuxTerminals:
 class TmuxTerminal:
     """One program in one tmux server; holds nothing open, so that letting go of it costs nothing."""
 
-    def __init__(self, server: TmuxServer, saved: SavedTerminal) -> None:
+    def __init__(self, server: TmuxServer, saved: SavedTerminal, restore: Callable[[], object]) -> None:
         self._server = server
+        self._restore = restore
         self._viewer = TmuxServer(server.program, server.socket.with_suffix(VIEWER_SUFFIX))
         self._saved = saved
         self._pane = saved.pane or ""
@@ -225,21 +232,21 @@ class TmuxTerminal:
 
     async def show(self, viewer: tuple[str, ...]) -> None:
         """Let those who look at a viewer see this one instead; nothing where nobody does."""
-        if self._viewer.socket.exists():
+        if self._viewer.socket.is_socket():
             # Refused where the last of them left just now.
             await self._viewer.ask("respawn-pane", "-k", "-t", f"={self._saved.session}{VIEWER}:", "--", *viewer)
 
     async def attended(self) -> bool:
         """Say whether a client is attached, to the terminal or to its viewer."""
         for server in (self._server, self._viewer):
-            if server.socket.exists() and (await server.ask("list-clients", "-F", "#{client_pid}")).out.strip():
+            if server.socket.is_socket() and (await server.ask("list-clients", "-F", "#{client_pid}")).out.strip():
                 return True
         return False
 
     async def terminate(self, *, grace_s: float = 5.0) -> ExitStatus:
         """End the program and everything in its session: TERM, after `grace_s` KILL; return how it ended."""
-        if not self._server.socket.exists():
-            await self._restore_socket()  # later nobody could say which server it was, and `close` has to end it
+        if not self._server.socket.is_socket():
+            await self._restore_socket()  # of what an older version started, nobody could say later which server it was
         leftovers = self._belongings()
         await processes.end(frozenset({self.process}), grace_s)
         # The script is no part of it: it still has to write the exit code.
@@ -254,6 +261,8 @@ class TmuxTerminal:
                 self._exit = await shim.exit_status(self._run_dir)
             await processes.end(self._belongings(), SWEEP_GRACE_S)
         await self._server.kill()
+        if (server := self._saved.server) is not None and not shim.other_boot(self._run_dir):
+            await processes.end(frozenset({server}), SWEEP_GRACE_S)  # one whose socket is gone heard nothing
         if not keep_viewer:
             await self._viewer.kill()
         shim.clear(self._run_dir)
@@ -261,22 +270,37 @@ class TmuxTerminal:
     def detach(self) -> None:
         """Let go of the terminal: there is nothing to let go of."""
 
+    async def repair(self) -> str | None:
+        """Have a socket that somebody cleaned away made again; see `Terminal.repair`."""
+        if self._server.socket.is_socket() or not self.alive() or await self._restore_socket():
+            return None
+        return "its tmux cannot be reached: the socket is gone and cannot be made again"
+
     async def _run(self, *arguments: str, stdin: bytes | None = None) -> str:
-        if not self._server.socket.exists():
+        if not self._server.socket.is_socket():
             await self._restore_socket()
         return await self._server.run(*arguments, stdin=stdin)
 
-    async def _restore_socket(self) -> None:
-        """Have a socket that somebody cleaned away made again: a tmux server does that on SIGUSR1."""
-        leader = processes.stat(self._saved.pane_process.pid) if self._saved.pane_process is not None else None
-        server = processes.stat(leader.parent) if leader is not None and processes.runs(leader.identity) else None
-        if server is None or not server.name.startswith("tmux"):
-            return
-        processes.send(server.identity, signal.SIGUSR1)
+    async def _restore_socket(self) -> bool:
+        """Have the socket made again, its folder too: a tmux server does that on SIGUSR1; say whether it is there."""
+        if (server := self._its_server()) is None:
+            return False
+        with suppress(RelayRunnerError, OSError):  # then the server cannot make it, either
+            self._restore()
+        processes.send(server, signal.SIGUSR1)
         with suppress(TimeoutError):
             async with asyncio.timeout(RESTORE_S):
-                while not self._server.socket.exists():  # noqa: ASYNC110 - nobody tells us
+                while not self._server.socket.is_socket():  # noqa: ASYNC110 - nobody tells us
                     await asyncio.sleep(0.01)
+        return self._server.socket.is_socket()
+
+    def _its_server(self) -> ProcessIdentity | None:
+        """Return the live server that the program runs in; an older version saved only what runs in it."""
+        if self._saved.server is not None:
+            return self._saved.server if processes.runs(self._saved.server) else None
+        leader = processes.stat(self._saved.pane_process.pid) if self._saved.pane_process is not None else None
+        server = processes.stat(leader.parent) if leader is not None and processes.runs(leader.identity) else None
+        return server.identity if server is not None and server.name.startswith("tmux") else None
 
     def _belongings(self) -> frozenset[ProcessIdentity]:
         leader = self._saved.pane_process
@@ -286,7 +310,7 @@ class TmuxTerminal:
         return ("if-shell", "-F", "-t", self._pane, "#{pane_in_mode}", f"send-keys -t {self._pane} -X cancel")
 
     async def _forget(self, buffer: str) -> None:
-        if self._server.socket.exists():
+        if self._server.socket.is_socket():
             await self._server.ask("delete-buffer", "-b", buffer)
 
     async def _ended(self) -> ProviderExited | TerminalError:
@@ -309,7 +333,7 @@ def _session(name: str) -> str:
 
 async def _end_server(server: TmuxServer) -> None:
     """End a server of ours and every program in it."""
-    if server.socket.exists():
+    if server.socket.is_socket():
         reply = await server.ask("list-panes", "-a", "-F", "#{pane_pid}")
         for word in reply.out.split():
             leader = processes.stat(int(word))

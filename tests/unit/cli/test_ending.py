@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.runner import record
 from relay_runner.terminal import processes
 from relay_runner.terminal.base import Terminal, TerminalSpec
+from tests.harness import forget_short_path
 from tests.unit.cli.test_local import Runner, start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")]
@@ -22,8 +23,9 @@ __all__ = ["start"]
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> config.Paths:
-    return config.paths({config.HOME_VARIABLE: str(tmp_path)})
+def paths(tmp_path: Path) -> Iterator[config.Paths]:
+    yield config.paths({config.HOME_VARIABLE: str(tmp_path)})
+    forget_short_path(tmp_path)
 
 
 async def leave_program(paths: config.Paths) -> Terminal:
@@ -58,7 +60,6 @@ async def test_runner_program_and_terminal_are_ended(paths: config.Paths, start:
         assert await ending.by_force(paths, "bob", None) == []
     finally:
         await terminal.close()
-        shutil.rmtree(paths.runtime(), ignore_errors=True)
 
 
 async def test_a_program_that_is_dead_already_is_only_cleaned_away(paths: config.Paths) -> None:
@@ -70,4 +71,19 @@ async def test_a_program_that_is_dead_already_is_only_cleaned_away(paths: config
         assert not paths.agent("bob").process.exists()
     finally:
         await terminal.close()
-        shutil.rmtree(paths.runtime(), ignore_errors=True)
+
+
+async def test_a_program_whose_terminal_cannot_be_reached_is_ended_with_its_server(paths: config.Paths) -> None:
+    """The name of the socket is taken by a folder: the server cannot make it again."""
+    config.private_dir(paths.agent("bob").root)
+    terminal = await leave_program(paths)
+    server = terminal.saved.server
+    assert server is not None and processes.runs(server)
+    socket = Path(terminal.saved.socket or "")
+    socket.unlink()
+    socket.mkdir()
+    assert "cannot be reached" in str(await terminal.repair())
+    assert await ending.by_force(paths, "bob", None) == ["provider"]
+    assert not terminal.alive()
+    assert await processes.gone_within([server], 5)
+    assert not Path(terminal.saved.run_dir).exists()

@@ -8,11 +8,13 @@ import termios
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from relay_runner import config
 from relay_runner.cli import viewing
-from relay_runner.errors import ConfigError
+from relay_runner.errors import ConfigError, RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
+from tests.harness import forget_short_path
 
 INFO = RunnerInfo(
     agent_id="bob", runner_id="r", instance_id="i", provider="demo", control_url="u", pid=1, started_at=1.0, cwd="/"
@@ -100,3 +102,14 @@ def test_an_agent_that_is_gone_afterwards_has_ended(
         monkeypatch.setattr(stream, "isatty", lambda: True)
     assert viewing.watch(paths, with_attach("true"), None) == 0
     assert capsys.readouterr().out.startswith("bob ended; ")
+
+
+def test_a_terminal_whose_socket_does_not_come_back_is_one_line(
+    tmp_path: Path, paths: config.Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewing, "REPAIR_S", 0.0)
+    info = structs.replace(with_attach("false"), tmux_socket=str(tmp_path / "gone.sock"))
+    with pytest.raises(RelayRunnerError, match=r"cannot be reached: its socket .* was removed") as caught:
+        viewing._reach(paths, info)
+    assert "restart bob" in str(caught.value.hint)
+    forget_short_path(paths.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from relay_runner import config
 from relay_runner.config import Paths
 from relay_runner.errors import ConfigError
+from tests.harness import forget_short_path
 
 
 @pytest.fixture
@@ -64,12 +66,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
 
-def test_the_runtime_folder_is_short_and_one_per_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 60)))
-    found = [config.paths({"RELAY_RUNNER_HOME": str(tmp_path / name)}).runtime() for name in "ab"]
+def test_no_umask_makes_a_folder_that_others_can_enter(tmp_path: Path) -> None:
+    before = os.umask(0)
     try:
-        assert len({*found}) == 2
-        assert all(len(str(folder)) < 50 and stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in found)
+        config.private_dir(tmp_path / "share" / "state" / "ours")
     finally:
-        for folder in found:
-            folder.rmdir()
+        os.umask(before)
+    for folder in ("share", "share/state", "share/state/ours"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700, folder
+
+
+def test_sockets_stand_in_the_state_folder(paths: Paths) -> None:
+    found = paths.sockets()
+    try:
+        assert found.resolve() == (paths.state / "sockets").resolve()
+        assert stat.S_IMODE(found.stat().st_mode) == 0o700
+    finally:
+        forget_short_path(paths.state)

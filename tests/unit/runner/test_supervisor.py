@@ -95,3 +95,17 @@ async def test_a_program_that_failed_in_a_terminal_leaves_the_reason(stage: Stag
     status = (await stage.operator.agent("bob")).status
     assert status.agent_status is AgentState.ERROR and status.detail == str(ExitStatus(3))
     assert [event.kind for event in status.timeline][:2] == ["provider-started", "provider-exited"]
+
+
+async def test_a_terminal_out_of_reach_is_told_until_it_is_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_runner.runner.supervisor.TEND_S", 0.01)
+
+    async def told(text: str | None) -> bool:
+        status = (await stage.operator.agent("bob")).status
+        return status is not None and status.detail == text
+
+    async with stage.running():
+        stage.terminal.trouble = "its socket is gone"
+        await until(lambda: told("its socket is gone"))
+        stage.terminal.trouble = None
+        await until(lambda: told(None))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import libtmux
@@ -191,6 +192,51 @@ async def test_a_socket_that_was_cleaned_away_comes_back(tmux: TmuxTerminals, tm
     socket.unlink()
     assert await tmux.adopt(terminal.saved) is not None
     await finish(terminal)
+
+
+async def test_the_folder_of_the_sockets_is_made_again(tmux: TmuxTerminals, sockets: Path, tmp_path: Path) -> None:
+    terminal, file = await collecting(tmux, tmp_path)
+    shutil.rmtree(sockets)
+    assert await terminal.repair() is None
+    await terminal.paste("still here")
+    assert await arrived(file, 22) == b"\x1b[200~still here\x1b[201~"
+    assert sockets.stat().st_mode & 0o777 == 0o700
+    await finish(terminal)
+
+
+async def test_a_socket_that_cannot_be_made_again_is_told(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal, _ = await collecting(tmux, tmp_path)
+    socket = Path(str(terminal.saved.socket))
+    socket.unlink()
+    socket.mkdir()
+    assert "cannot be reached" in str(await terminal.repair())
+    with pytest.raises(TerminalError, match="cannot be reached"):
+        await tmux.adopt(terminal.saved)
+    socket.rmdir()
+    assert await terminal.repair() is None
+    await finish(terminal)
+
+
+async def test_a_server_without_a_socket_is_ended_by_its_pid(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal, _ = await collecting(tmux, tmp_path)
+    server = terminal.saved.server
+    assert server is not None and server.pid == server_pid(terminal)
+    socket = Path(str(terminal.saved.socket))
+    socket.unlink()
+    socket.mkdir()
+    await terminal.terminate(grace_s=1)
+    await terminal.close()
+    assert await processes.gone_within([server], 5)
+
+
+async def test_a_record_of_an_older_version_names_no_server(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    terminal, file = await collecting(tmux, tmp_path)
+    Path(str(terminal.saved.socket)).unlink()
+    adopted = await tmux.adopt(replace(terminal.saved, server=None))
+    assert adopted is not None
+    await adopted.paste("found")
+    assert await arrived(file, 17) == b"\x1b[200~found\x1b[201~"
+    await finish(adopted)
 
 
 async def test_a_live_program_whose_run_folder_is_gone_is_not_taken_for_dead(

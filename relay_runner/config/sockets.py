@@ -1,0 +1,97 @@
+"""Where unix sockets stand: in the state folder, where no cleaner of temporary files goes.
+
+The kernel takes 107 bytes of a socket's path (103 on macOS), and a home may be longer than that. Then the folder is
+reached by a short link in the user's runtime folder or in /tmp. Its name is drawn, not computed, so that no other user
+can have taken it, and is written down, because the servers behind the sockets keep the path that they were started by:
+a link that a cleaner removed is made again under the same name. A file system that has no sockets (some shared ones)
+gets a folder in place of the link.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from relay_runner.errors import ConfigError
+
+PATH_LIMIT = 103
+"""Bytes of a socket's path: Linux takes 107."""
+NAME_LIMIT = 22
+"""Bytes of a socket's name at least: 16 hexadecimal digits and a suffix fit."""
+FOLDER_LIMIT = PATH_LIMIT - NAME_LIMIT
+TRIES = 20
+_PREFIX = "relay-runner-"
+
+
+def short(folder: Path, noted: Path) -> Path:
+    """Return a short path to `folder`, a private one, under which sockets can be bound; `noted` keeps a drawn name."""
+    if _takes_sockets(folder):
+        return folder
+    linked = folder if _has_sockets(folder) else None
+    if (kept := _read(noted)) is not None and _ours(kept, linked):
+        return kept
+    for base in _bases():
+        for _ in range(TRIES):
+            drawn = base / f"{_PREFIX}{secrets.token_hex(4)}"
+            if _ours(drawn, linked):
+                noted.write_text(str(drawn), encoding="utf-8")
+                noted.chmod(0o600)
+                return drawn
+    raise ConfigError(
+        f"there is no folder for unix sockets: {folder} is too long a path or has none, and /tmp cannot be used",
+        hint="set RELAY_RUNNER_HOME to a folder with a short path",
+    )
+
+
+def _takes_sockets(folder: Path) -> bool:
+    return len(os.fsencode(folder)) <= FOLDER_LIMIT and _has_sockets(folder)
+
+
+def _has_sockets(folder: Path) -> bool:
+    """Say whether the file system of `folder` has sockets; the path may be too long for one of them."""
+    probe = folder / f".{secrets.token_hex(4)}"
+    try:
+        os.mkfifo(probe, 0o600)
+        probe.unlink()
+        if len(os.fsencode(folder)) <= FOLDER_LIMIT:
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(probe))
+            probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _bases() -> list[Path]:
+    """Return where short names may stand, the user's own runtime folder first."""
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    bases = [Path(own)] if own and len(os.fsencode(own)) < FOLDER_LIMIT - len(_PREFIX) - 8 else []
+    return [base for base in (*bases, Path("/tmp")) if os.access(base, os.W_OK)]
+
+
+def _read(noted: Path) -> Path | None:
+    try:
+        text = noted.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return Path(text) if text.startswith("/") and len(os.fsencode(text)) <= FOLDER_LIMIT else None
+
+
+def _ours(path: Path, target: Path | None) -> bool:
+    """Make `path` a link to `target`, or a private folder without one; False where somebody else has the name."""
+    with suppress(OSError):  # it is there already, or cannot be made: what is there decides
+        if target is None:
+            path.mkdir(mode=0o700)
+        else:
+            path.symlink_to(target)
+    try:
+        found = path.lstat()
+        # Whose link it is decides where it leads: in a sticky folder only its owner can replace it.
+        if found.st_uid != os.getuid():
+            return False
+        return not path.is_symlink() and path.is_dir() if target is None else path.readlink() == target
+    except OSError:
+        return False
