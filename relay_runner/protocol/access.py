@@ -115,5 +115,15 @@ def token_info(caller: Caller) -> TokenInfo:
     )
 
 
+def token_expired() -> RelayUnauthorized:
+    """Return the error of a token whose time is over."""
+    return RelayUnauthorized("the token has expired", hint="renew it", code="token-expired")
+
+
+def token_revoked() -> RelayUnauthorized:
+    """Return the error of a token that was taken back."""
+    return RelayUnauthorized("the token was revoked", hint="get a new one", code="token-revoked")
+
+
 def _forbidden(scope: str) -> RelayUnauthorized:
     return RelayUnauthorized(f"this token lacks the scope {scope}", status=403, code="forbidden")

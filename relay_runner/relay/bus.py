@@ -164,6 +164,8 @@ def _superseded(hello: Hello, frame: Superseded) -> ClaimLost:
 def _refused(frame: ErrorFrame) -> RelayRunnerError:
     if frame.code == "forbidden":
         return RelayUnauthorized(frame.message, status=403, code=frame.code)
+    if frame.code in ("unauthorized", "token-expired", "token-revoked"):
+        return RelayUnauthorized(frame.message, code=frame.code)
     if frame.code == "store":
         return RelayUnavailable(frame.message)
     return RelayRefused(frame.message, code=frame.code)

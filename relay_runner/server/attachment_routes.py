@@ -20,13 +20,13 @@ from relay_runner.server.http import MAX_DRAINED_BYTES, Call, File, Route, body_
 
 
 async def _limits(call: Call) -> AttachmentLimits:
-    return AttachmentLimits(max_bytes=call.core.store.files.limit)
+    return AttachmentLimits(max_bytes=call.store.files.limit)
 
 
 async def _upload(call: Call) -> Attachment:
     assert call.receive is not None
     call.caller.need_send()
-    store, chunks = call.core.store, body_chunks(call.receive)
+    store, chunks = call.store, body_chunks(call.receive)
     name = safe_name(call.query.get("name", ""))
     try:
         check_size(_declared(call), store.files.limit, name)
@@ -53,8 +53,8 @@ async def _upload(call: Call) -> Attachment:
 
 
 async def _download(call: Call) -> File:
-    attachment = await call.core.store.attachment(call.caller, call.text("id"))
-    chunks = call.core.store.files.read(attachment.id)
+    attachment = await call.store.attachment(call.caller, call.text("id"))
+    chunks = call.store.files.read(attachment.id)
     first = await anext(chunks, b"")
     headers = [
         (b"content-type", attachment.content_type.encode()),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 from typing import NoReturn
 
 from relay_runner import __version__
@@ -26,10 +27,11 @@ from relay_runner.protocol.wire import PROTOCOL_VERSION, encode
 from relay_runner.server.core import Core
 from relay_runner.server.feed import GOING_AWAY, SUPERSEDED, UNAUTHORIZED, Outbox
 from relay_runner.server.http import Receive, Scope, Send, authenticate, race
-from relay_runner.server.tokens import GRACE_S
 
 HELLO_S = 10.0
 LEAVE_S = 5.0
+LOOK_S = 15.0
+"""The longest that the end of a token is waited for at once: the wall clock may be set meanwhile."""
 BAD_FRAME = 4400
 FORBIDDEN = 4403
 WRONG_VERSION = 4406
@@ -79,6 +81,7 @@ class _Connection:
         self._caller = caller
         self._receive = receive
         self._send = send
+        self._store = core.store.under(caller)
 
     async def serve(self) -> None:
         hello = await self._hello()
@@ -138,34 +141,42 @@ class _Connection:
 
     async def _join(self, hello: Hello, bus_id: str) -> tuple[int, ...]:
         try:
-            return (await self._core.store.join(hello, bus_id)).inherited
+            return (await self._store.join(hello, bus_id)).inherited
         except ClaimLost as error:
             current = await self._core.store.agent(hello.agent_id)
             raise _Refused(SUPERSEDED, Superseded(by=current.instance_id or "")) from error
+        except RelayUnauthorized as error:  # since the upgrade: a hello may take its time
+            _refuse(UNAUTHORIZED, error.code, error.message)
         except RelayRunnerError as error:
             raise _Refused(GOING_AWAY, ErrorFrame(code=error.code, message=str(error), fatal=True)) from error
 
     async def _put_decisions(self, agent_id: str) -> None:
         """Tell the answers that came while no bus was here, and those that the runner did not act on yet."""
-        for permission in await self._core.store.permissions(PermissionQuery(agent_id=agent_id, open=True)):
+        for permission in await self._store.permissions(PermissionQuery(agent_id=agent_id, open=True)):
             if (frame := frame_of(permission)) is not None:
                 await self._put(encode(frame))
 
     async def _write(self, outbox: Outbox) -> None:
         while (frame := await outbox.take()) is not None:
+            if self._core.tokens.is_over(self._caller):
+                outbox.close(UNAUTHORIZED, "the token has expired")
+                return
             await self._put(frame)
 
     async def _end(self, outbox: Outbox) -> None:
-        """Wait for the end of the relay; the writer ends by itself."""
-        await self._core.closing.wait()
-        outbox.close(GOING_AWAY, "the relay ends")
+        """Wait for the end of the relay or of the token; the writer ends by itself."""
+        while (left_s := self._caller.expires_at - self._core.clock()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, LOOK_S)):
+                    await self._core.closing.wait()
+                    outbox.close(GOING_AWAY, "the relay ends")
+                    return
+        outbox.close(UNAUTHORIZED, "the token has expired")
 
     async def _read(self, hello: Hello) -> None:
-        store = self._core.store
+        store = self._store
         while True:
             data = await self._take()
-            if self._caller.expires_at + GRACE_S <= self._core.clock():
-                _refuse(UNAUTHORIZED, "token-expired", "the token has expired")
             try:
                 frame = decode_client(data)
                 if isinstance(frame, StatusFrame):
@@ -177,8 +188,10 @@ class _Connection:
             except ProtocolError as error:
                 _refuse(BAD_FRAME, error.code, error.message)
             except ClaimLost:
-                current = await store.agent(hello.agent_id)
+                current = await self._core.store.agent(hello.agent_id)
                 raise _Refused(SUPERSEDED, Superseded(by=current.instance_id or "")) from None
+            except RelayUnauthorized as error:
+                _refuse(UNAUTHORIZED, error.code, error.message)
             except RelayRunnerError as error:
                 await self._put(encode(ErrorFrame(code=error.code, message=str(error))))
 

@@ -216,6 +216,9 @@ class Feed:
     def _drop(self, jti: str) -> None:
         for outbox in [outbox for group in self._buses.values() for outbox in group if outbox.jti == jti]:
             outbox.close(UNAUTHORIZED, "the token was revoked")
+        for watchers in self._watchers.values():  # a stream looks then whether it may go on
+            for changed in watchers:
+                changed.set()
 
     def _wake(self, event: Event) -> None:
         data = event.data

@@ -20,6 +20,7 @@ from relay_runner.protocol.access import Caller
 from relay_runner.protocol.calls import Problem, ProblemBody, problem_of, status_of
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.server.core import Core
+from relay_runner.server.store.base import Store
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A body of 1 MiB whose every byte is escaped takes 6 MiB."""
@@ -29,6 +30,9 @@ Q = TypeVar("Q")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+NOBODY = Caller(subject="", scopes=frozenset())
+"""Whoever calls what needs no token."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,12 @@ class Call:
     """The decoded body, of the type that the route takes."""
     receive: Receive | None = None
     """Where the body comes from, for a route that reads it as it arrives."""
+    grace_s: float = 0.0
+
+    @property
+    def store(self) -> Store:
+        """The store as this caller's: a token that was revoked since it was shown does nothing more."""
+        return self.core.store if self.caller is NOBODY else self.core.store.under(self.caller, self.grace_s)
 
     @property
     def query(self) -> dict[str, str]:
@@ -113,9 +123,6 @@ class Route:
     """Query parameters, with what they mean."""
 
 
-_NOBODY = Caller(subject="", scopes=frozenset())
-
-
 class Endpoint:
     """Serves one route."""
 
@@ -137,12 +144,12 @@ class Endpoint:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Any:
         route = self._route
-        caller = _NOBODY if route.open else await authenticate(self._core, scope, route.grace_s)
+        caller = NOBODY if route.open else await authenticate(self._core, scope, route.grace_s)
         body = None
         if route.takes is not None:
             data = await read_body(scope, receive)
             body = route.takes() if route.optional_body and not data.strip() else decode(data, route.takes)
-        return await route.call(Call(self._core, caller, scope, body, receive))
+        return await route.call(Call(self._core, caller, scope, body, receive, route.grace_s))
 
     async def _reply(self, answer: Any, receive: Receive, send: Send) -> None:
         if isinstance(answer, Stream):

@@ -21,27 +21,27 @@ QUERY = {
 
 async def _open_permission(call: Call) -> Permission:
     call.caller.need_agent(call.body.agent_id)
-    return await call.core.store.open_permission(call.body)
+    return await call.store.open_permission(call.body)
 
 
 async def _permissions(call: Call) -> list[Permission]:
     query = query_of(call.query, PermissionQuery)
     call.caller.need_permissions_of(query.agent_id)
-    return await call.core.store.permissions(query)
+    return await call.store.permissions(query)
 
 
 async def _permission(call: Call) -> Permission:
-    return await call.core.store.permission(call.caller, call.text("id"))
+    return await call.store.permission(call.caller, call.text("id"))
 
 
 async def _decide(call: Call) -> Permission:
     call.caller.need_decider()
-    return await call.core.store.decide(call.caller, call.text("id"), call.body)
+    return await call.store.decide(call.caller, call.text("id"), call.body)
 
 
 async def _update_permission(call: Call) -> Permission:
     call.caller.need_agent(call.body.agent_id)
-    return await call.core.store.update_permission(call.text("id"), call.body)
+    return await call.store.update_permission(call.text("id"), call.body)
 
 
 PERMISSIONS = f"{API}/permissions"

@@ -52,19 +52,19 @@ QUERY = {
 
 async def _send(call: Call) -> MessageRecord:
     call.caller.need_send()
-    return await call.core.store.accept(call.caller, call.body)
+    return await call.store.accept(call.caller, call.body)
 
 
 async def _list(call: Call) -> list[MessageRecord]:
     given: dict[str, Any] = dict(call.query)
     if "states" in given:
         given["states"] = [state for state in given["states"].split(",") if state]
-    return await call.core.store.records(call.caller, query_of(given, MessageQuery))
+    return await call.store.records(call.caller, query_of(given, MessageQuery))
 
 
 async def _message(call: Call) -> MessageRecord | Stream:
     message_id = call.number("id")
-    record = await call.core.store.record(call.caller, message_id)
+    record = await call.store.record(call.caller, message_id)
     if EVENT_STREAM in (call.header(b"accept") or ""):
         return Stream(record_stream(call.core, call.caller, message_id))
     return record
@@ -72,87 +72,87 @@ async def _message(call: Call) -> MessageRecord | Stream:
 
 async def _claim(call: Call) -> ClaimResult:
     call.caller.need_agent(call.body.agent_id)
-    return await call.core.store.claim(call.number("id"), call.body)
+    return await call.store.claim(call.number("id"), call.body)
 
 
 async def _renew(call: Call) -> Renewal:
     call.caller.need_agent(call.body.agent_id)
-    delivery = await call.core.store.renew(call.number("id"), call.body)
+    delivery = await call.store.renew(call.number("id"), call.body)
     return Renewal(claim_expires_at=delivery.claim_expires_at or 0.0)
 
 
 async def _release(call: Call) -> Delivery:
     call.caller.need_agent(call.body.agent_id)
-    return await call.core.store.release(call.number("id"), call.body)
+    return await call.store.release(call.number("id"), call.body)
 
 
 async def _receipt(call: Call) -> Delivery:
     call.caller.need_agent(call.body.agent_id)
-    return await call.core.store.receipt(call.number("id"), call.body)
+    return await call.store.receipt(call.number("id"), call.body)
 
 
 async def _read(call: Call) -> None:
-    await call.core.store.read(call.caller, call.number("id"))
+    await call.store.read(call.caller, call.number("id"))
 
 
 async def _reply(call: Call) -> MessageRecord:
     call.caller.need_send()
-    return await call.core.store.reply(call.caller, call.number("id"), call.body)
+    return await call.store.reply(call.caller, call.number("id"), call.body)
 
 
 async def _react(call: Call) -> None:
     call.caller.need_send()
-    await call.core.store.react(call.caller, call.number("id"), check_emoji(call.body.emoji))
+    await call.store.react(call.caller, call.number("id"), check_emoji(call.body.emoji))
 
 
 async def _drop(call: Call) -> MessageRecord:
     call.caller.need_operator()
-    return await call.core.store.drop(call.caller, call.number("id"), call.body.agent_id)
+    return await call.store.drop(call.caller, call.number("id"), call.body.agent_id)
 
 
 async def _redeliver(call: Call) -> MessageRecord:
     call.caller.need_operator()
-    return await call.core.store.redeliver(call.caller, call.number("id"), call.body.agent_id)
+    return await call.store.redeliver(call.caller, call.number("id"), call.body.agent_id)
 
 
 # --- agents -----------------------------------------------------------------------------------------------------------
 
 
 async def _agents(call: Call) -> list[Agent]:
-    return await call.core.store.agents()
+    return await call.store.agents()
 
 
 async def _agent(call: Call) -> Agent:
-    return await call.core.store.agent(call.text("id"))
+    return await call.store.agent(call.text("id"))
 
 
 async def _obligations(call: Call) -> list[MessageRecord]:
     agent_id = call.text("id")
     if not call.caller.operates:
         call.caller.need_agent(agent_id)
-    return await call.core.store.obligations(call.caller, agent_id)
+    return await call.store.obligations(call.caller, agent_id)
 
 
 async def _remove_agent(call: Call) -> None:
     agent_id = call.text("id")
     if not call.caller.operates:
         call.caller.need_agent(agent_id)
-    await call.core.store.remove_agent(agent_id)
+    await call.store.remove_agent(agent_id)
 
 
 async def _status(call: Call) -> None:
     call.caller.need_agent(call.text("id"))
-    await call.core.store.put_status(call.text("id"), call.body.instance_id, call.body.status)
+    await call.store.put_status(call.text("id"), call.body.instance_id, call.body.status)
 
 
 async def _ready(call: Call) -> None:
     call.caller.need_agent(call.text("id"))
-    await call.core.store.put_ready(call.text("id"), call.body.instance_id, call.body.ready)
+    await call.store.put_ready(call.text("id"), call.body.instance_id, call.body.ready)
 
 
 async def _heartbeat(call: Call) -> None:
     call.caller.need_agent(call.text("id"))
-    await call.core.store.heartbeat(call.text("id"), call.body.instance_id)
+    await call.store.heartbeat(call.text("id"), call.body.instance_id)
 
 
 # --- commands, tokens -------------------------------------------------------------------------------------------------
@@ -160,22 +160,22 @@ async def _heartbeat(call: Call) -> None:
 
 async def _command(call: Call) -> Command:
     call.caller.need_operator()
-    return await call.core.store.command(call.caller, call.body)
+    return await call.store.command(call.caller, call.body)
 
 
 async def _commands(call: Call) -> list[Command]:
     agent_id = call.query.get("agentId", "")
     if not call.caller.operates:
         call.caller.need_agent(agent_id)
-    return await call.core.store.commands(agent_id, pending=call.query.get("pending") == "true")
+    return await call.store.commands(agent_id, pending=call.query.get("pending") == "true")
 
 
 async def _get_command(call: Call) -> Command:
-    return await call.core.store.get_command(call.caller, call.text("id"))
+    return await call.store.get_command(call.caller, call.text("id"))
 
 
 async def _update_command(call: Call) -> Command:
-    return await call.core.store.update_command(call.caller, call.text("id"), call.body)
+    return await call.store.update_command(call.caller, call.text("id"), call.body)
 
 
 async def _issue_token(call: Call) -> TokenGrant:
@@ -192,12 +192,12 @@ async def _who_am_i(call: Call) -> TokenInfo:
 
 async def _list_tokens(call: Call) -> list[TokenInfo]:
     call.caller.need_operator()
-    return await call.core.store.tokens()
+    return await call.store.tokens()
 
 
 async def _revoke_token(call: Call) -> None:
     call.caller.need_operator()
-    await call.core.store.revoke_token(call.text("jti"))
+    await call.store.revoke_token(call.text("jti"))
 
 
 # --- the relay itself -------------------------------------------------------------------------------------------------
@@ -218,12 +218,12 @@ async def _openapi(call: Call) -> dict[str, Any]:
 
 
 async def _health(call: Call) -> Health:
-    counts = await call.core.store.counts()
+    counts = await call.store.counts()
     return Health(
         status="ok",
         version=__version__,
         protocol=PROTOCOL_VERSION,
-        relay_id=call.core.store.relay_id,
+        relay_id=call.store.relay_id,
         uptime_s=round(call.core.clock() - call.core.started_at, 3),
         agents=counts.agents,
         connected=counts.connected,
@@ -232,7 +232,7 @@ async def _health(call: Call) -> Health:
 
 
 async def _metrics(call: Call) -> Text:
-    return Text(call.core.metrics.text(await call.core.store.counts()).encode(), CONTENT_TYPE)
+    return Text(call.core.metrics.text(await call.store.counts()).encode(), CONTENT_TYPE)
 
 
 def _api(method: str, path: str, *rest: Any, **named: Any) -> Route:

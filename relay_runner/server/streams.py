@@ -1,13 +1,15 @@
 """Server-sent events: the event log from any point on, and one message's record at every change.
 
-A token that is revoked or runs out ends a stream, at its next event or the next sign of life.
+A token that is revoked or runs out ends a stream.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+from relay_runner.errors import RelayUnauthorized
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.wire import encode
@@ -23,15 +25,18 @@ async def event_stream(core: Core, caller: Caller, after: int | None) -> AsyncIt
 
     The first chunk is a comment, so that a reader knows that nothing from now on is missed.
     """
-    with core.feed.subscribed() as subscription:
-        last = await core.store.last_event() if after is None else after
+    store = core.store.under(caller)
+    with suppress(RelayUnauthorized), core.feed.subscribed() as subscription:
+        last = await store.last_event() if after is None else after
         yield COMMENT
         behind = True
         while not core.tokens.is_over(caller):
             while behind:
-                page = await core.store.events_after(last, PAGE)
+                page = await store.events_after(last, PAGE)
                 for event in page:
                     last = event.seq
+                    if core.tokens.is_over(caller):  # since the last chunk: its reader may be slow
+                        return
                     if visible(caller, event):
                         yield chunk_of(event)
                 behind = len(page) == PAGE
@@ -40,25 +45,28 @@ async def event_stream(core: Core, caller: Caller, after: int | None) -> AsyncIt
             subscription.events.clear()
             subscription.lost = False
             for event in () if behind else events:
+                if core.tokens.is_over(caller):
+                    return
                 if event.seq > last:
                     last = event.seq
                     if visible(caller, event):
                         yield chunk_of(event)
-            if not behind and not await _wait(subscription.changed):
+            if not behind and not await _wait(core, caller, subscription.changed):
                 yield COMMENT
 
 
 async def record_stream(core: Core, caller: Caller, message_id: int) -> AsyncIterator[bytes]:
     """Yield a message's record now and after every change of it."""
-    with core.feed.watching(message_id) as changed:
+    store = core.store.under(caller)
+    with suppress(RelayUnauthorized), core.feed.watching(message_id) as changed:
         last = b""
         while not core.tokens.is_over(caller):
             changed.clear()
-            body = encode(await core.store.record(caller, message_id))
+            body = encode(await store.record(caller, message_id))
             if body != last:
                 last = body
                 yield b"event: record\ndata: " + body + b"\n\n"
-            while not await _wait(changed):
+            while not await _wait(core, caller, changed):
                 if core.tokens.is_over(caller):
                     return
                 yield COMMENT
@@ -80,9 +88,10 @@ def chunk_of(event: Event) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), encode(event))
 
 
-async def _wait(changed: asyncio.Event) -> bool:
+async def _wait(core: Core, caller: Caller, changed: asyncio.Event) -> bool:
+    left_s = caller.expires_at - core.clock()
     try:
-        async with asyncio.timeout(KEEP_ALIVE_S):
+        async with asyncio.timeout(min(KEEP_ALIVE_S, left_s)):
             await changed.wait()
     except TimeoutError:
         return False

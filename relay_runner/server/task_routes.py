@@ -19,22 +19,22 @@ QUERY = {
 
 async def _create(call: Call) -> Task:
     call.caller.need_send()
-    return await call.core.store.create_task(call.caller, call.body)
+    return await call.store.create_task(call.caller, call.body)
 
 
 async def _list(call: Call) -> list[Task]:
     given: dict[str, Any] = dict(call.query)
     if "states" in given:
         given["states"] = [state for state in given["states"].split(",") if state]
-    return await call.core.store.tasks(call.caller, query_of(given, TaskQuery))
+    return await call.store.tasks(call.caller, query_of(given, TaskQuery))
 
 
 async def _get(call: Call) -> Task:
-    return await call.core.store.get_task(call.caller, call.number("id"))
+    return await call.store.get_task(call.caller, call.number("id"))
 
 
 async def _update(call: Call) -> Task:
-    return await call.core.store.update_task(call.caller, call.number("id"), call.body)
+    return await call.store.update_task(call.caller, call.number("id"), call.body)
 
 
 TASK_ROUTES: tuple[Route, ...] = (

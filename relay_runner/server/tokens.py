@@ -10,7 +10,7 @@ import jwt
 import msgspec
 
 from relay_runner.errors import RelayRefused, RelayUnauthorized
-from relay_runner.protocol.access import Caller
+from relay_runner.protocol.access import Caller, token_expired, token_revoked
 from relay_runner.protocol.addresses import AGENT_ID, Address, Kind
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenGrant, TokenRequest
 from relay_runner.server.store.base import Change, Store
@@ -39,17 +39,20 @@ class Tokens:
         if caller is None:
             caller = await self._check(token)
         if caller.expires_at + grace_s <= self._clock():
-            raise RelayUnauthorized("the token has expired", hint="renew it", code="token-expired")
+            raise token_expired()
         return caller
 
     async def issue(self, by: Caller, request: TokenRequest) -> TokenGrant:
         """Make a token that `by` may give away."""
         _check_request(request)
         by.need_grant(request)
-        return await self.mint(request)
+        return await self._make(request, self._store.under(by))
 
-    async def mint(self, request: TokenRequest, parent: str | None = None) -> TokenGrant:
+    async def mint(self, request: TokenRequest) -> TokenGrant:
         """Make a token, remembered in the store."""
+        return await self._make(request, self._store)
+
+    async def _make(self, request: TokenRequest, store: Store, parent: str | None = None) -> TokenGrant:
         now = self._clock()
         jti = secrets.token_hex(12)
         grant = TokenGrant(
@@ -61,7 +64,7 @@ class Tokens:
             issued_at=now,
             expires_at=now + request.ttl_s,
         )
-        await self._store.put_token(grant, parent)
+        await store.put_token(grant, parent)
         return grant
 
     async def renew(self, caller: Caller) -> TokenGrant:
@@ -73,7 +76,7 @@ class Tokens:
             profile_id=caller.profile_id,
             ttl_s=caller.expires_at - caller.issued_at,
         )
-        return await self.mint(request, parent=caller.jti)
+        return await self._make(request, self._store.under(caller, GRACE_S), parent=caller.jti)
 
     async def retire(self, token: str) -> None:
         """Make one of our own tokens worthless, if it still was worth something."""
@@ -109,7 +112,7 @@ class Tokens:
             raise RelayUnauthorized("this relay did not make that token", hint="get one from it") from error
         before = len(self._revoked)
         if not await self._store.token_good(caller.jti):
-            raise RelayUnauthorized("the token was revoked", hint="get a new one", code="token-revoked")
+            raise token_revoked()
         if before == len(self._revoked):  # else a revocation may have passed while the store was asked
             if len(self._known) >= CACHE:
                 self._known.clear()

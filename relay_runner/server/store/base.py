@@ -124,6 +124,13 @@ class Store(Protocol):
         """The bytes of attachments."""
         ...
 
+    def under(self, caller: Caller, grace_s: float = 0.0) -> Store:
+        """Return this store as one caller's: every act asks first, in its own transaction, for a token that is good.
+
+        It raises `RelayUnauthorized` for one that was revoked, or ended more than `grace_s` ago.
+        """
+        ...
+
     def follow(self, follower: Follower) -> None:
         """Tell `follower` every change from now on."""
         ...
@@ -273,7 +280,7 @@ class Store(Protocol):
         ...
 
     async def put_token(self, grant: TokenGrant, parent: str | None = None) -> None:
-        """Remember a token that was made; `parent` is the one it succeeds."""
+        """Remember a token that was made; `parent` is the one it succeeds, which must not be revoked."""
         ...
 
     async def revoke_token(self, jti: str) -> None:

@@ -6,7 +6,7 @@ import secrets
 
 from relay_runner.errors import RelayNotFound
 from relay_runner.protocol import acceptance
-from relay_runner.protocol.access import Caller
+from relay_runner.protocol.access import Caller, token_expired, token_revoked
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.commands import Command, CommandUpdate, NewCommand
 from relay_runner.protocol.orders import RUNNING_SLACK_S, check_command, lapse_command, move_command
@@ -16,6 +16,8 @@ from relay_runner.server.store.writer import Transaction
 
 MAX_TOKENS = 1000
 """How many tokens are listed at most."""
+TOKENS_LISTED_S = 24 * 3600.0
+"""How long a token is listed after its end."""
 
 
 def command(tx: Transaction, caller: Caller, new: NewCommand) -> Command:
@@ -67,8 +69,18 @@ def sweep(tx: Transaction) -> None:
         _put(tx, lapse_command(command_of(row), tx.now))
 
 
+def check_token(tx: Transaction, caller: Caller, grace_s: float) -> None:
+    """Raise unless a caller's token is good now."""
+    if caller.expires_at + grace_s <= tx.now:
+        raise token_expired()
+    _check_good(tx, caller.jti)
+
+
 def put_token(tx: Transaction, grant: TokenGrant, parent: str | None) -> None:
     """Remember a token, never its text."""
+    if parent is not None:
+        # A revocation takes along the successors that it finds: none may come after it.
+        _check_good(tx, parent)
     scopes = to_json(grant.scopes)
     values = (grant.jti, parent, grant.subject, grant.profile_id, scopes, grant.issued_at, grant.expires_at)
     tx.run("insert_token", values)
@@ -76,7 +88,7 @@ def put_token(tx: Transaction, grant: TokenGrant, parent: str | None) -> None:
 
 def tokens(tx: Transaction) -> list[TokenInfo]:
     """Return what is known of the newest tokens, each with those renewed from it."""
-    rows = tx.run("tokens", (MAX_TOKENS,)).fetchall()
+    rows = tx.run("tokens", (tx.now - TOKENS_LISTED_S, MAX_TOKENS)).fetchall()
     heirs: dict[str, list[str]] = {}
     for row in reversed(rows):
         heirs.setdefault(row[1] or "", []).append(row[0])
@@ -102,6 +114,12 @@ def revoke_token(tx: Transaction, jti: str) -> None:
     for (heir,) in tx.run("token_heirs", (jti,)).fetchall():
         tx.run("revoke_token", (tx.now, heir))
         tx.emit("token", {"jti": heir, "revoked": True})
+
+
+def _check_good(tx: Transaction, jti: str) -> None:
+    row = tx.one("token_revoked", (jti,))
+    if row is None or row[0]:
+        raise token_revoked()
 
 
 def _command_row(tx: Transaction, command_id: str) -> Row:

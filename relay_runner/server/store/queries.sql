@@ -258,7 +258,7 @@ INSERT INTO tokens (jti, parent, subject, profile_id, scopes, issued_at, expires
 SELECT revoked_at IS NOT NULL FROM tokens WHERE jti = ?
 -- name: tokens
 SELECT jti, parent, subject, profile_id, scopes, issued_at, expires_at, revoked_at
-FROM tokens ORDER BY issued_at DESC, jti LIMIT ?
+FROM tokens WHERE expires_at >= ? ORDER BY issued_at DESC, jti LIMIT ?
 -- name: token_heirs
 WITH RECURSIVE heirs (jti) AS (
     SELECT jti FROM tokens WHERE jti = ?
@@ -267,7 +267,13 @@ WITH RECURSIVE heirs (jti) AS (
 -- name: revoke_token
 UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE jti = ?
 -- name: forget_tokens
-DELETE FROM tokens WHERE expires_at < ?
+-- One that ended stays while a successor is good: whoever revokes it means that one too.
+DELETE FROM tokens WHERE expires_at < :before AND jti NOT IN (
+    WITH RECURSIVE kept (jti, parent) AS (
+        SELECT jti, parent FROM tokens WHERE expires_at >= :before
+        UNION SELECT tokens.jti, tokens.parent FROM tokens JOIN kept ON tokens.jti = kept.parent
+    ) SELECT jti FROM kept
+)
 
 -- name: insert_event
 INSERT INTO events (seq, type, at, data) VALUES (?, ?, ?, ?)

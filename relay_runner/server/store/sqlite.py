@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Self
 
@@ -90,6 +91,12 @@ class SqliteStore(SqliteDesk):
         """How many transactions were committed since the start."""
         return self._writer.commits
 
+    def under(self, caller: Caller, grace_s: float = 0.0) -> Self:
+        """Return this store as one caller's: every act asks first whether their token is still good."""
+        found = copy(self)
+        found._holder = (caller, grace_s)
+        return found
+
     def follow(self, follower: Follower) -> None:
         """Tell `follower` every change from now on."""
         self._writer.follow(follower)
@@ -99,51 +106,51 @@ class SqliteStore(SqliteDesk):
     async def accept(self, caller: Caller, new: NewMessage) -> MessageRecord:
         """Take a message and make its deliveries."""
         address = check_new(new)
-        return await self._writer.ask(lambda tx: messages.accept(tx, caller, new, address))
+        return await self._write(lambda tx: messages.accept(tx, caller, new, address))
 
     async def reply(self, caller: Caller, message_id: int, reply: NewReply) -> MessageRecord:
         """Take an answer to a message."""
-        return await self._writer.ask(lambda tx: messages.reply(tx, caller, message_id, reply))
+        return await self._write(lambda tx: messages.reply(tx, caller, message_id, reply))
 
     async def record(self, caller: Caller, message_id: int) -> MessageRecord:
         """Return one message with what the caller may know of it."""
-        return await self._reader.ask(lambda tx: views.record(tx, caller, message_id))
+        return await self._read(lambda tx: views.record(tx, caller, message_id))
 
     async def records(self, caller: Caller, query: MessageQuery) -> list[MessageRecord]:
         """Return the messages asked for that the caller may read."""
-        return await self._reader.ask(lambda tx: views.records(tx, caller, query))
+        return await self._read(lambda tx: views.records(tx, caller, query))
 
     async def claim(self, message_id: int, request: ClaimRequest) -> ClaimResult:
         """Let an agent's current instance claim a message."""
-        return await self._writer.ask(lambda tx: handling.claim(tx, message_id, request))
+        return await self._write(lambda tx: handling.claim(tx, message_id, request))
 
     async def renew(self, message_id: int, request: ClaimRequest) -> Delivery:
         """Prolong a claim."""
-        return await self._writer.ask(lambda tx: handling.renew(tx, message_id, request))
+        return await self._write(lambda tx: handling.renew(tx, message_id, request))
 
     async def release(self, message_id: int, release: Release) -> Delivery:
         """Put a claimed delivery back."""
-        return await self._writer.ask(lambda tx: handling.release(tx, message_id, release))
+        return await self._write(lambda tx: handling.release(tx, message_id, release))
 
     async def receipt(self, message_id: int, receipt: Receipt) -> Delivery:
         """Move a delivery on by an agent's report."""
-        return await self._writer.ask(lambda tx: handling.receipt(tx, message_id, receipt))
+        return await self._write(lambda tx: handling.receipt(tx, message_id, receipt))
 
     async def read(self, caller: Caller, message_id: int) -> None:
         """Mark the caller's delivery as read."""
-        await self._writer.ask(lambda tx: messages.read(tx, caller, message_id))
+        await self._write(lambda tx: messages.read(tx, caller, message_id))
 
     async def react(self, caller: Caller, message_id: int, emoji: str) -> None:
         """Add a reaction."""
-        await self._writer.ask(lambda tx: messages.react(tx, caller, message_id, emoji))
+        await self._write(lambda tx: messages.react(tx, caller, message_id, emoji))
 
     async def drop(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
         """End queued and unknown deliveries as dead."""
-        return await self._writer.ask(lambda tx: messages.drop(tx, caller, message_id, agent_id))
+        return await self._write(lambda tx: messages.drop(tx, caller, message_id, agent_id))
 
     async def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
         """Queue dead and unknown deliveries again."""
-        return await self._writer.ask(lambda tx: messages.redeliver(tx, caller, message_id, agent_id))
+        return await self._write(lambda tx: messages.redeliver(tx, caller, message_id, agent_id))
 
     # --- agents -------------------------------------------------------------------------------------------------------
 
@@ -154,23 +161,23 @@ class SqliteStore(SqliteDesk):
             predecessor = agents.register(tx, hello, bus_id)
             return Joined(handling.inherit(tx, hello.agent_id, hello.instance_id), predecessor)
 
-        return await self._writer.ask(join)
+        return await self._write(join)
 
     async def leave(self, agent_id: str, bus_id: str) -> None:
         """Note that a bus was closed."""
-        await self._writer.ask(lambda tx: agents.leave(tx, agent_id, bus_id))
+        await self._write(lambda tx: agents.leave(tx, agent_id, bus_id))
 
     async def agents(self) -> list[Agent]:
         """Return every agent that was not removed, by id."""
-        return await self._reader.ask(views.agents)
+        return await self._read(views.agents)
 
     async def agent(self, agent_id: str) -> Agent:
         """Return one agent."""
-        return await self._reader.ask(lambda tx: views.agent(tx, agent_id))
+        return await self._read(lambda tx: views.agent(tx, agent_id))
 
     async def obligations(self, caller: Caller, agent_id: str) -> list[MessageRecord]:
         """Return what an agent has to answer, oldest first."""
-        return await self._reader.ask(lambda tx: views.obligations(tx, caller, agent_id))
+        return await self._read(lambda tx: views.obligations(tx, caller, agent_id))
 
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent."""
@@ -179,60 +186,60 @@ class SqliteStore(SqliteDesk):
             agents.remove(tx, agent_id)
             permissions.withdraw_all(tx, agent_id)
 
-        await self._writer.ask(remove)
+        await self._write(remove)
 
     async def put_status(self, agent_id: str, instance_id: str, status: Status) -> None:
         """Note an agent's status, and that it lives."""
-        await self._writer.ask(lambda tx: agents.put_status(tx, agent_id, instance_id, status))
+        await self._write(lambda tx: agents.put_status(tx, agent_id, instance_id, status))
 
     async def put_ready(self, agent_id: str, instance_id: str, ready: bool) -> None:
         """Note whether an agent is ready, and that it lives."""
-        await self._writer.ask(lambda tx: agents.put_ready(tx, agent_id, instance_id, ready))
+        await self._write(lambda tx: agents.put_ready(tx, agent_id, instance_id, ready))
 
     async def heartbeat(self, agent_id: str, instance_id: str, meta: dict[str, object] | None = None) -> None:
         """Note that an agent lives, with fresh meta where given."""
-        await self._writer.ask(lambda tx: agents.heartbeat(tx, agent_id, instance_id, meta))
+        await self._write(lambda tx: agents.heartbeat(tx, agent_id, instance_id, meta))
 
     # --- attachments --------------------------------------------------------------------------------------------------
 
     async def put_attachment(self, caller: Caller, attachment: Attachment) -> Attachment:
         """Remember a file that arrived, as the caller's."""
-        return await self._writer.ask(lambda tx: attachments.put(tx, caller.subject, attachment))
+        return await self._write(lambda tx: attachments.put(tx, caller.subject, attachment))
 
     async def attachment(self, caller: Caller, attachment_id: str) -> Attachment:
         """Return an attachment that the caller may see."""
-        return await self._reader.ask(lambda tx: attachments.visible(tx, caller, attachment_id))
+        return await self._read(lambda tx: attachments.visible(tx, caller, attachment_id))
 
     async def _tidy_attachments(self) -> None:
-        while gone := await self._writer.ask(attachments.tidy):
+        while gone := await self._write(attachments.tidy):
             await self.files.remove(gone)
         if settled := await self.files.settled():
-            await self.files.remove(await self._reader.ask(lambda tx: attachments.strays(tx, settled)))
+            await self.files.remove(await self._read(lambda tx: attachments.strays(tx, settled)))
 
     # --- the event log and the clock ----------------------------------------------------------------------------------
 
     async def events_after(self, seq: int, limit: int) -> list[Event]:
         """Return the next events of the log."""
-        return await self._reader.ask(lambda tx: views.events_after(tx, seq, limit))
+        return await self._read(lambda tx: views.events_after(tx, seq, limit))
 
     async def last_event(self) -> int:
         """Return the `seq` of the newest event."""
-        row = await self._reader.ask(lambda tx: tx.one("last_event"))
+        row = await self._read(lambda tx: tx.one("last_event"))
         return 0 if row is None else int(row[0])
 
     async def sweep(self) -> float | None:
         """Do what is due by the clock; return the instant when something is due next."""
-        return await self._writer.ask(_sweep)
+        return await self._write(_sweep)
 
     async def tidy(self) -> None:
         """Forget what is too old to matter."""
-        while await self._writer.ask(tidy.tidy):  # what others ask meanwhile goes in between
+        while await self._write(tidy.tidy):  # what others ask meanwhile goes in between
             continue
         await self._tidy_attachments()
 
     async def counts(self) -> Counts:
         """Return how much there is."""
-        return await self._reader.ask(views.counts)
+        return await self._read(views.counts)
 
 
 def _keep(connection: sqlite3.Connection, key: str, value: bytes) -> bytes:

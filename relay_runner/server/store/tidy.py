@@ -44,7 +44,7 @@ def tidy(tx: Transaction) -> bool:
     }
     more |= tx.run("forget_permissions", permissions).rowcount == FORGOTTEN
     tx.run("forget_keys", (tx.now - IDEMPOTENCY_S,))
-    tx.run("forget_tokens", (tx.now - TOKENS_KEPT_S,))
+    tx.run("forget_tokens", {"before": tx.now - TOKENS_KEPT_S})
     return more
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.frames import Heartbeat
+from relay_runner.relay import bus
+from relay_runner.relay.endpoint import Endpoint
 from relay_runner.relay.http import HttpRelay
 from tests.contract.relays import WAIT_S, hello, served
 from tests.unit.relay.servers import answering, http
@@ -54,19 +56,30 @@ async def test_a_relay_that_is_not_there_is_unavailable() -> None:
 async def test_a_lost_connection_and_a_lost_token_are_told_apart(tmp_path: Path) -> None:
     async with served(tmp_path / "r.db") as (core, url):
         token = await token_of(core, "agent:bob", "agent:bob")
-        async with HttpRelay.at(url, token) as relay, relay.connect(hello("bob")) as bus:
-            assert bus.welcome.protocol == 1
+        async with HttpRelay.at(url, token) as relay, relay.connect(hello("bob")) as joined:
+            assert joined.welcome.protocol == 1
             await core.store.revoke_token((await core.tokens.caller(token)).jti)
             with pytest.raises(RelayUnauthorized, match="revoked"):
                 async with asyncio.timeout(WAIT_S):
-                    async for _ in bus:
+                    async for _ in joined:
                         continue
         token = await token_of(core, "agent:ann", "agent:ann")
-        async with HttpRelay.at(url, token) as relay, relay.connect(hello("ann")) as bus:
+        async with HttpRelay.at(url, token) as relay, relay.connect(hello("ann")) as joined:
             core.closing.set()
             with pytest.raises(RelayUnavailable, match="the relay ends"):
                 async with asyncio.timeout(WAIT_S):
-                    async for _ in bus:
+                    async for _ in joined:
                         continue
             with pytest.raises(RelayUnavailable):
-                await bus.send(Heartbeat(at=1.0))
+                await joined.send(Heartbeat(at=1.0))
+
+
+async def test_a_token_that_was_revoked_over_the_hello_is_to_be_replaced(tmp_path: Path) -> None:
+    async with served(tmp_path / "r.db") as (core, url):
+        token = await token_of(core, "agent:bob", "agent:bob")
+        dialled = await bus._dial(Endpoint(url, token))
+        await core.store.revoke_token((await core.tokens.caller(token)).jti)
+        with pytest.raises(RelayUnauthorized, match="revoked") as caught:
+            await bus._greet(dialled, hello("bob"))
+        assert caught.value.status == 401
+        await dialled.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +18,11 @@ from relay_runner.errors import RelayNotFound
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.calls import BUS
 from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessage
-from relay_runner.protocol.tokens import ADMIN, SEND
+from relay_runner.protocol.tokens import ADMIN, SEND, TokenRequest
 from relay_runner.protocol.wire import encode
 from relay_runner.server.core import Core
 from relay_runner.server.feed import GOING_AWAY, SLOW, UNAUTHORIZED
-from tests.contract.relays import WAIT_S, hello, served
+from tests.contract.relays import WAIT_S, Clock, hello, served
 from tests.unit.server.raw import token_of
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,47 @@ async def test_a_revoked_token_ends_its_bus(tmp_path: Path) -> None:
             await answer(socket, greeting())
             await core.store.revoke_token((await core.tokens.caller(token)).jti)
             assert await close_code(socket) == UNAUTHORIZED
+
+
+async def test_a_hello_after_the_revocation_is_refused(tmp_path: Path) -> None:
+    async with served(tmp_path / "r.db") as (core, url):
+        token = await token_of(core, "agent:bob", "agent:bob")
+        async with dialled(url, token) as socket:
+            await core.store.revoke_token((await core.tokens.caller(token)).jti)
+            frame = await answer(socket, greeting())
+            assert (frame["type"], frame["code"]) == ("error", "token-revoked")
+            assert await close_code(socket) == UNAUTHORIZED
+        assert await core.store.agents() == []
+
+
+async def test_a_bus_ends_with_its_token(tmp_path: Path) -> None:
+    async with served(tmp_path / "r.db") as (core, url):
+        grant = await core.tokens.mint(TokenRequest(subject="agent:bob", scopes=("agent:bob",), ttl_s=0.5))
+        async with dialled(url, grant.token) as socket:
+            assert (await answer(socket, greeting()))["type"] == "welcome"
+            assert await close_code(socket) == UNAUTHORIZED
+            assert time.time() >= grant.expires_at
+
+
+async def test_nothing_passes_a_bus_whose_token_ended_by_a_jump_of_the_clock(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(tmp_path / "r.db", clock) as (core, url):
+        request = TokenRequest(subject="agent:bob", scopes=("agent:bob",), ttl_s=100.0)
+        reader, writer = [(await core.tokens.mint(request)).token for _ in range(2)]
+        async with dialled(url, reader) as socket:
+            await answer(socket, greeting())
+            clock.now += 100.0
+            await core.store.accept(OPERATOR, NewMessage(to="bob", body="too late"))
+            with pytest.raises(ConnectionClosed) as caught:
+                await asyncio.wait_for(socket.recv(), WAIT_S)
+            assert caught.value.rcvd is not None and caught.value.rcvd.code == UNAUTHORIZED
+        clock.now -= 100.0
+        async with dialled(url, writer) as socket:
+            await answer(socket, greeting())
+            clock.now += 100.0
+            await socket.send('{"type":"heartbeat","at":1,"meta":{"new":1}}')
+            assert await close_code(socket) == UNAUTHORIZED
+        assert (await core.store.agent("bob")).meta == {}
 
 
 async def test_the_end_of_the_relay_ends_every_bus_in_order(tmp_path: Path) -> None:

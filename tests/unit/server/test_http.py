@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from relay_runner.server.http import MAX_REQUEST_BYTES, race
+from tests.contract.relays import WAIT_S
 from tests.unit.server.raw import raw, token_of
 
 pytestmark = pytest.mark.anyio
@@ -133,3 +134,20 @@ async def test_a_race_ends_with_the_first_and_raises_what_it_raised() -> None:
     with pytest.raises(ValueError, match="first"):
         await race(slow(), fails())
     assert ended == ["slow", "slow"]
+
+
+async def test_a_body_that_comes_after_the_revocation_does_nothing(tmp_path: Path) -> None:
+    async with raw(tmp_path) as (core, client):
+        body = b'{"to":"person:ann","body":"x"}'
+        token = await token_of(core, "person:eve", "send")
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        head = f"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        async with asyncio.timeout(WAIT_S):
+            assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")  # the token was taken
+            await core.store.revoke_token((await core.tokens.caller(token)).jti)
+            writer.write(body)
+            assert b" 401 " in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        assert (await client.get("/api/v1/messages", params={"sender": "person:eve"})).json() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,19 @@ from relay_runner.protocol.events import Event
 from relay_runner.protocol.messages import NewMessage
 from relay_runner.protocol.tokens import ADMIN, SEND, TokenRequest
 from relay_runner.server import streams
+from relay_runner.server.core import Core
 from relay_runner.server.streams import event_stream, record_stream, visible
 from tests.contract.relays import WAIT_S, Clock, served
 
 pytestmark = pytest.mark.anyio
 
-OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}), expires_at=math.inf)
+OPERATOR = Caller("person:op", frozenset({SEND, ADMIN}))
 LETTER = NewMessage(to="person:ann", body="x")
+
+
+async def caller_of(core: Core, subject: str = "person:op", *scopes: str) -> Caller:
+    request = TokenRequest(subject=subject, scopes=scopes or (SEND, ADMIN))
+    return await core.tokens.caller((await core.tokens.mint(request)).token)
 
 
 def event(type_: str, **data: object) -> Event:
@@ -53,7 +58,7 @@ async def test_a_long_log_is_read_whole_while_more_comes(tmp_path: Path, monkeyp
     async with served(tmp_path / "r.db") as (core, _):
         for _ in range(20):
             await core.store.accept(OPERATOR, LETTER)
-        chunks = event_stream(core, OPERATOR, 0)
+        chunks = event_stream(core, await caller_of(core), 0)
         seen: list[int] = []
         async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
             more = group.create_task(post_more(core, 20))
@@ -77,7 +82,7 @@ async def test_a_record_is_sent_when_it_changed_and_a_comment_when_it_did_not(
     monkeypatch.setattr(streams, "KEEP_ALIVE_S", 0.01)
     async with served(tmp_path / "r.db") as (core, _):
         sent = await core.store.accept(OPERATOR, LETTER)
-        chunks = record_stream(core, OPERATOR, sent.message.id)
+        chunks = record_stream(core, await caller_of(core), sent.message.id)
         first = (await anext(chunks)).decode()
         assert json.loads(first.split("data: ")[1])["message"]["id"] == sent.message.id
         assert await anext(chunks) == streams.COMMENT
@@ -88,9 +93,7 @@ async def test_a_record_is_sent_when_it_changed_and_a_comment_when_it_did_not(
         assert b'"emoji":"x"' in chunk
         await chunks.aclose()  # type: ignore[attr-defined]
         with pytest.raises(RelayNotFound):
-            await anext(
-                record_stream(core, Caller("person:eve", frozenset({SEND}), expires_at=math.inf), sent.message.id)
-            )
+            await anext(record_stream(core, await caller_of(core, "person:eve", SEND), sent.message.id))
 
 
 async def test_a_stream_ends_with_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,5 +113,23 @@ async def test_a_stream_ends_with_its_token(tmp_path: Path, monkeypatch: pytest.
         assert b"record" in await anext(watching)
         assert await anext(watching) == streams.COMMENT
         clock.now += 101.0
+        with pytest.raises(StopAsyncIteration):
+            await anext(watching)
+
+
+async def test_a_stream_that_nothing_happens_on_ends_at_once(tmp_path: Path) -> None:
+    async with served(tmp_path / "r.db") as (core, _), asyncio.timeout(streams.KEEP_ALIVE_S - 1):
+        sent = await core.store.accept(OPERATOR, LETTER)
+        brief = TokenRequest(subject="person:op", scopes=(SEND, ADMIN), ttl_s=0.5)
+        for make in (lambda who: event_stream(core, who, None), lambda who: record_stream(core, who, sent.message.id)):
+            watching = make(await core.tokens.caller((await core.tokens.mint(brief)).token))
+            await anext(watching)
+            with pytest.raises(StopAsyncIteration):
+                while await anext(watching) == streams.COMMENT:
+                    continue
+        revoked = await caller_of(core)
+        watching = record_stream(core, revoked, sent.message.id)
+        await anext(watching)
+        await core.store.revoke_token(revoked.jti)
         with pytest.raises(StopAsyncIteration):
             await anext(watching)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import jwt
@@ -101,3 +102,41 @@ async def test_a_request_that_makes_no_sense_is_refused(
     async with core.running():
         with pytest.raises((RelayRefused, ProtocolError)):
             await core.tokens.issue(ROOT, TokenRequest(subject=subject, scopes=scopes, ttl_s=ttl_s))
+
+
+async def test_no_successor_comes_after_a_revocation(tmp_path: Path) -> None:
+    core = Core(SqliteStore(tmp_path / "r.db"))
+    async with core.running():
+        grant = await core.tokens.mint(REQUEST)
+        made = [grant.token]
+        enough = asyncio.Event()
+
+        async def renew_on() -> None:
+            while True:
+                made.append((await core.tokens.renew(await core.tokens.caller(made[-1]))).token)
+                if len(made) >= 10:
+                    enough.set()
+
+        async def revoke() -> None:
+            await enough.wait()
+            await core.store.revoke_token(grant.jti)
+
+        admitted = await core.tokens.caller(grant.token)
+        refused, *_ = await asyncio.gather(*(renew_on() for _ in range(5)), revoke(), return_exceptions=True)
+        assert isinstance(refused, RelayUnauthorized)
+        with pytest.raises(RelayUnauthorized):
+            await core.tokens.renew(admitted)
+        for token in made:
+            with pytest.raises(RelayUnauthorized):
+                await core.tokens.caller(token)
+
+
+async def test_whoever_lost_their_token_since_makes_no_other(tmp_path: Path) -> None:
+    core = Core(SqliteStore(tmp_path / "r.db"))
+    async with core.running():
+        request = TokenRequest(subject="person:op", scopes=(SEND, ADMIN), ttl_s=100.0)
+        grant = await core.tokens.mint(request)
+        admitted = await core.tokens.caller(grant.token)
+        await core.store.revoke_token(grant.jti)
+        with pytest.raises(RelayUnauthorized):
+            await core.tokens.issue(admitted, REQUEST)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from relay_runner.errors import RelayNotFound
+from relay_runner.errors import RelayNotFound, RelayUnauthorized
 from relay_runner.protocol.commands import CommandState, CommandUpdate, NewCommand
 from relay_runner.protocol.orders import RUNNING_SLACK_S
+from relay_runner.protocol.tokens import TokenGrant
+from relay_runner.server.store.tidy import TOKENS_KEPT_S
 from tests.unit.server.store.world import OPERATOR_CALLER, agent_caller, keeping
 
 pytestmark = pytest.mark.anyio
@@ -49,3 +51,37 @@ async def test_an_order_is_not_for_strangers(tmp_path: Path) -> None:
         command = await keeper.store.command(OPERATOR_CALLER, RESTART)
         with pytest.raises(RelayNotFound):
             await keeper.store.get_command(agent_caller("eve"), command.id)
+
+
+def granted(jti: str, issued_at: float) -> TokenGrant:
+    return TokenGrant(
+        token="t",
+        jti=jti,
+        profile_id="p",
+        subject="agent:bob",
+        scopes=(),
+        issued_at=issued_at,
+        expires_at=issued_at + TOKENS_KEPT_S,
+    )
+
+
+async def test_a_token_that_ended_long_ago_is_revoked_with_what_came_of_it(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as keeper:
+        parent = None
+        for number in range(5):
+            await keeper.store.put_token(granted(f"t{number}", keeper.clock.now), parent)
+            parent = f"t{number}"
+            keeper.clock.now += TOKENS_KEPT_S - 1
+        await keeper.store.put_token(granted("other", keeper.clock.now - 4 * TOKENS_KEPT_S))
+        await keeper.store.tidy()
+        assert [info.jti for info in await keeper.store.tokens()] == ["t4", "t3"]
+        with pytest.raises(RelayNotFound):
+            await keeper.store.revoke_token("other")
+        await keeper.store.revoke_token("t0")
+        assert not await keeper.store.token_good("t4")
+        with pytest.raises(RelayUnauthorized):
+            await keeper.store.put_token(granted("t5", keeper.clock.now), "t4")
+        keeper.clock.now += 3 * TOKENS_KEPT_S
+        await keeper.store.tidy()
+        with pytest.raises(RelayNotFound):
+            await keeper.store.revoke_token("t0")
