@@ -73,6 +73,10 @@ class BusEndpoint:
             return
         except _Refused as refusal:
             await connection.close(refusal.code, refusal.frame)
+        except RelayUnauthorized as error:  # since the upgrade: a hello may take its time, and a bus lasts
+            await connection.close(UNAUTHORIZED, ErrorFrame(code=error.code, message=str(error), fatal=True))
+        except RelayRunnerError as error:
+            await connection.close(GOING_AWAY, ErrorFrame(code=error.code, message=str(error), fatal=True))
 
 
 class _Connection:
@@ -145,10 +149,6 @@ class _Connection:
         except ClaimLost as error:
             current = await self._core.store.agent(hello.agent_id)
             raise _Refused(SUPERSEDED, Superseded(by=current.instance_id or "")) from error
-        except RelayUnauthorized as error:  # since the upgrade: a hello may take its time
-            _refuse(UNAUTHORIZED, error.code, error.message)
-        except RelayRunnerError as error:
-            raise _Refused(GOING_AWAY, ErrorFrame(code=error.code, message=str(error), fatal=True)) from error
 
     async def _put_decisions(self, agent_id: str) -> None:
         """Tell the answers that came while no bus was here, and those that the runner did not act on yet."""
@@ -190,8 +190,8 @@ class _Connection:
             except ClaimLost:
                 current = await self._core.store.agent(hello.agent_id)
                 raise _Refused(SUPERSEDED, Superseded(by=current.instance_id or "")) from None
-            except RelayUnauthorized as error:
-                _refuse(UNAUTHORIZED, error.code, error.message)
+            except RelayUnauthorized:
+                raise
             except RelayRunnerError as error:
                 await self._put(encode(ErrorFrame(code=error.code, message=str(error))))
 
