@@ -29,6 +29,7 @@ from relay_runner.providers.base import (
     Submission,
     SubmitResult,
     Submitted,
+    Versions,
 )
 from relay_runner.terminal.base import (
     ExitStatus,
@@ -242,6 +243,7 @@ class ScriptedProvider:
     """A provider whose processes are scripted; every one of them is kept."""
 
     name = "scripted"
+    versions: Versions | None = None
 
     def __init__(self, capabilities: Capabilities) -> None:
         self.capabilities = capabilities

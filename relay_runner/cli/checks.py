@@ -10,17 +10,12 @@ import sys
 from dataclasses import dataclass
 
 from relay_runner import config
-from relay_runner.cli import compose, local, output, session
+from relay_runner.cli import asking, compose, local, output, session, versions
 from relay_runner.errors import RelayRunnerError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 VERSION_S = 10.0
 MIN_PYTHON = (3, 11)
-INSTALL = {
-    "claude": "npm install -g @anthropic-ai/claude-code",
-    "codex": "npm install -g @openai/codex",
-    "opencode": "npm install -g opencode-ai",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +70,22 @@ def _settings() -> Check:
 async def _tmux() -> Check:
     if not shutil.which("tmux"):
         return Check(WARN, "tmux", "not installed; agents run in a plain pty", "install tmux to attach to agents")
-    text = await _version("tmux", "-V")
-    return Check(OK, "tmux", text) if text else Check(FAIL, "tmux", "does not run", "install it again")
+    said = await asking.ask("tmux", "-V", timeout_s=VERSION_S)
+    if said.trouble:
+        return Check(FAIL, "tmux", f"does not run: `tmux -V` {said.trouble}", "install it again")
+    return Check(OK, "tmux", said.text)
 
 
 async def _provider(name: str) -> Check:
     if name not in compose.PROVIDERS:
         return Check(OK, name, "not driven by this version; `start generic -- " + name + "` runs it")
-    if not shutil.which(name):
-        return Check(WARN, name, "not on PATH", INSTALL[name])
-    text = await _version(name, "--version")
-    return Check(OK, name, text) if text else Check(WARN, name, "does not say its version", f"run `{name}` once")
+    driven = compose.provider(name).versions
+    if driven is None or not shutil.which(name):
+        return Check(WARN, name, "not on PATH", driven.install if driven is not None else None)
+    said = await asking.ask(name, "--version", timeout_s=VERSION_S)
+    if said.trouble:
+        return Check(WARN, name, f"does not say its version: it {said.trouble}", f"run `{name}` once")
+    return Check(OK, name, versions.describe(driven, said.text))
 
 
 async def _relay() -> Check:
@@ -115,24 +115,3 @@ def _configured_relay() -> str | None:
 def _agents() -> Check:
     runners = local.all_live(config.paths())
     return Check(OK, "agents here", ", ".join(runners) or "none run")
-
-
-async def _version(*command: str) -> str:
-    """Return the first line that a program says of its version, or nothing."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except OSError:
-        return ""
-    try:
-        async with asyncio.timeout(VERSION_S):
-            out, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return ""
-    return output.line(out.decode("utf-8", "replace")) if process.returncode == 0 else ""

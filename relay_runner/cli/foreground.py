@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from relay_runner import config
-from relay_runner.cli import choices, compose, local, output
+from relay_runner.cli import choices, compose, local, output, versions
 from relay_runner.cli.agent_token import AgentToken
 from relay_runner.cli.choices import Request
 from relay_runner.errors import RelayRunnerError
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import MessageRecord, NewMessage
+from relay_runner.runner.group import task_group
 from relay_runner.runner.options import RunnerExit
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ async def run(
     if odd:
         tell(odd)
     token = AgentToken(request, paths)
-    access, grant = await token.first(tell)
+    async with task_group() as group:  # the one who waits for the relay may as well ask the program
+        asked = group.create_task(versions.beyond(provider, options.command))
+        access, grant = await token.first(tell)
+    if (beyond := asked.result()) is not None:
+        tell(f"{beyond}: see `relay-runner doctor`")
     if options.replace:  # only now: who cannot start takes nothing away from the one that runs
         await _replace(paths, options.agent_id, tell)
     left = local.left_behind(paths, options.agent_id)

@@ -29,6 +29,7 @@ class DemoProvider:
     """The demo agent."""
 
     name = "demo"
+    versions = None
     capabilities = Capabilities(
         evidence=True, results=True, interrupt=True, compact=True, clear=True, inject=True, resume=True, subagents=True,
         permissions=True, tokens=True, cost=True,

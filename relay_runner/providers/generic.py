@@ -34,6 +34,7 @@ class GenericProvider:
     """Any terminal program; `quiet_s` is how long its screen stands still before it counts as idle."""
 
     name = "generic"
+    versions = None
     capabilities = Capabilities(results=True, interrupt=True, approval_modes=APPROVAL_MODES)
 
     def __init__(self, quiet_s: float = QUIET_S) -> None:

@@ -50,6 +50,7 @@ from relay_runner.providers.base.exchange import (
 from relay_runner.providers.base.interfaces import Process, Provider
 from relay_runner.providers.base.launch import LaunchPlan, LaunchSpec
 from relay_runner.providers.base.tools import Owed, Tool, ToolCall, ToolResult, Tools, nothing_owed
+from relay_runner.providers.base.versions import Tried, Versions, version_in
 
 __all__ = [
     "NOT_FOUND",
@@ -87,9 +88,12 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "Tools",
+    "Tried",
     "TurnEnded",
     "TurnStarted",
     "TurnState",
     "Uncertain",
+    "Versions",
     "nothing_owed",
+    "version_in",
 ]

@@ -19,6 +19,7 @@ from relay_runner.providers.base.exchange import (
     SubmitResult,
 )
 from relay_runner.providers.base.launch import LaunchPlan, LaunchSpec
+from relay_runner.providers.base.versions import Versions
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 
@@ -113,6 +114,11 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        ...
+
+    @property
+    def versions(self) -> Versions | None:
+        """The program that it drives and which versions of it were tried; None for one that comes with us, or any."""
         ...
 
     def project(self, profile: Profile) -> tuple[Projected, ...]:

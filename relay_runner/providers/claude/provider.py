@@ -17,16 +17,15 @@ from relay_runner.providers.claude import profile as own
 from relay_runner.providers.claude.home import CREDENTIAL_VARIABLES, ClaudeHome
 from relay_runner.providers.claude.process import ClaudeProcess
 from relay_runner.providers.claude.screen import NO_CONVERSATION
+from relay_runner.providers.claude.versions import VERSIONS
 from relay_runner.terminal.base import Screen, Terminal
-
-PROGRAM = "claude"
-INSTALL = "npm install -g @anthropic-ai/claude-code"
 
 
 class ClaudeProvider:
     """See `providers.base.Provider`."""
 
     name = "claude"
+    versions = VERSIONS
     capabilities = Capabilities(
         evidence=True,
         results=True,
@@ -91,10 +90,10 @@ class ClaudeProvider:
         return _watched(process)
 
     def _program(self, spec: LaunchSpec) -> str:
-        wanted = spec.command[0] if spec.command else PROGRAM
+        wanted = spec.command[0] if spec.command else VERSIONS.command
         program = shutil.which(wanted, path=spec.environ.get("PATH"))
         if program is None:
-            raise ProviderNotFound(f"{wanted} is not installed", hint=INSTALL)
+            raise ProviderNotFound(f"{wanted} is not installed", hint=VERSIONS.install)
         return program
 
     def _check_unattended(self, spec: LaunchSpec) -> None:

@@ -19,9 +19,8 @@ from relay_runner.errors import ProviderNotFound, ProviderUnsupported
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
 from relay_runner.providers.codex import profile
 from relay_runner.providers.codex.home import CodexHome
+from relay_runner.providers.codex.versions import VERSIONS
 
-PROGRAM = "codex"
-INSTALL = "npm install -g @openai/codex"
 SOCKET = "codex.sock"
 PACKAGES = {"x86_64": ("codex-linux-x64", "x86_64"), "aarch64": ("codex-linux-arm64", "aarch64")}
 PASSED_ON = ("-c", "--config", "--enable", "--disable")
@@ -56,10 +55,10 @@ MODES = {
 
 def program(spec: LaunchSpec) -> str:
     """Return the native program behind `codex`: npm's wrapper around it would not pass on every signal."""
-    wanted = spec.command[0] if spec.command else PROGRAM
+    wanted = spec.command[0] if spec.command else VERSIONS.command
     found = shutil.which(wanted, path=spec.environ.get("PATH"))
     if found is None:
-        raise ProviderNotFound(f"{wanted} is not installed", hint=INSTALL)
+        raise ProviderNotFound(f"{wanted} is not installed", hint=VERSIONS.install)
     script = Path(found).resolve()
     if script.suffix != ".js":
         return found

@@ -13,6 +13,7 @@ from relay_runner.providers.beside import beside
 from relay_runner.providers.codex import launch, projection
 from relay_runner.providers.codex import profile as own
 from relay_runner.providers.codex.process import CodexProcess
+from relay_runner.providers.codex.versions import VERSIONS
 from relay_runner.terminal.base import Screen, Terminal
 
 THREAD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -22,6 +23,7 @@ class CodexProvider:
     """See `providers.base.Provider`."""
 
     name = "codex"
+    versions = VERSIONS
     capabilities = Capabilities(
         evidence=True,
         results=True,

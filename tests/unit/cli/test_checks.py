@@ -60,6 +60,17 @@ async def test_a_program_that_hangs_is_given_up(world: World, programs: Path, mo
     assert (await look())["claude"].state == "warn"
 
 
+async def test_a_program_that_is_killed_or_leaves_a_child_is_told_in_a_line(world: World, programs: Path) -> None:
+    install(programs, "claude", "kill -KILL $$")
+    install(programs, "codex", "/bin/sleep 20 & echo codex-cli 999.0.0")
+    found = await look()
+    assert (found["claude"].state, found["claude"].detail) == (
+        "warn", "does not say its version: it was killed (SIGKILL)"
+    )  # fmt: skip
+    assert found["codex"].state == "ok"
+    assert found["codex"].detail.startswith("codex-cli 999.0.0; newer than what was tried (")
+
+
 async def test_an_open_state_folder_and_wrong_settings(world: World) -> None:
     world.paths.state.mkdir(mode=0o755)
     world.paths.state.chmod(0o755)
