@@ -16,7 +16,12 @@ COMMAND = {"claude-code": "claude", "codex": "codex", "opencode": "opencode"}
 
 def version(package: str) -> str:
     """Return the version that this run drives; `RELAY_RUNNER_TEST_CODEX=0.171.0` and the like ask for another one."""
-    return os.environ.get(f"RELAY_RUNNER_TEST_{package.upper().replace('-', '_')}", DEFAULT[package])
+    return os.environ.get(variable(package), DEFAULT[package])
+
+
+def variable(package: str) -> str:
+    """Return the environment variable that asks for another version of a package."""
+    return f"RELAY_RUNNER_TEST_{package.upper().replace('-', '_')}"
 
 
 def program(package: str) -> Path:
