@@ -26,6 +26,10 @@ AGAIN: Mapping[str, Any] = {"action": "accept", "content": {}}
 """The answer to a call of an MCP tool that was approved for the session."""
 
 
+OUTPUT = frozenset({"item/commandExecution/outputDelta", "item/fileChange/outputDelta"})
+"""What only an item that was allowed says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The result to answer with, and whether the turn has to be stopped besides."""
@@ -52,17 +56,18 @@ def reply(request: Request, answer: Answer) -> Reply:
 
 
 def granted(request: Request, method: str, params: Mapping[str, Any]) -> bool | None:
-    """Return what a notification after the end of a question says of its answer: yes, no, or nothing (0.169.0).
+    """Return what a notification after the end of a question says of its answer: yes, no, or nothing.
 
-    An item that was declined is told so before its thread is told to wait no more; one that was allowed, after that.
+    Only the item itself says it. That its thread waits no more is told after the end of a declined item by 0.169.0,
+    and before it as often as not by 0.171.0.
     """
-    item = params.get("item")
+    item, asked = params.get("item"), request.params.get("itemId")
     if params.get("threadId") != request.thread_id:
         return None
-    if method == "item/completed" and isinstance(item, dict) and item.get("id") == request.params.get("itemId"):
+    if method == "item/completed" and isinstance(item, dict) and item.get("id") == asked:
         return bool(item.get("status") != "declined")
-    if method == "thread/status/changed":
-        return None if (params.get("status") or {}).get("activeFlags") else True
+    if method in OUTPUT and params.get("itemId") == asked:
+        return True
     return None
 
 

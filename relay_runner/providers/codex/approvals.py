@@ -32,8 +32,9 @@ ANSWER_S = 20.0
 AGAIN_S = 0.05
 REPLAY_S = 3.0
 """How long after a reconnect the server may take to ask again what is open (0.169.0: milliseconds)."""
-VERDICT_S = 1.0
-"""How long what an item does next is waited for; ours counts then."""
+ALLOWED_S = 1.0
+DENIED_S = 3.0
+"""How long what an item does next is waited for after our yes or no; a command that says nothing by then runs."""
 KEPT_CHANGES = 50
 KEPT_ITEMS = 200
 Find = Callable[[str], Path | None]
@@ -131,6 +132,21 @@ class Approvals:
                     one.ours = None  # somebody else was first
                 self._close(id, RESOLVED)
 
+    async def _judge_silent(self, now: float) -> None:
+        """Close what is over for so long without a word of its item that it must have been allowed.
+
+        A declined item is told at once, so it would have been told by now: whoever said yes was first. What the server
+        sent before its answer to a call is taken in before that answer, so a runner that was busy judges it all.
+        """
+        late = [id for id in self._over() if now - (self._open[id].resolved_at or now) >= _patience(self._open[id])]
+        if not late or self._client is None:
+            return
+        await _quietly(self._client, "thread/loaded/list", {})
+        for id in [id for id in late if id in self._open]:
+            if self._open[id].ours in answers.NO:
+                self._open[id].ours = None
+            self._close(id, RESOLVED)
+
     def _over(self) -> list[str]:
         return [id for id, one in self._open.items() if one.resolved_at is not None]
 
@@ -160,9 +176,7 @@ class Approvals:
             if not waiting or now - self._joined_at >= REPLAY_S:
                 ours, turn = self._open[id].ours, self._open[id].request.params.get("turnId")
                 self._close(id, GONE, answered=ours is not None or turn in live)
-        for id in self._over():
-            if now - (self._open[id].resolved_at or now) >= VERDICT_S:
-                self._close(id, RESOLVED)
+        await self._judge_silent(now)
         while self._again and self._client is not None:
             await self._client.answer(self._again.pop(0).id, answers.AGAIN)
         while (asked := next((one for one in self._open.values() if one.told is None), None)) is not None:
@@ -242,6 +256,10 @@ class Approvals:
                     await _quietly(client, "turn/interrupt", _place(one.request, "threadId", "turnId"))
             except Disconnected:
                 await asyncio.sleep(AGAIN_S)
+
+
+def _patience(one: Open) -> float:
+    return DENIED_S if one.ours in answers.NO else ALLOWED_S
 
 
 def _explained(request: Request, reason: str) -> dict[str, Any]:

@@ -75,20 +75,38 @@ async def begun(place: Place) -> PermissionAsked:
     return await asked(place)
 
 
+WAITS_NO_MORE = ("thread/status/changed", {"status": {"type": "active", "activeFlags": []}})
+SAYS = ("item/commandExecution/outputDelta", {"turnId": "t1", "itemId": "call_1", "delta": "a"})
+
+
+def ended(status: str) -> tuple[str, dict[str, Any]]:
+    item = {"type": "commandExecution", "id": "call_1", "status": status}
+    return "item/completed", {"turnId": "t1", "item": item}
+
+
 @pytest.mark.parametrize(
-    ("mine", "status", "won"),
-    [(YES, "completed", True), (YES, "declined", False), (NO, "declined", True), (NO, "completed", False)],
+    ("mine", "told_next", "won"),
+    [
+        (YES, [WAITS_NO_MORE, ended("completed")], True),
+        (YES, [WAITS_NO_MORE, SAYS], True),
+        (YES, [ended("declined"), WAITS_NO_MORE], False),
+        (YES, [WAITS_NO_MORE, ended("declined")], False),
+        (NO, [ended("declined"), WAITS_NO_MORE], True),
+        (NO, [WAITS_NO_MORE, ended("declined")], True),
+        (NO, [WAITS_NO_MORE, ended("completed")], False),
+        (NO, [WAITS_NO_MORE, SAYS], False),
+    ],
 )
-async def test_who_was_first_shows_in_what_the_item_does(place: Place, mine: Answer, status: str, won: bool) -> None:
+async def test_who_was_first_shows_in_what_the_item_does(
+    place: Place, mine: Answer, told_next: list[tuple[str, dict[str, Any]]], won: bool
+) -> None:
     told = await begun(place)
     async with asyncio.TaskGroup() as group:
         answering = group.create_task(place.process.answer(told.id, mine))
         await until(lambda: bool(place.server.said))
         await place.server.resolve(0)
-        if status == "declined":
-            item = {"type": "commandExecution", "id": "call_1", "status": status}
-            await place.server.tell("item/completed", turnId="t1", item=item)
-        await place.server.tell("thread/status/changed", status={"type": "active", "activeFlags": []})
+        for method, params in told_next:
+            await place.server.tell(method, **params)
     assert answering.result() is won
     assert place.told(PermissionClosed) == [
         PermissionClosed(told.id, approvals.RESOLVED, True, mine.decision if won else None)
@@ -96,7 +114,7 @@ async def test_who_was_first_shows_in_what_the_item_does(place: Place, mine: Ans
 
 
 async def test_an_item_that_shows_nothing_leaves_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approvals, "VERDICT_S", 0.05)
+    monkeypatch.setattr(approvals, "ALLOWED_S", 0.05)
     told = await begun(place)
     assert await resolving(place, told.id, YES)
     assert [event.decision for event in place.told(PermissionClosed)] == [Decision.APPROVE]
@@ -108,6 +126,34 @@ async def test_an_item_that_shows_nothing_leaves_ours(place: Place, monkeypatch:
         await place.server.resolve(1)
         await place.server.hang_up()
     assert answering.result(), "nor does a connection that broke"
+
+
+async def test_an_item_that_was_not_declined_in_time_was_allowed_by_another(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "DENIED_S", 0.05)
+    told = await begun(place)
+    assert not await resolving(place, told.id, NO)
+    assert [event.decision for event in place.told(PermissionClosed)] == [None]
+
+
+async def test_what_came_meanwhile_is_taken_in_before_a_silent_item_is_judged(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "DENIED_S", 0.0)
+    told = await begun(place)
+    loaded = place.server.answers["thread/loaded/list"]
+    place.server.answers["thread/loaded/list"] = lambda params: None
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(place.process.answer(told.id, NO))
+        await until(lambda: bool(place.server.said))
+        place.server.calls.clear()
+        await place.server.resolve(0)
+        await until(lambda: bool(place.server.called("thread/loaded/list")))
+        method, params = ended("declined")
+        await place.server.tell(method, **params)
+    place.server.answers["thread/loaded/list"] = loaded
+    assert answering.result(), "the answer to the look came after the end of the item"
 
 
 async def test_why_not_is_told_to_the_model_before_the_no(place: Place) -> None:
