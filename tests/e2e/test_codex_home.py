@@ -92,6 +92,18 @@ async def test_an_isolated_home_without_a_folder_of_secrets_has_what_the_users_h
     assert (rig.spec.agent_dir / projection.HOME / "sessions").is_dir()
 
 
+@pytest.mark.parametrize("isolated", [False, True])
+async def test_a_policy_that_codex_does_not_take_any_more_ends_no_start(rig: Rig, isolated: bool) -> None:
+    config(rig).write_text(f'approval_policy = "untrusted"\n{config(rig).read_text()}')
+    project = rig.spec.cwd / ".codex" / "config.toml"
+    project.parent.mkdir()
+    project.write_text('approval_policy = "untrusted"\n')
+    async with running(rig, isolated_home=isolated, trust_folder=True, approval_mode="auto") as it:
+        assert any('"untrusted" in config.toml is ignored' in note for note in it.launched.plan.notes)
+        assert (await it.ended(await it.deliver("RUN:touch written\nSAY:done"))).result == "done"
+        assert (rig.spec.cwd / "written").exists(), "it asks as the agent's approval mode says"
+
+
 async def test_a_turn_that_lacks_a_secret_is_blocked_and_says_which(rig: Rig) -> None:
     without = {name: value for name, value in rig.spec.environ.items() if name != "FAKE_KEY"}
     rig.spec = replace(rig.spec, environ=without)

@@ -32,6 +32,11 @@ SETTINGS = (
     ("features.instant_interrupt", False),
     ("check_for_update_on_startup", False),
 )
+POLICY = ("approval_policy", "on-request")
+"""Given beside a user's own: `untrusted` there ends the app-server at its start (0.169.0, 0.171.0).
+
+What a thread runs with is said when it is started, where `untrusted` is taken.
+"""
 VIEWER = "viewer"
 """The home of the person's Codex, in the agent's folder: at its start it writes into the settings of its home."""
 
@@ -89,13 +94,8 @@ def plan(spec: LaunchSpec) -> LaunchPlan:
     """Return how to start the app-server; the thread is chosen when it runs."""
     check_args(spec.args)
     _render_viewer(spec)
-    settings = [*SETTINGS, *_trust(spec)]
+    settings = [*SETTINGS, POLICY, *_trust(spec)]
     words = [word for name, value in settings for word in ("-c", f"{name}={toml(value)}")]
-    notes: tuple[str, ...] = ()
-    if spec.approval_mode == "read-only":
-        notes = (
-            "codex is read-only: its sandbox keeps the relay's commands out; its tools reach the relay all the same",
-        )
     return LaunchPlan(
         argv=(program(spec), *spec.command[1:], "app-server", *words, *spec.args, "--listen", f"unix://{socket(spec)}"),
         env=spec.environ,
@@ -103,7 +103,7 @@ def plan(spec: LaunchSpec) -> LaunchPlan:
         session_id=spec.resume_session,
         resumed=spec.resume_session is not None,
         title=spec.label or spec.agent_id,
-        notes=notes,
+        notes=_notes(spec),
     )
 
 
@@ -206,6 +206,21 @@ def _trust(spec: LaunchSpec) -> list[tuple[str, object]]:
         return []
     level = "trusted" if spec.trust_folder else "untrusted"
     return [("projects", {str(spec.cwd): {"trust_level": level}})]
+
+
+def _notes(spec: LaunchSpec) -> tuple[str, ...]:
+    """Return what a person should know of this start."""
+    notes = []
+    if spec.approval_mode == "read-only":
+        notes.append(
+            "codex is read-only: its sandbox keeps the relay's commands out; its tools reach the relay all the same"
+        )
+    if CodexHome.of(spec.environ).config().get(POLICY[0]) == "untrusted":
+        notes.append(
+            'approval_policy = "untrusted" in config.toml is ignored: Codex no longer takes it there; '
+            f"this agent runs with --approval-mode {spec.approval_mode}"
+        )
+    return tuple(notes)
 
 
 def _render_viewer(spec: LaunchSpec) -> None:

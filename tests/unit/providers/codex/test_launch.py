@@ -101,6 +101,19 @@ def test_what_an_approval_mode_means(spec: LaunchSpec, mode: str, policy: str, s
     assert bool(launch.plan(replace(spec, approval_mode=mode)).notes) is (mode == "read-only")
 
 
+@pytest.mark.parametrize("policy", ["untrusted", "never"])
+def test_a_policy_that_would_end_the_program_is_passed_over_and_said(spec: LaunchSpec, policy: str) -> None:
+    config = Path(spec.environ["HOME"]) / ".codex" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(f'approval_policy = "{policy}"\n')
+    plan = launch.plan(replace(spec, approval_mode="auto"))
+    assert settings(plan.argv)["approval_policy"] == "on-request"
+    assert [note for note in plan.notes if "untrusted" in note and "--approval-mode auto" in note] == [
+        note for note in plan.notes if policy == "untrusted"
+    ]
+    assert bool(plan.notes) is (policy == "untrusted")
+
+
 def test_the_threads_settings(spec: LaunchSpec) -> None:
     params = launch.thread(replace(spec, model="m", effort="high", system_prompt_append="Be brief."), "The user's own.")
     assert params["model"] == "m"
