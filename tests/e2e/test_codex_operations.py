@@ -16,7 +16,16 @@ import pytest
 
 from relay_runner.errors import ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.messages import Outcome, Timing
-from relay_runner.providers.base import ContextUsed, Held, Learnt, ProcessState, SessionStarted, Submission, TurnEnded
+from relay_runner.providers.base import (
+    ContextUsed,
+    Held,
+    Learnt,
+    ProcessState,
+    SessionStarted,
+    Submission,
+    TurnEnded,
+    TurnState,
+)
 from relay_runner.providers.codex.operations.table import OPERATIONS
 from tests.contract.providers import Rig, Running, codex_rig, running, submission
 from tests.fake_models.responses import FakeResponses
@@ -242,6 +251,23 @@ async def test_settings_hold_for_the_coming_turns(rig: Rig, tmp_path: Path) -> N
         assert (modes[0], modes[-1]) == ("read-only", "bypass"), "what is told is what is in force"
         with pytest.raises(ProviderRefused, match="approvalMode must be one of"):
             await do(it, "settings", approvalMode="whatever")
+
+
+async def test_a_message_is_taken_behind_the_compaction_that_another_model_begins_with(rig: Rig) -> None:
+    async with running(rig) as it:
+        await it.ended(await it.deliver("SAY:one"))
+        await do(it, "settings", model="gpt-6.1-sol")
+        model(rig).compacts.clear()
+        begun = len(model(rig).requests)
+        one = await it.deliver("SAY:two")
+        await until(lambda: len(model(rig).requests) > begun)
+        assert model(rig).requests[-1].body["model"] == "gpt-5.5", "the old model makes the summary"
+        assert (await it.process.find(one.nonce)).turn is not TurnState.ENDED
+        model(rig).compacts.set()
+        ended = await it.ended(one)
+        assert (ended.outcome, ended.result, ended.nonces) == (Outcome.COMPLETED, "two", (one.nonce,))
+        assert len([event for event in it.events if isinstance(event, TurnEnded)]) == 2
+        assert model(rig).requests[-1].body["model"] == "gpt-6.1-sol"
 
 
 async def test_an_output_schema_is_for_one_turn(rig: Rig) -> None:
