@@ -63,6 +63,7 @@ class ScriptedProcess:
         self.answer_hook: Callable[[HookCall], Any] | None = None
         self.interrupts = 0
         self.not_ready: Exception | None = None
+        self.ready_after: asyncio.Event | None = None
         self.viewer: tuple[str, ...] = ()
         self.operates: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
         """What it can do, by name."""
@@ -84,6 +85,8 @@ class ScriptedProcess:
     async def ready(self) -> None:
         if self.not_ready is not None:
             raise self.not_ready
+        if self.ready_after is not None:
+            await self.ready_after.wait()
         self.becomes(ProcessState.IDLE)
 
     async def obstacle(self, submission: Submission) -> Held | None:
@@ -251,6 +254,8 @@ class ScriptedProvider:
         self.processes: list[ScriptedProcess] = []
         self.lost = False
         self.not_ready: Exception | None = None
+        self.ready_after: asyncio.Event | None = None
+        """What the next processes wait for before they are ready."""
 
     def project(self, profile: Profile) -> tuple[Projected, ...]:
         return tuple(Projected(key=key, fate=Fate.IGNORED, why="it is scripted") for key in asked(profile))
@@ -276,6 +281,7 @@ class ScriptedProvider:
         process = ScriptedProcess(emit)
         if self.not_ready is not None:
             process.not_ready = self.not_ready
+        process.ready_after = self.ready_after
         self.processes.append(process)
         emit(SessionStarted(plan.session_id or "", "script"))
         yield process

@@ -15,7 +15,8 @@ from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import NewDecision
 from relay_runner.protocol.wire import convert
 from relay_runner.providers.base import Process
-from relay_runner.runner.supervisor import Order, Supervisor
+from relay_runner.runner.instruction import Order
+from relay_runner.runner.supervisor import Supervisor
 
 Result = Mapping[str, Any]
 Decide = Callable[[str, NewDecision, str], Awaitable[Result]]
@@ -88,13 +89,13 @@ class Orders:
         """End the provider; the runner ends with it, and `Commands.farewell` makes sure that this is reported."""
         self.retiring = True
         reason = _reason(command)
-        await self._supervisor.order(order, reason).wait()
+        await self._supervisor.order(order, reason).carried_out()
         return {"reason": reason}
 
     async def _restart(self, command: Command) -> Result:
         await self._leave_alone(command)
         reason = _reason(command)
-        await self._supervisor.order(Order.RESTART, reason).wait()
+        await self._supervisor.order(Order.RESTART, reason).carried_out()
         return {"reason": reason}
 
     async def _leave_alone(self, command: Command) -> None:

@@ -23,6 +23,7 @@ from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.delivering import Delivering
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.info import InfoFile
+from relay_runner.runner.instruction import Order
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.launcher import Launched, Launcher
 from relay_runner.runner.lock import AgentLock
@@ -33,7 +34,7 @@ from relay_runner.runner.permissions import Permissions
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.prompt import FirstPrompt, Say, Tell
 from relay_runner.runner.services import Shutdown, live
-from relay_runner.runner.supervisor import Order, Supervisor
+from relay_runner.runner.supervisor import Supervisor
 from relay_runner.runner.timeline import Timeline
 from relay_runner.runner.tools import RelayTools
 from relay_runner.runner.work import Work

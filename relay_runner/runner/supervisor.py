@@ -11,14 +11,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from relay_runner.errors import ProviderError, ProviderExited, ProviderUnsupported, TerminalError
 from relay_runner.providers.base import Event, Process, Provider, SessionLost
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.group import task_group
 from relay_runner.runner.inbox import Inbox
+from relay_runner.runner.instruction import Instruction, Order, Restarting
 from relay_runner.runner.launcher import Launched, Launcher
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.policy import GiveUp, RestartPolicy
@@ -37,29 +36,8 @@ TEND_S = 5.0
 DEAF = "hooks: their port was taken while no runner was here"
 
 
-class Order(StrEnum):
-    """What the supervisor can be told."""
-
-    STOP = "stop"
-    KILL = "kill"
-    RESTART = "restart"
-    HAND_OVER = "hand-over"
-    """Leave the provider running for another runner."""
-
-
 LIFECYCLE = {Order.STOP: "shutting-down", Order.KILL: "killed", Order.RESTART: "restarting"}
 """What others see of an agent from the order on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """An order with its reason; `done` is set when it is carried out."""
-
-    order: Order
-    reason: str
-    code: int
-    """What the runner exits with."""
-    done: asyncio.Event
 
 
 class Supervisor:
@@ -98,6 +76,7 @@ class Supervisor:
         self._on_gone = on_gone
         self._policy = RestartPolicy()
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
+        self._restarting = Restarting()
         self._resume = True
         self._failure = ""
         """Why the program could not be started the last time."""
@@ -105,11 +84,11 @@ class Supervisor:
         self._terminal: Terminal | None = None
         self.process: Process | None = None
 
-    def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
-        """Tell the supervisor what to do; the event is set when it is done."""
-        done = asyncio.Event()
-        self._orders.put_nowait(Instruction(order, reason, code, done))
-        return done
+    def order(self, order: Order, reason: str, *, code: int = 0) -> Instruction:
+        """Tell the supervisor what to do; what is returned tells when it is done."""
+        instruction = Instruction(order, reason, code)
+        self._orders.put_nowait(instruction)
+        return instruction
 
     async def attended(self) -> bool:
         """Say whether a person looks at the agent's terminal now."""
@@ -124,9 +103,12 @@ class Supervisor:
 
     async def run(self) -> RunnerExit:
         """Run provider processes until there is a reason to end; return it."""
+        ended: RunnerExit | None = None
         try:
-            return await self._run()
+            ended = await self._run()
+            return ended
         finally:
+            self._restarting.fail(ended.reason if ended is not None else "the runner has ended")
             # What a person looks at outlives one process of the agent, and ends with the last.
             if self._terminal is not None and not self._terminal.alive():
                 await self._bounded(self._terminal.close(), "close")
@@ -204,6 +186,7 @@ class Supervisor:
         await self._inbox.attach(process, launched.spec.control.provider_session_id)
         self._work.lifecycle = None
         self._publish()
+        self._restarting.ready()
         self._on_ready()
 
     async def _tend(self, terminal: Terminal) -> None:
@@ -228,9 +211,13 @@ class Supervisor:
             await self._announce()
             grace_s = 0.0 if instruction.order is Order.KILL else self._grace_s
             await self._end(process, launched, grace_s=grace_s)
-            return 0.0 if restart else RunnerExit(instruction.code, instruction.reason)
+            if restart:
+                self._restarting.begin(instruction)
+                return 0.0
+            return RunnerExit(instruction.code, instruction.reason)
         finally:
-            instruction.done.set()
+            if instruction.order is not Order.RESTART:
+                instruction.done()
 
     async def _end(self, process: Process, launched: Launched, *, grace_s: float) -> None:
         """End the process by escalation, settle what it carried, take its terminal away."""
@@ -308,8 +295,11 @@ class Supervisor:
                 instruction = await self._orders.get()
         except TimeoutError:
             return None
-        instruction.done.set()
-        return None if instruction.order is Order.RESTART else RunnerExit(instruction.code, instruction.reason)
+        if instruction.order is Order.RESTART:
+            self._restarting.begin(instruction)
+            return None
+        instruction.done()
+        return RunnerExit(instruction.code, instruction.reason)
 
 
 def _accident(status: ExitStatus) -> bool:

@@ -1,17 +1,24 @@
 """Promises: commands, injectContext and shutdown, kill: what each command does."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
 
-from relay_runner.errors import AgentAttended, ConfigError, ProtocolError, ProviderRefused, ProviderUnsupported
+from relay_runner.errors import (
+    AgentAttended,
+    ConfigError,
+    ProtocolError,
+    ProviderExited,
+    ProviderRefused,
+    ProviderUnsupported,
+)
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import Decision, NewDecision
 from relay_runner.providers.base import ProcessState
+from relay_runner.runner.instruction import Instruction, Order
 from relay_runner.runner.orders import Orders
-from relay_runner.runner.supervisor import Order, Supervisor
+from relay_runner.runner.supervisor import Supervisor
 from tests.scripted import ScriptedProcess
 
 pytestmark = pytest.mark.anyio
@@ -24,15 +31,18 @@ class Crew:
         self.process: ScriptedProcess | None = ScriptedProcess()
         self.given: list[tuple[Order, str]] = []
         self.watched = False
+        self.failure: str | None = None
 
     async def attended(self) -> bool:
         return self.watched
 
-    def order(self, order: Order, reason: str, *, code: int = 0) -> asyncio.Event:
+    def order(self, order: Order, reason: str, *, code: int = 0) -> Instruction:
         self.given.append((order, reason))
-        done = asyncio.Event()
-        done.set()
-        return done
+        instruction = Instruction(order, reason, code)
+        if self.failure is not None:
+            instruction.fail(self.failure)
+        instruction.done()
+        return instruction
 
 
 class Office:
@@ -88,6 +98,12 @@ async def test_nobody_takes_an_agent_from_under_a_persons_hands_unless_forced(of
 async def test_a_restart_retires_nobody(office: Office) -> None:
     await office.obey("agent.restart")
     assert office.crew.given == [(Order.RESTART, "agent.restart by person:ann")] and not office.orders.retiring
+
+
+async def test_a_restart_that_comes_to_nothing_has_failed(office: Office) -> None:
+    office.crew.failure = "its program does not run: given up"
+    with pytest.raises(ProviderExited, match="does not run: given up"):
+        await office.obey("agent.restart")
 
 
 async def test_reconnect_joins_the_bus_anew(office: Office) -> None:

@@ -96,6 +96,15 @@ class Stage:
     async def order(self, type: str) -> Command:
         return await self.operator.command(NewCommand(type=type, target="bob"))
 
+    async def commanded(self, command: Command, state: CommandState) -> Command:
+        """Wait until a command is in this state."""
+
+        async def settled() -> bool:
+            return (await self.operator.get_command(command.id)).state is state
+
+        await until(settled)
+        return await self.operator.get_command(command.id)
+
 
 class Life:
     """One runner's life."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from relay_runner.errors import TerminalError
 from relay_runner.protocol.agents import AgentState
+from relay_runner.protocol.commands import CommandState
 from relay_runner.runner.options import RunnerExit
 from relay_runner.runner.supervisor import _accident
 from relay_runner.terminal.base import ExitStatus
@@ -49,6 +51,39 @@ async def test_a_program_that_does_not_end_is_left_after_a_bounded_time(
         monkeypatch.setattr(stage.terminal, "terminate", never)
         life.runner.stop("end")
         assert (await life.over()).code == 0
+
+
+async def test_a_restart_is_done_when_the_new_program_takes_messages(stage: Stage) -> None:
+    async with stage.running():
+        becomes_ready = asyncio.Event()
+        stage.provider.ready_after = becomes_ready
+        command = await stage.order("agent.restart")
+        await stage.terminals.nth(2)
+        await until(lambda: stage.opened == 1 and len(stage.provider.processes) == 2)
+        assert (await stage.operator.get_command(command.id)).state is CommandState.RUNNING
+        becomes_ready.set()
+        await stage.commanded(command, CommandState.SUCCEEDED)
+        assert stage.opened == 2
+
+
+async def test_a_restart_whose_new_program_never_runs_has_failed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_runner.runner.policy.STEP_S", 0.01)
+    async with stage.running() as life:
+        stage.terminals.errors = [TerminalError("tmux is gone")] * 9
+        command = await stage.order("agent.restart")
+        assert (await life.over()).code == 1
+    ended = await stage.commanded(command, CommandState.FAILED)
+    assert "given up: it ended 4 times" in ended.result["reason"] and "tmux is gone" in ended.result["reason"]
+
+
+async def test_a_restart_that_a_stop_overtakes_has_failed(stage: Stage) -> None:
+    async with stage.running() as life:
+        stage.provider.ready_after = asyncio.Event()
+        command = await stage.order("agent.restart")
+        await stage.terminals.nth(2)
+        life.runner.stop("enough")
+        assert await life.over() == RunnerExit(0, "enough")
+    assert "enough" in (await stage.commanded(command, CommandState.FAILED)).result["reason"]
 
 
 @pytest.mark.parametrize(("given_s", "grace"), [(None, "terminate 1.5"), (0.25, "terminate 0.25")])
