@@ -61,6 +61,23 @@ class JsonLines:
 
         Reading stops for good at the first value the caller does not ask for: what was not yielded comes next time.
         """
+        for value, _ in self.marked(containing):
+            yield value
+
+    def marked(self, containing: bytes = b"", *, by: bytes = b"") -> Iterator[tuple[Any, bool]]:
+        """Yield as `read` does, and with each value whether its line holds `by`."""
+        for line in self.raw():
+            if containing not in line:
+                continue
+            try:
+                value = decode_foreign(line)
+            except ProtocolError:
+                self.skipped += 1
+                continue
+            yield value, by in line
+
+    def raw(self) -> Iterator[bytes]:
+        """Yield the lines that were added, as they are."""
         try:
             with readable(self.path):
                 descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -70,9 +87,14 @@ class JsonLines:
             with readable(self.path):
                 self._check(os.fstat(descriptor))
             while chunk := self._chunk(descriptor):
-                yield from self._lines(chunk, containing)
+                yield from self._lines(chunk)
         finally:
             os.close(descriptor)
+
+    @property
+    def rest(self) -> bytes:
+        """What was read after the last whole line: one that is being written, or never was to its end."""
+        return self._partial
 
     def grown(self) -> bool:
         """Say, by one stat, whether `read` would find something."""
@@ -95,7 +117,7 @@ class JsonLines:
             self._offset, self._partial = 0, b""
         self._file = file
 
-    def _lines(self, chunk: bytes, containing: bytes) -> Iterator[Any]:
+    def _lines(self, chunk: bytes) -> Iterator[bytes]:
         if b"\n" not in chunk:
             self._partial += chunk
             return
@@ -104,14 +126,8 @@ class JsonLines:
         for line in lines:
             # Moved on before the yield: a line is taken even if its reader fails over it.
             self._offset += len(line) + 1
-            if not line.strip() or containing not in line:
-                continue
-            try:
-                value = decode_foreign(line)
-            except ProtocolError:
-                self.skipped += 1
-                continue
-            yield value
+            if line.strip():
+                yield line
         self._partial = rest
 
     def _to_end(self) -> None:
@@ -165,3 +181,14 @@ class Follower:
 def scan(path: Path, *, containing: bytes = b"") -> Iterator[Any]:
     """Yield every value of a JSON Lines file from its start; only lines with `containing` are decoded."""
     return JsonLines(path).read(containing=containing)
+
+
+def scan_marked(path: Path, by: bytes) -> Iterator[tuple[Any, bool]]:
+    """Yield every value of a JSON Lines file from its start, and whether its line holds `by`."""
+    return JsonLines(path).marked(by=by)
+
+
+def mentions(path: Path, words: bytes) -> bool:
+    """Say whether a file holds `words` in any line, one that was only half written included."""
+    lines = JsonLines(path)
+    return any(words in line for line in lines.raw()) or words in lines.rest

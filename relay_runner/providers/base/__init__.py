@@ -9,6 +9,8 @@ submissions and reports what happens as events. The law between them:
   It never tries a second channel unless the first provably took nothing.
 * `Seen` is emitted only on the provider's own evidence. `TurnEnded` names the nonces that its turn carried.
 * After a crash of the runner, a new `Process` over the same program is asked by `find` what its records say of a nonce.
+* Of a program that died, its records decide: what they have was seen; what is `absent` never entered, even where the
+  program had told it as seen; what neither is known of is `unsure`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from relay_runner.providers.base.events import (
     TurnStarted,
 )
 from relay_runner.providers.base.exchange import (
+    ABSENT,
     NOT_FOUND,
     Answer,
     Evidence,
@@ -46,6 +49,7 @@ from relay_runner.providers.base.exchange import (
     Submitted,
     TurnState,
     Uncertain,
+    unsure,
 )
 from relay_runner.providers.base.interfaces import Process, Provider
 from relay_runner.providers.base.launch import LaunchPlan, LaunchSpec
@@ -53,6 +57,7 @@ from relay_runner.providers.base.tools import Owed, Tool, ToolCall, ToolResult, 
 from relay_runner.providers.base.versions import Tried, Versions, version_in
 
 __all__ = [
+    "ABSENT",
     "NOT_FOUND",
     "Answer",
     "Capabilities",
@@ -95,5 +100,6 @@ __all__ = [
     "Uncertain",
     "Versions",
     "nothing_owed",
+    "unsure",
     "version_in",
 ]

@@ -89,9 +89,21 @@ class Evidence:
     limit: Limit | None = None
     """The turn failed for this limit; see `TurnEnded.limit`."""
     usage: Usage | None = None
+    unsure: bool = False
+    """Not seen, and no proof either that it never entered: `reason` says why."""
+    absent: bool = False
+    """Proven never to have entered the conversation of a program that is dead, whatever that program told before."""
 
 
 NOT_FOUND = Evidence(seen=False)
+"""The records hold no trace of it."""
+ABSENT = Evidence(seen=False, absent=True)
+"""No record that there could be holds it."""
+
+
+def unsure(reason: str) -> Evidence:
+    """Return what records say that hold a trace of a message, or should hold one, and do not tell what became of it."""
+    return Evidence(seen=False, reason=reason, unsure=True)
 
 
 @dataclass(frozen=True, slots=True)

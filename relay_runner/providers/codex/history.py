@@ -42,10 +42,13 @@ def final(said: Sequence[Mapping[str, Any]]) -> str | None:
     return "\n\n".join(str(one.get("text") or "") for one in (*asked, said[-1]))
 
 
-def evidence(turns: Iterable[Mapping[str, Any]], nonce: str) -> Evidence | None:
-    """Return what these turns say of a nonce, or None where none of them carries it."""
+def evidence(turns: Iterable[Mapping[str, Any]], nonce: str, turn_id: str | None = None) -> Evidence | None:
+    """Return what these turns say of a nonce, or None where none of them carries it.
+
+    `turn_id` is the turn that carried it by another record: one whose program was killed may lack the message's item.
+    """
     for turn in turns:
-        if nonce in nonces(turn):
+        if nonce in nonces(turn) or (turn_id is not None and turn.get("id") == turn_id):
             return of_turn(turn)
     return None
 

@@ -66,6 +66,10 @@ class CodexHome:
 
     def rollout(self, thread_id: str) -> Path | None:
         """Return the newest file of a thread, or None before its first turn."""
+        return next(iter(self.rollouts(thread_id)), None)
+
+    def rollouts(self, thread_id: str) -> list[Path]:
+        """Return the files of a thread, the newest first: one that was reverted goes on in another (0.169.0)."""
         places = ("sessions/*/*/*", "archived_sessions")
         found = [file for place in places for file in self.folder.glob(f"{place}/rollout-*{thread_id}*.jsonl")]
-        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from relay_runner.errors import (
@@ -20,7 +18,6 @@ from relay_runner.errors import (
 from relay_runner.protocol.messages import Timing
 from relay_runner.protocol.permissions import Decision
 from relay_runner.providers.base import (
-    NOT_FOUND,
     Answer,
     Emit,
     Evidence,
@@ -33,13 +30,11 @@ from relay_runner.providers.base import (
     Submission,
     SubmitResult,
     Submitted,
-    TurnState,
     Uncertain,
 )
-from relay_runner.providers.codex import failures, family, history, launch, operations, prompt, rollout, session
+from relay_runner.providers.codex import evidence, failures, family, launch, operations, prompt, session
 from relay_runner.providers.codex.client import Client, Disconnected, Refused
-from relay_runner.providers.codex.home import CodexHome
-from relay_runner.providers.codex.link import PAGE, RECONNECT_S, Link
+from relay_runner.providers.codex.link import Link
 from relay_runner.providers.codex.memo import Stage
 from relay_runner.providers.codex.turns import OpenTurn
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
@@ -47,9 +42,6 @@ from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 READY_S = 60.0
 INTERRUPT_S = 5.0
 GIVEN_S = 1.0
-FIND_S = 10.0
-PAGES = 25
-"""How many turns back a message is looked for: 500."""
 NOT_LOADED = "thread not found"
 NOT_STEERABLE = ("NotSteerable", "cannot steer")
 
@@ -191,42 +183,7 @@ class CodexProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the app-server's turns what became of a nonce, or the file that a dead one left."""
-        if self._link.tracker.carries(nonce) and self._terminal.alive():
-            return Evidence(True, history.SOURCE, TurnState.RUNNING)
-        deadline = time.monotonic() + FIND_S
-        while True:
-            if (client := self._link.client) is not None and not client.closed.is_set():
-                with contextlib.suppress(Disconnected):  # it broke only now
-                    return await self._listed(client, nonce) or await self._written(nonce, *self._link.former)
-            if not self._terminal.alive():
-                threads = [self._link.thread] if self._link.thread_id else []
-                found = await self._written(nonce, *threads, *self._link.former)
-                told = self._link.tracker.trouble(nonce, time.time()) if found.reason == rollout.CUT_OFF else None
-                return told or found
-            if time.monotonic() > deadline:
-                raise Disconnected("no connection to Codex")
-            await self._link.wait_change(RECONNECT_S)
-
-    async def _written(self, nonce: str, *threads: str) -> Evidence:
-        """Look into the files of threads of which nobody can be asked (any more)."""
-        home = CodexHome.of(self._spec.environ)
-        for thread in threads:
-            found = await asyncio.to_thread(rollout.find, home.rollout(thread), nonce)
-            if found.seen:
-                return found
-        return NOT_FOUND
-
-    async def _listed(self, client: Client, nonce: str) -> Evidence | None:
-        cursor: str | None = None
-        for _ in range(PAGES):
-            turns, cursor = await session.page(client, self._link.thread, PAGE, cursor)
-            if (found := history.evidence(turns, nonce)) is not None:
-                if found.turn is TurnState.ENDED:  # what it used stands in the file only
-                    found = replace(found, usage=(await self._written(nonce, self._link.thread)).usage)
-                return found
-            if cursor is None:
-                break
-        return None
+        return await evidence.find(nonce, self._link, self._spec, self._terminal)
 
     async def hook(self, call: HookCall) -> HookReply:
         """Refuse: nothing in Codex calls hooks of ours."""

@@ -1,7 +1,7 @@
-"""What a dead app-server left on disk: the thread's rollout file, one JSON object a line (0.169.0; undocumented).
+"""What an app-server left on disk: the thread's rollout file, one JSON object a line (0.169.0; undocumented).
 
-Asked of turns only when no app-server can be: a live one says the same by `thread/turns/list`, and better. What a call
-in progress is about to change, though, is nowhere else once its item was told.
+Asked of turns when no app-server can be: a live one says the same by `thread/turns/list`, and better, but for a turn
+that its predecessor was killed in. What a call in progress is about to change is nowhere else once its item was told.
 """
 
 from __future__ import annotations
@@ -13,38 +13,51 @@ from pathlib import Path
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import NOT_FOUND, Evidence, TurnState
+from relay_runner.providers.base import ABSENT, NOT_FOUND, Evidence, TurnState, unsure
 from relay_runner.providers.codex.history import failed
 from relay_runner.providers.codex.metering import Meter
-from relay_runner.providers.tail import scan
+from relay_runner.providers.tail import mentions, scan, scan_marked
 
 SOURCE = "rollout"
 PATCHED = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)\n((?:(?!\*\*\* ).*\n?)*)", re.MULTILINE)
 CUT_OFF = "the program ended in the middle of the turn"
+HALF_WRITTEN = "the program ended while it wrote the message down"
 
 
 def find(path: Path | None, nonce: str) -> Evidence:
     """Read a rollout from its start; a turn without an end was cut off, for its program is dead."""
-    if path is None or next(iter(scan(path, containing=nonce.encode())), None) is None:
-        return NOT_FOUND
+    return read(path, nonce)[0]
+
+
+def read(path: Path | None, nonce: str) -> tuple[Evidence, str | None]:
+    """Return what a rollout says of a nonce, as `find` does, and the id of the turn that carried it."""
+    if path is None or not path.exists():
+        return NOT_FOUND, None
+    if not mentions(path, nonce.encode()):
+        return ABSENT, None
+    begun: str | None = None
     turn_id: str | None = None
+    seen = False
     meter = Meter()
     meter.begin(SOURCE)
-    for line in scan(path):
-        event = line.get("payload") if isinstance(line, dict) and line.get("type") == "event_msg" else None
-        if not isinstance(event, dict):
+    for line, holds in scan_marked(path, nonce.encode()):
+        if not isinstance(line, dict) or not isinstance(event := line.get("payload"), dict):
+            continue
+        if holds and not seen:
+            seen, turn_id = True, str(event.get("turn_id") or begun)
+        if line.get("type") != "event_msg":
             continue
         if event.get("type") == "token_count" and isinstance(info := event.get("info"), dict):
             meter.read(SOURCE, {"total": _camel(info.get("total_token_usage"))})
-        elif turn_id is None and event.get("type") == "task_started":
+        elif not seen and event.get("type") == "task_started":
+            begun = event.get("turn_id")
             meter.take()
-        elif turn_id is None and _carries(event, nonce):
-            turn_id = str(event.get("turn_id"))
-        elif turn_id is not None and event.get("turn_id") == turn_id and (ended := _end(event)) is not None:
-            return replace(ended, usage=meter.take())
-    if turn_id is None:
-        return NOT_FOUND
-    return Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF, usage=meter.take())
+        elif seen and event.get("turn_id") == turn_id and (ended := _end(event)) is not None:
+            return replace(ended, usage=meter.take()), turn_id
+    if not seen:
+        return unsure(HALF_WRITTEN), None
+    cut_off = Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF, usage=meter.take())
+    return cut_off, turn_id
 
 
 def used(path: Path | None) -> dict[str, Any] | None:
@@ -68,11 +81,6 @@ def changes(path: Path | None, call_id: str) -> list[dict[str, Any]]:
                 for kind, name, body in PATCHED.findall(patch)
             ]
     return []
-
-
-def _carries(event: Mapping[str, Any], nonce: str) -> bool:
-    item = event.get("item")
-    return event.get("type") == "item_completed" and isinstance(item, dict) and item.get("client_id") == nonce
 
 
 def _end(event: Mapping[str, Any]) -> Evidence | None:

@@ -27,7 +27,6 @@ from relay_runner.providers.base import (
     Uncertain,
 )
 from relay_runner.providers.codex import process as module
-from relay_runner.providers.codex.client import Disconnected
 from relay_runner.providers.codex.launch import SOCKET
 from relay_runner.terminal.base import ExitStatus
 from tests.contract.providers import launch_spec, submission
@@ -224,28 +223,6 @@ async def test_a_broken_connection_leaves_it_open_and_is_made_again(place: Place
     assert len(place.server.called("thread/resume")) == 1
     assert len(place.told(SessionStarted)) == 1, "the same session goes on"
     assert Degraded(None) in place.events
-
-
-async def test_a_dead_server_is_asked_by_its_file(place: Place, tmp_path: Path) -> None:
-    folder = tmp_path / ".codex" / "sessions" / "2026" / "11" / "21"
-    folder.mkdir(parents=True)
-    item = '{"type":"item_completed","turn_id":"t","item":{"type":"UserMessage","client_id":"n1"}}'
-    (folder / f"rollout-x-{THREAD}.jsonl").write_text(f'{{"type":"event_msg","payload":{item}}}\n')
-    place.pane.living = False
-    place.server.answers.clear()
-    await place.server.hang_up()
-    await until(lambda: place.process._link.client is None)
-    assert (await place.process.find("n1")).outcome is Outcome.INTERRUPTED
-    assert not (await place.process.find("n2")).seen
-
-
-async def test_a_live_server_that_does_not_answer_is_not_guessed_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "FIND_S", 0.0)
-    async with watched(tmp_path, session=THREAD) as made:
-        with pytest.raises(Disconnected):
-            await made.process.find("n1")
 
 
 async def test_a_lost_end_is_looked_up(place: Place) -> None:

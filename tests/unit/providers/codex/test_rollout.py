@@ -6,7 +6,7 @@ from typing import Any
 
 from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.usage import Usage
-from relay_runner.providers.base import NOT_FOUND, Limit, TurnState
+from relay_runner.providers.base import ABSENT, NOT_FOUND, Limit, TurnState
 from relay_runner.providers.codex import rollout
 
 
@@ -28,8 +28,13 @@ def end(turn_id: str = "t1", **more: Any) -> dict[str, Any]:
 def test_a_message_that_is_not_there(tmp_path: Path) -> None:
     assert rollout.find(None, "n1") is NOT_FOUND
     assert rollout.find(tmp_path / "none", "n1") is NOT_FOUND
-    mentioned = {"type": "other", "text": "n1"}
-    assert rollout.find(written(tmp_path, mentioned, prompt("n2")), "n1") is NOT_FOUND
+    assert rollout.find(written(tmp_path, prompt("n2")), "n1") is ABSENT
+
+
+def test_a_record_of_any_kind_that_holds_it_is_proof(tmp_path: Path) -> None:
+    started, other = {"type": "task_started", "turn_id": "t1"}, {"type": "not known here", "text": "n1"}
+    found = rollout.find(written(tmp_path, started, other, prompt("n2", "t2"), end(last_agent_message="done")), "n1")
+    assert (found.seen, found.outcome, found.result) == (True, Outcome.COMPLETED, "done")
 
 
 def test_a_turn_that_completed(tmp_path: Path) -> None:
