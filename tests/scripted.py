@@ -24,11 +24,13 @@ from relay_runner.providers.base import (
     PermissionAsked,
     PermissionClosed,
     ProcessState,
+    Seen,
     SessionStarted,
     StateChanged,
     Submission,
     SubmitResult,
     Submitted,
+    TurnState,
     Versions,
 )
 from relay_runner.terminal.base import (
@@ -54,11 +56,13 @@ class ScriptedProcess:
     """Answer `submit` by a script, `find` from a table, and emit what the test emits."""
 
     def __init__(self, emit: Callable[[Event], None] = lambda event: None, script: Script = takes_it) -> None:
-        self.emit = emit
+        self._emit = emit
         self.script = script
         self.submissions: list[Submission] = []
         self.submitted = asyncio.Condition()
         self.records: dict[str, Evidence] = {}
+        self.seen: set[str] = set()
+        """What it proved to have, and wrote down."""
         self.hooks: list[HookCall] = []
         self.answer_hook: Callable[[HookCall], Any] | None = None
         self.interrupts = 0
@@ -77,6 +81,11 @@ class ScriptedProcess:
     @property
     def state(self) -> ProcessState:
         return self._state
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Seen):
+            self.seen.add(event.nonce)
+        self._emit(event)
 
     def becomes(self, state: ProcessState) -> None:
         self._state = state
@@ -105,7 +114,8 @@ class ScriptedProcess:
         return self.submissions
 
     async def find(self, nonce: str) -> Evidence:
-        return self.records.get(nonce, NOT_FOUND)
+        told = Evidence(True, "script", TurnState.RUNNING) if nonce in self.seen else NOT_FOUND
+        return self.records.get(nonce, told)
 
     async def hook(self, call: HookCall) -> HookReply:
         self.hooks.append(call)

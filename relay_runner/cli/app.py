@@ -76,7 +76,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reply": ("messages", "Answer a message."),
         "react": ("messages", "Put an emoji on a message."),
         "dead": ("dead", "List messages that are dead or unknown."),
-        "redeliver": ("dead", "Queue a dead or unknown message again."),
+        "redeliver": ("dead", "Queue a message again that did not end completed."),
         "drop": ("dead", "Give up a message that is queued or unknown."),
         "task": ("tasks", "See and move tasks."),
     },

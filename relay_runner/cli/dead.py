@@ -65,9 +65,10 @@ def redeliver(
     agent: AgentOption = None,
     as_json: messages.JsonFlag = False,
 ) -> None:
-    """Queue a dead or unknown message again.
+    """Queue a message again that did not end completed.
 
-    The agent may see an unknown one twice."""
+    Any other end will do: dead, unknown, or done with a turn that failed, was interrupted or blocked. Of all but a dead
+    one the agent may have seen something already."""
 
     async def run(session: Session) -> MessageRecord:
         return await session.relay.redeliver(message_id, agent)

@@ -40,7 +40,7 @@ class Beat(Wire, frozen=True, kw_only=True):
 
 
 class Redelivery(Wire, frozen=True, kw_only=True):
-    """What is posted to `/messages/{id}/redeliver`; without an agent it means every dead or unknown delivery."""
+    """What is posted to `/messages/{id}/redeliver`; without an agent it means all that ended badly."""
 
     agent_id: str | None = None
 

@@ -5,7 +5,8 @@ rules exist once. A rule raises `ClaimLost` for somebody who does not hold the d
 for a move that `MOVES` does not know. The same request a second time answers the same and changes nothing.
 
 `attempt` counts every time a delivery was put back into the queue; `failures` counts the tries that provably
-failed before anything entered the provider, and the fifth one makes the delivery dead.
+failed before anything entered the conversation, and the fifth one makes the delivery dead. Such a try is given back by
+a release, or taken back: it goes in again under another nonce, which the one that was seen can never have.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from relay_runner.protocol.messages import (
     ClaimRequest,
     ClaimResult,
     Delivery,
+    Outcome,
     Receipt,
     Release,
     State,
@@ -136,7 +138,8 @@ def release(delivery: Delivery, release: Release, now: float, *, claimable: bool
     _check_recipient(delivery, release.agent_id)
     if delivery.state in IN_FLIGHT:
         _check_holder(delivery, release.instance_id)
-    if State.QUEUED not in MOVES[delivery.state]:
+    # What was seen is only taken back by a receipt, with the proof: a release says nothing of what entered.
+    if State.QUEUED not in MOVES[delivery.state] or delivery.state is State.SEEN:
         raise _illegal(delivery, State.QUEUED)
     failures = delivery.failures + 1 if release.failed else delivery.failures
     delivery = replace(delivery, failures=failures)
@@ -161,6 +164,10 @@ def apply_receipt(delivery: Delivery, receipt: Receipt, now: float, *, claimable
     if receipt.state not in MOVES[delivery.state]:
         raise _illegal(delivery, receipt.state)
     _check_proof(delivery, receipt)
+    if _takes_back(delivery, receipt):
+        delivery = replace(delivery, failures=delivery.failures + 1, evidence=None)
+        if delivery.failures >= MAX_ATTEMPTS:
+            return _settle(delivery, State.DEAD, now, reason=f"{delivery.failures} attempts failed: {_why(receipt)}")
     if receipt.state is State.QUEUED:
         if receipt.held is None and delivery.state is not State.QUEUED:
             return requeue(delivery, now, reason=receipt.reason, claimable=claimable)
@@ -185,14 +192,20 @@ def apply_receipt(delivery: Delivery, receipt: Receipt, now: float, *, claimable
 
 
 def redeliver(delivery: Delivery, now: float, *, claimable: bool) -> Delivery:
-    """Return a dead or unknown delivery in the queue again, with all its attempts before it."""
-    if delivery.state not in (State.DEAD, State.UNKNOWN):
+    """Return a delivery that ended badly in the queue again, with all its attempts before it."""
+    if not ended_badly(delivery):
+        said = "done (completed)" if delivery.state is State.DONE else delivery.state
         raise RelayRefused(
-            f"message {delivery.message_id} is {delivery.state}: only what is dead or unknown can be redelivered",
+            f"message {delivery.message_id} is {said}: only what ended, and not completed, can be redelivered",
             status=409,
             code="illegal-move",
         )
     return replace(requeue(delivery, now, reason="redelivered", claimable=claimable), failures=0)
+
+
+def ended_badly(delivery: Delivery) -> bool:
+    """Say whether a delivery has any end but the good one: then a person may want it delivered again."""
+    return delivery.state in TERMINAL and delivery.outcome is not Outcome.COMPLETED
 
 
 def drop(delivery: Delivery, now: float, *, by: str) -> Delivery:
@@ -279,6 +292,16 @@ def _check_recipient(delivery: Delivery, agent_id: str) -> None:
         raise ClaimLost(f"message {delivery.message_id} is not held by agent:{agent_id}")
 
 
+def _takes_back(delivery: Delivery, receipt: Receipt) -> bool:
+    """Say whether this begins another try, of which the one before provably never entered the conversation."""
+    began = delivery.state in IN_PROVIDER and delivery.nonce is not None
+    return began and receipt.state is State.SUBMITTING and receipt.nonce not in (None, delivery.nonce)
+
+
+def _why(receipt: Receipt) -> str:
+    return receipt.reason or "the program ended each time before it had the message"
+
+
 def _is_by(delivery: Delivery, release: Release) -> bool:
     return delivery.attempt == release.attempt and delivery.instance_id == release.instance_id
 
@@ -286,6 +309,10 @@ def _is_by(delivery: Delivery, release: Release) -> bool:
 def _check_proof(delivery: Delivery, receipt: Receipt) -> None:
     if receipt.state is State.SEEN and not (receipt.evidence or delivery.evidence):
         raise RelayRefused("a receipt for `seen` needs its evidence", status=422)
+    if delivery.state is State.SEEN and receipt.state is State.SUBMITTING and not _takes_back(delivery, receipt):
+        raise RelayRefused("what was seen goes in again under another nonce only", status=422)
+    if delivery.state is State.SEEN and receipt.state is State.QUEUED and (receipt.held or not receipt.reason):
+        raise RelayRefused("a receipt that takes `seen` back needs its reason", status=422)
     if receipt.state is State.DONE and receipt.outcome is None:
         raise RelayRefused("a receipt for `done` needs its outcome", status=422)
 

@@ -6,6 +6,7 @@ memory relay apply it, runners read it.
 
     queued -> claimed -> submitting -> [submitted ->] seen -> done(outcome)
     queued -> dead            submitting | submitted | seen -> unknown
+    seen -> submitting        taken back: the program died, and its records prove that it never had the message
     a lease that runs out: claimed goes back to queued, submitting and later become unknown
 """
 
@@ -72,8 +73,9 @@ IN_PROVIDER = frozenset({State.SUBMITTING, State.SUBMITTED, State.SEEN})
 OWING = frozenset({State.SUBMITTED, State.SEEN, State.DONE})
 """The states of a delivery from which on a reply that the message asks for is owed."""
 
-# What a runner's receipt may do to a delivery. `submitted -> submitting | queued`: the program died, and its records
-# prove that the message never entered it. `unknown -> seen | done` is late evidence: the truth wins over a guess.
+# What a runner's receipt may do to a delivery. `submitted | seen -> submitting | queued`: the program died, and its
+# records prove that the message never entered it (a hook tells `seen` before anything is written or sent; see
+# `deliveries.apply_receipt`). `unknown -> seen | done` is late evidence: the truth wins over a guess.
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.QUEUED, State.SUBMITTING, State.DEAD}),
     State.CLAIMED: frozenset({State.QUEUED, State.CLAIMED, State.SUBMITTING, State.DEAD}),
@@ -83,7 +85,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.SUBMITTED: frozenset(
         {State.QUEUED, State.SUBMITTING, State.SUBMITTED, State.SEEN, State.DONE, State.UNKNOWN}
     ),
-    State.SEEN: frozenset({State.SEEN, State.DONE, State.UNKNOWN}),
+    State.SEEN: frozenset({State.QUEUED, State.SUBMITTING, State.SEEN, State.DONE, State.UNKNOWN}),
     State.DONE: frozenset({State.DONE}),
     State.DEAD: frozenset({State.DEAD}),
     State.UNKNOWN: frozenset({State.UNKNOWN, State.SEEN, State.DONE}),
@@ -141,7 +143,7 @@ class Delivery(Wire, frozen=True, kw_only=True):
     attempt: int = 1
     """Which try this is: a redelivery and a requeue count up, and a receipt of an older try is refused."""
     failures: int = 0
-    """Tries that provably failed before anything entered the provider; the fifth makes it dead."""
+    """Tries that provably failed before anything entered the conversation; the fifth makes it dead."""
     instance_id: str | None = None
     claim_expires_at: float | None = None
     nonce: str | None = None

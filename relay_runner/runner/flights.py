@@ -199,19 +199,24 @@ class Flights:
                     self._judge(flight, evidence, process.state)
 
     async def settle_dead(self, flight: Flight, process: Process) -> bool:
-        """Settle a flight whose provider process is gone for good; False: it provably never entered."""
+        """Settle a flight whose provider process is gone for good; False: it provably never entered.
+
+        The records decide over what the program told while it lived: a hook tells `seen` before anything is written.
+        """
         evidence = await find(process, flight.nonce)
         if flight.nonce not in self._flights:
             return True  # its end was told meanwhile
         if evidence is None:
             self.landing.unknown(flight, "the provider ended, and its records cannot be read")
-        elif evidence.seen or flight.stage is Stage.SEEN:
+        elif evidence.seen:
             self.seen(flight.nonce, evidence.source or "records")
             if evidence.turn is not TurnState.ENDED or evidence.outcome is None:
                 evidence = interrupted("the provider ended during the turn")
             self.landing.ended(flight, evidence)
         elif flight.reminds:
             self.landing.reminder_over(flight)
+        elif evidence.unsure or (flight.stage is Stage.SEEN and not evidence.absent):
+            self.landing.unknown(flight, evidence.reason or "the provider ended, and its records do not have it")
         elif self._capabilities.evidence:
             self.land(flight)  # the conversation ends with its records, and it is not in them
             return False

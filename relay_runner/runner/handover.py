@@ -37,6 +37,7 @@ from relay_runner.runner.receipts import Receipts
 log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
+SOON_S = 0.2
 UNAUTHORIZED_RETRY_S = 60.0
 MAX_HELD_S = 5.0
 """What is held again and again is looked at less and less often, down to this."""
@@ -75,6 +76,10 @@ class Handover:
             self._going = None
 
     async def _deliver(self, process: Process, process_id: str | None, entry: Entry) -> tuple[Message, Delivery] | None:
+        if self._journal.pending(entry.message.id):
+            # What is told of an earlier try must not arrive after this one is announced: it would count for this one.
+            entry.not_before = time.time() + SOON_S
+            return None
         try:
             if not await self._claim(entry):
                 self.drop(entry)
@@ -128,11 +133,27 @@ class Handover:
             try:
                 await self._relay.release(entry.message.id, self._claims.release(entry.attempt, reason))
             except RelayRefused as error:
-                log.info("message %d cannot be given back: %s", entry.message.id, error)
-                continue  # the next runner finds in the journal that nothing entered
+                if not await self._take_back(entry, reason):
+                    log.info("message %d cannot be given back: %s", entry.message.id, error)
+                    continue  # the next runner finds in the journal that nothing entered
             except ClaimLost as error:
                 log.info("message %d is not ours any more: %s", entry.message.id, error)
             self.drop(entry)
+
+    async def _take_back(self, entry: Entry, reason: str) -> bool:
+        """Give back what was told as seen, by a program that died and never had it; say whether that could be done."""
+        row = self._journal.get(entry.key)
+        if row is None or row.stage is not Stage.SUBMITTING:
+            return False
+        receipt = self._receipts.make(
+            entry.attempt, State.QUEUED, row.nonce, reason=f"{reason}, and the provider never had it"
+        )
+        try:
+            await self._relay.receipt(entry.message.id, receipt)
+        except RelayRefused as error:
+            log.info("message %d cannot be taken back: %s", entry.message.id, error)
+            return False
+        return True
 
     async def _claim(self, entry: Entry) -> bool:
         """Take a claimable message; "taken by another" is False, "could not ask" is raised."""
@@ -156,7 +177,9 @@ class Handover:
         receipt = self._receipts.make(entry.attempt, State.SUBMITTING, submission.nonce)
         async with task_group() as group:
             looking = group.create_task(process.obstacle(submission))
-            await self._relay.receipt(submission.message.id, receipt)
+            told = await self._relay.receipt(submission.message.id, receipt)
+        if told.state is State.DEAD:
+            raise ClaimLost(f"message {submission.message.id} is dead: {told.reason}")
         return looking.result()
 
     async def _hand_over(

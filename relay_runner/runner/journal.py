@@ -189,9 +189,10 @@ class Journal(Database):
                 )
 
     def again(self, nonce: str, now: float) -> None:
-        """Note that nothing of a delivery entered the program that it was put into: another nonce goes in next."""
+        """Note that a delivery never entered the conversation, whatever was told: another nonce goes in next."""
         self._run(
-            "UPDATE deliveries SET stage = 'submitting', nonce = ?, channel = NULL, updated_at = ? WHERE nonce = ?",
+            "UPDATE deliveries SET stage = 'submitting', nonce = ?, channel = NULL, evidence = NULL, updated_at = ?"
+            " WHERE nonce = ?",
             secrets.token_urlsafe(NONCE_BYTES), now, nonce,
         )  # fmt: skip
 

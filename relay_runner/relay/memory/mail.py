@@ -159,9 +159,9 @@ class Mail:
         return any(self._is_for(principal, entry.message, delivery) for principal in caller.principals())
 
     def redeliver(self, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
-        """Queue dead and unknown deliveries again."""
+        """Queue deliveries that ended badly again."""
         entry, found = self._sent_to(message_id, agent_id)
-        ended = [index for index in found if entry.deliveries[index].state in (State.DEAD, State.UNKNOWN)]
+        ended = [index for index in found if deliveries.ended_badly(entry.deliveries[index])]
         now = self._board.clock()
         for index in ended or found[:1]:
             again = deliveries.redeliver(entry.deliveries[index], now, claimable=entry.message.claimable)

@@ -70,10 +70,10 @@ def read(tx: Transaction, caller: Caller, message_id: int) -> None:
 
 
 def redeliver(tx: Transaction, caller: Caller, message_id: int, agent_id: str | None) -> MessageRecord:
-    """Queue one agent's dead or unknown delivery again, or all of them."""
+    """Queue one agent's delivery that ended badly again, or all of them."""
     message = views.message(tx, message_id)
     found = _sent_to(tx, message_id, agent_id)
-    ended = [stored for stored in found if stored.delivery.state in (State.DEAD, State.UNKNOWN)]
+    ended = [stored for stored in found if deliveries.ended_badly(stored.delivery)]
     if message.expires_at <= tx.now:
         message = replace(message, expires_at=tx.now + MESSAGE_TTL_S)
         ends = {"expires_at": message.expires_at, "id": message_id}

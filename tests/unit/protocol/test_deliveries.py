@@ -61,8 +61,14 @@ def release(attempt: int = 1, **more: object) -> Release:
     return replace(Release(agent_id="bob", instance_id="one", attempt=attempt, reason="busy"), **more)
 
 
+told = st.builds(
+    lambda state, **more: receipt(state, **more),
+    st.sampled_from(State),
+    nonce=st.sampled_from([None, "n1", "n2", "n3"]),
+    reason=st.sampled_from([None, "r"]),
+)
 step = st.one_of(
-    st.tuples(st.just("receipt"), st.sampled_from(State), st.integers(-1, 1)),
+    st.tuples(st.just("receipt"), told, st.integers(-1, 1)),
     st.tuples(st.just("release"), st.booleans(), st.integers(-1, 1)),
     st.tuples(st.just("claim"), st.just(None), st.just(0)),
     st.tuples(st.just("renew"), st.just(None), st.just(0)),
@@ -73,8 +79,8 @@ step = st.one_of(
 def take(now_is: Delivery, kind: str, value: object, offset: int, now: float, claimable: bool) -> Delivery:
     attempt = now_is.attempt + offset
     if kind == "receipt":
-        assert isinstance(value, State)
-        return deliveries.apply_receipt(now_is, receipt(value, attempt), now, claimable=claimable)
+        assert isinstance(value, Receipt)
+        return deliveries.apply_receipt(now_is, replace(value, attempt=attempt), now, claimable=claimable)
     if kind == "release":
         return deliveries.release(now_is, release(attempt, failed=bool(value)), now, claimable=claimable)
     if kind == "renew":
@@ -106,25 +112,63 @@ def check_step(before: Delivery, after: Delivery, kind: str) -> None:
     assert after.attempt - before.attempt in (0, 1)
     if after.attempt > before.attempt:
         assert after.state in (State.QUEUED, State.DEAD)  # dead: requeued by its lease after its end
-        assert before.state not in (State.SEEN, *TERMINAL)
+        assert before.state not in TERMINAL
+        assert before.state is not State.SEEN or (after.state is State.QUEUED and after.reason), (
+            "taken back, with proof"
+        )
     assert (after.instance_id is not None) or after.state not in deliveries.IN_FLIGHT
     assert (after.claim_expires_at is not None) == (after.state in deliveries.IN_FLIGHT)
     assert after.state in MOVES[before.state] or kind in ("claim", "time")
     assert after.failures <= MAX_ATTEMPTS
+    if before.state is State.SEEN and after.state in (State.QUEUED, State.SUBMITTING):
+        assert kind == "receipt" and after.evidence is None
+        assert after.state is State.QUEUED or (after.nonce != before.nonce and after.failures == before.failures + 1)
 
 
 @given(st.sampled_from(State), st.sampled_from(State))
 def test_a_receipt_moves_only_as_the_table_says_and_twice_is_once(old: State, new: State) -> None:
-    before = delivery(old)
+    before = delivery(old, nonce="old")
     if new not in MOVES[old]:
         with pytest.raises(RelayRefused) as caught:
             deliveries.apply_receipt(before, receipt(new), 1.0, claimable=False)
         assert caught.value.status == 409
         return
-    after = deliveries.apply_receipt(before, receipt(new), 1.0, claimable=False)
+    told = receipt(new, nonce="n", reason="r")
+    after = deliveries.apply_receipt(before, told, 1.0, claimable=False)
     assert after.state is new
-    again = deliveries.apply_receipt(after, receipt(new), 1.0, claimable=False)
+    again = deliveries.apply_receipt(after, told, 1.0, claimable=False)
     assert again == after
+
+
+def test_a_program_that_died_before_it_had_what_it_told_as_seen_takes_that_back() -> None:
+    seen = delivery(State.SEEN, nonce="old", evidence="hook")
+    again = deliveries.apply_receipt(seen, receipt(State.SUBMITTING, nonce="new", evidence=None), 1.0, claimable=False)
+    assert (again.state, again.nonce, again.evidence, again.failures, again.attempt) == (
+        State.SUBMITTING, "new", None, 1, 1,
+    )  # fmt: skip
+    queued = deliveries.apply_receipt(seen, receipt(State.QUEUED, reason="never had it"), 1.0, claimable=False)
+    assert (queued.state, queued.attempt, queued.evidence, queued.reason) == (State.QUEUED, 2, None, "never had it")
+    for told in (
+        receipt(State.SUBMITTING, nonce="old"),
+        receipt(State.SUBMITTING, nonce=None),
+        receipt(State.QUEUED, reason=None),
+        receipt(State.QUEUED, reason="r", held="person typing"),
+    ):
+        with pytest.raises(RelayRefused) as caught:
+            deliveries.apply_receipt(seen, told, 1.0, claimable=False)
+        assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("told", [State.SUBMITTING, State.SUBMITTED, State.SEEN])
+def test_the_fifth_program_that_dies_before_it_has_it_makes_it_dead(told: State) -> None:
+    now_is = deliveries.apply_receipt(delivery(), receipt(State.SUBMITTING, nonce="n0"), 0.0, claimable=False)
+    for number in range(1, MAX_ATTEMPTS + 1):
+        now_is = deliveries.apply_receipt(now_is, receipt(told, nonce=now_is.nonce), 1.0, claimable=False)
+        begun = receipt(State.SUBMITTING, nonce=f"n{number}")
+        now_is = deliveries.apply_receipt(now_is, begun, 1.0, claimable=False)
+    assert (now_is.state, now_is.failures) == (State.DEAD, MAX_ATTEMPTS)
+    assert now_is.reason == "5 attempts failed: the program ended each time before it had the message"
+    assert not deliveries.is_held(now_is)
 
 
 @pytest.mark.parametrize("state", sorted(deliveries.IN_FLIGHT))
@@ -180,9 +224,20 @@ def test_redelivery_starts_over() -> None:
     dead = delivery(State.DEAD, attempt=5, failures=5, nonce="n", evidence="e", reason="r")
     again = deliveries.redeliver(dead, 1.0, claimable=False)
     assert (again.state, again.attempt, again.failures, again.nonce, again.evidence) == (State.QUEUED, 6, 0, None, None)
-    for state in set(State) - {State.DEAD, State.UNKNOWN}:
+    for state in set(State) - {State.DEAD, State.UNKNOWN, State.DONE}:
         with pytest.raises(RelayRefused):
             deliveries.redeliver(delivery(state), 1.0, claimable=False)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_end_but_completed_can_be_redelivered(outcome: Outcome) -> None:
+    ended = delivery(State.DONE, outcome=outcome, nonce="n", evidence="hook", result="x")
+    if outcome is Outcome.COMPLETED:
+        with pytest.raises(RelayRefused, match=r"is done \(completed\): only what ended, and not completed,"):
+            deliveries.redeliver(ended, 1.0, claimable=False)
+        return
+    again = deliveries.redeliver(ended, 1.0, claimable=False)
+    assert (again.state, again.attempt, again.outcome, again.result) == (State.QUEUED, 2, None, None)
 
 
 def test_late_evidence_of_a_newer_instance_counts() -> None:

@@ -181,7 +181,7 @@ class Desk:
         """The provider proves that it has the message and works on it."""
         self.process._state = ProcessState.BUSY
         self.emit(StateChanged(ProcessState.BUSY, "script"))
-        self.emit(Seen(submission.nonce, "script"))
+        self.process.emit(Seen(submission.nonce, "script"))
 
     def ends(self, submission: Submission, outcome: Outcome = Outcome.COMPLETED, result: str = "text") -> None:
         """The provider ends the turn that carried the message."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.budgets import day_of
 from relay_runner.protocol.messages import Message, Outcome, State
-from relay_runner.providers.base import Capabilities, Evidence, ProcessState, TurnEnded, TurnState
+from relay_runner.providers.base import ABSENT, Capabilities, Evidence, ProcessState, TurnEnded, TurnState, unsure
 from relay_runner.relay.base import Relay
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.flight import Flight
@@ -211,7 +211,10 @@ async def test_a_seen_message_whose_turn_left_no_end_is_interrupted(journal: Jou
     [
         (PROVING, "submitted", Evidence(False), False, State.SUBMITTED),
         (PROVING, "handing", Evidence(False), False, None),
-        (PROVING, "seen", Evidence(False), True, State.DONE),
+        (PROVING, "seen", Evidence(False), True, State.UNKNOWN),
+        (PROVING, "seen", ABSENT, False, State.SEEN),
+        (PROVING, "submitted", unsure("half a line"), True, State.UNKNOWN),
+        (PROVING, "seen", Evidence(True, "t", TurnState.RUNNING), True, State.DONE),
         (PROVING, "submitted", Evidence(True, "t", TurnState.RUNNING), True, State.DONE),
         (BLIND, "handing", Evidence(False), True, State.UNKNOWN),
         (BLIND, "submitted", Evidence(False), True, State.SUBMITTED),

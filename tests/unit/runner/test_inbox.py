@@ -6,12 +6,15 @@ import pytest
 
 from relay_runner.errors import ProviderRefused, RelayUnauthorized
 from relay_runner.protocol.commands import NewTask, TaskState
-from relay_runner.protocol.messages import Delivery, MessageQuery, Outcome, Release, State, Timing
+from relay_runner.protocol.messages import MAX_ATTEMPTS, Delivery, MessageQuery, Outcome, Release, State, Timing
 from relay_runner.providers.base import (
+    ABSENT,
     Capabilities,
     Evidence,
     Held,
     ProcessState,
+    Seen,
+    StateChanged,
     Submission,
     SubmitResult,
     Submitted,
@@ -190,6 +193,63 @@ async def test_not_8_no_claim_of_a_dead_process_goes_on_being_renewed(journal: J
         assert desk.claims.held() == []
         await desk.inbox.hand_back()
         assert (await desk.delivery(waits)).recipient is None
+
+
+async def test_what_a_dead_program_told_as_seen_and_never_had_goes_in_again(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        id, later = await desk.send("first"), await desk.send("second")
+        (old,) = await desk.process.until(1)
+        desk.sees(old)
+        await desk.reaches(id, State.SEEN)
+        desk.process.records[old.nonce] = ABSENT
+        await desk.inbox.detach()
+        desk.emit(StateChanged(ProcessState.IDLE, "script"))
+        fresh = ScriptedProcess(desk.emit)
+        await desk.inbox.attach(fresh, "p2")
+        (again,) = await fresh.until(1)
+        assert again.message.id == id and again.nonce != old.nonce
+        taken_back = await desk.reaches(id, State.SUBMITTED)
+        assert (taken_back.nonce, taken_back.evidence, taken_back.failures) == (again.nonce, None, 1)
+        desk.process = fresh
+        desk.sees(again)
+        desk.ends(again)
+        assert (await desk.reaches(id, State.DONE)).outcome is Outcome.COMPLETED
+        assert (await fresh.until(2))[1].message.id == later
+
+
+async def test_what_was_taken_back_is_given_back_when_the_agent_stops(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        id = await desk.send("first")
+        (old,) = await desk.process.until(1)
+        desk.sees(old)
+        await desk.reaches(id, State.SEEN)
+        desk.process.records[old.nonce] = ABSENT
+        await desk.inbox.detach()
+        await desk.inbox.hand_back()
+        queued = await desk.reaches(id, State.QUEUED)
+        assert (queued.attempt, queued.reason) == (2, "the agent stopped, and the provider never had it")
+
+
+async def test_a_message_that_ends_every_program_before_it_is_written_down_is_dead(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        id, old = await desk.send("poison"), ""
+        for number in range(MAX_ATTEMPTS):
+            (one,) = await desk.process.until(1)
+            assert one.nonce != old
+            old = one.nonce
+            desk.process.emit(Seen(one.nonce, "script"))
+            await desk.reaches(id, State.SEEN)
+            desk.process.records[one.nonce] = ABSENT
+            await desk.inbox.detach()
+            desk.process = ScriptedProcess(desk.emit)
+            await desk.inbox.attach(desk.process, f"next{number}")
+        dead = await desk.reaches(id, State.DEAD)
+        assert (dead.reason or "").startswith("5 attempts failed")
+        await until(lambda: desk.inbox.queued == 0)
+        assert desk.process.submissions == []
 
 
 async def test_held_is_told_to_the_sender_and_tried_again(journal: Journal) -> None:
