@@ -15,6 +15,7 @@ from relay_runner.protocol.agents import Status
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.messages import Delivery, Message
 from relay_runner.protocol.permissions import Decision
+from relay_runner.protocol.shape import check_shape
 from relay_runner.protocol.wire import PROTOCOL_VERSION, Wire
 
 
@@ -111,7 +112,11 @@ class _Tag(msgspec.Struct):
 
 
 def decode_client(data: bytes | str) -> ClientFrame | None:
-    """Return the frame a client sent, None for an unknown type; raise `ProtocolError` for a malformed known one."""
+    """Return the frame a client sent, None for an unknown type; raise `ProtocolError` for a malformed known one.
+
+    One that is too deep or too much is malformed, whatever its type.
+    """
+    check_shape(data)
     frame: ClientFrame | None = _decode(data, _client, _client_tags)
     return frame
 
@@ -125,10 +130,10 @@ def decode_server(data: bytes | str) -> ServerFrame | None:
 def _decode(data: bytes | str, decoder: msgspec.json.Decoder[Any], tags: frozenset[Any]) -> Any:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         try:
             tag = msgspec.json.decode(data, type=_Tag).type
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ProtocolError(f"not a frame: {error}") from error
         if tag not in tags:
             return None

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from relay_runner.errors import ProtocolError
+from relay_runner.protocol.shape import check_shape
 
 PROTOCOL_VERSION = 1
 
@@ -40,14 +41,37 @@ def encode(value: Any) -> bytes:
     except UnicodeEncodeError as error:
         found = ascii(error.object[max(0, error.start - 20) : error.end + 20])
         raise ProtocolError(f"{found} is no text, and cannot be told to anybody") from error
+    except RecursionError as error:
+        raise ProtocolError("what is to be told is nested too deep") from error
 
 
 def decode(data: bytes | str, type_: type[T]) -> T:
     """Return `data` as a `type_`; raise `ProtocolError` where it is not one."""
     try:
         return msgspec.json.decode(data, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a valid {getattr(type_, '__name__', type_)}: {error}") from error
+
+
+def admit(data: bytes | str, type_: type[T]) -> T:
+    """Return what a stranger sent as a `type_`; raise `ProtocolError` where it is not one, or has no bounds."""
+    check_shape(data)
+    return decode(data, type_)
+
+
+def decode_each(data: bytes, type_: type[T]) -> tuple[list[T], list[ProtocolError]]:
+    """Return the elements of a list that are `type_`, and what is wrong with the others: one spoils no other."""
+    try:
+        return decode(data, list[type_]), []  # type: ignore[valid-type]
+    except ProtocolError:
+        found: list[T] = []
+        errors: list[ProtocolError] = []
+        for one in decode(data, list[msgspec.Raw]):
+            try:
+                found.append(decode(bytes(one), type_))
+            except ProtocolError as error:
+                errors.append(error)
+        return found, errors
 
 
 def decode_foreign(data: bytes) -> Any:
@@ -58,6 +82,8 @@ def decode_foreign(data: bytes) -> Any:
     """
     try:
         return msgspec.json.decode(data)
+    except RecursionError as error:
+        raise ProtocolError("it is nested too deep") from error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return decode(_ESCAPE.sub(lambda found: b"?" if found[1] else found[0], data), object)
 

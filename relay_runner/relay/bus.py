@@ -6,12 +6,12 @@ The library's own machinery (its reader, its pings) lives inside the connection;
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import websockets.asyncio.client as ws
 from websockets.exceptions import (
     ConnectionClosed,
@@ -41,9 +41,11 @@ from relay_runner.protocol.frames import (
     Welcome,
     decode_server,
 )
-from relay_runner.protocol.wire import encode
+from relay_runner.protocol.wire import decode, encode
 from relay_runner.relay.endpoint import Endpoint
 from relay_runner.relay.wire import CONNECT_S, Wire
+
+log = logging.getLogger(__name__)
 
 WELCOME_S = 10.0
 CLOSE_S = 2.0
@@ -79,7 +81,12 @@ class WebSocketBus:
                 data = await self._socket.recv()
             except ConnectionClosed as error:
                 raise _ended(error) from error
-            frame = decode_server(data)
+            try:
+                frame = decode_server(data)
+            except ProtocolError as error:
+                # It costs this frame, not the bus: what it said is read over HTTP, which comes round every 20 s.
+                log.error("passed over what the relay sent: %s", error)
+                continue
             if frame is None:
                 self.unknown_frames += 1
             else:
@@ -174,8 +181,8 @@ def _refused(frame: ErrorFrame) -> RelayRunnerError:
 def _rejected(endpoint: Endpoint, error: InvalidStatus) -> RelayRunnerError:
     status = error.response.status_code
     try:
-        problem = msgspec.json.decode(error.response.body or b"", type=ProblemBody).error
-    except msgspec.DecodeError:
+        problem = decode(bytes(error.response.body or b""), ProblemBody).error
+    except ProtocolError:
         if status >= 500:
             return RelayUnavailable(f"{endpoint.url} answered {status}")
         if 300 <= status < 400:

@@ -39,9 +39,7 @@ class HttpDesk:
 
     async def pending_commands(self, agent_id: str) -> list[Command]:
         """Return the orders for an agent that are neither succeeded nor failed, oldest first."""
-        return await self._wire.call(
-            "GET", f"{API}/commands", list[Command], query={"agentId": agent_id, "pending": "true"}
-        )
+        return await self._wire.list_of(f"{API}/commands", Command, {"agentId": agent_id, "pending": "true"})
 
     async def open_permission(self, new: NewPermission) -> Permission:
         """Ask a permission on behalf of an agent; the same id again is the same question."""
@@ -51,7 +49,7 @@ class HttpDesk:
         """Return the permissions that `query` asks for, oldest first."""
         given = {"agentId": query.agent_id, "open": "true" if query.open else None, "limit": str(query.limit)}
         parameters = {name: value for name, value in given.items() if value is not None}
-        return await self._wire.call("GET", f"{API}/permissions", list[Permission], query=parameters)
+        return await self._wire.list_of(f"{API}/permissions", Permission, parameters)
 
     async def permission(self, permission_id: str) -> Permission:
         """Return one permission."""
@@ -75,7 +73,7 @@ class HttpDesk:
 
     async def tasks(self, query: TaskQuery) -> list[Task]:
         """Return the tasks that `query` asks for, newest first."""
-        return await self._wire.call("GET", f"{API}/tasks", list[Task], query=_task_query(query))
+        return await self._wire.list_of(f"{API}/tasks", Task, _task_query(query))
 
     async def update_task(self, task_id: int, update: TaskUpdate) -> Task:
         """Move a task on; its metadata is merged."""
@@ -95,7 +93,7 @@ class HttpDesk:
 
     async def list_tokens(self) -> list[TokenInfo]:
         """Return what is known of the tokens that the relay made, the newest first."""
-        return await self._wire.call("GET", f"{API}/tokens", list[TokenInfo])
+        return await self._wire.list_of(f"{API}/tokens", TokenInfo)
 
     async def revoke_token(self, jti: str) -> None:
         """Make a token worthless from now on."""

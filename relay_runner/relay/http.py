@@ -88,7 +88,7 @@ class HttpRelay(HttpDesk):
 
     async def messages(self, query: MessageQuery) -> list[MessageRecord]:
         """Return the messages that `query` asks for."""
-        return await self._wire.call("GET", f"{API}/messages", list[MessageRecord], query=_parameters(query))
+        return await self._wire.list_of(f"{API}/messages", MessageRecord, _parameters(query))
 
     async def watch(self, message_id: int) -> AsyncIterator[MessageRecord]:
         """Yield the message's record now and after every change of it, for ever."""
@@ -170,7 +170,7 @@ class HttpRelay(HttpDesk):
 
     async def agents(self) -> list[Agent]:
         """Return every agent that the relay knows, by id."""
-        return await self._wire.call("GET", f"{API}/agents", list[Agent])
+        return await self._wire.list_of(f"{API}/agents", Agent)
 
     async def agent(self, agent_id: str) -> Agent:
         """Return one agent."""
@@ -178,7 +178,7 @@ class HttpRelay(HttpDesk):
 
     async def obligations(self, agent_id: str) -> list[MessageRecord]:
         """Return what an agent has to answer, oldest first."""
-        return await self._wire.call("GET", f"{_agent(agent_id)}/obligations", list[MessageRecord])
+        return await self._wire.list_of(f"{_agent(agent_id)}/obligations", MessageRecord)
 
     async def remove_agent(self, agent_id: str) -> None:
         """Retire an agent: it is listed no more; what is queued for it waits until its TTL, then is dead."""

@@ -5,18 +5,17 @@ What httpx raises, what a wrong server says and what a relay refuses are told ap
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-import msgspec
-
 from relay_runner import __version__
 from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.calls import ProblemBody, error_of
-from relay_runner.protocol.wire import decode, encode
+from relay_runner.protocol.wire import decode, decode_each, encode
 from relay_runner.relay.endpoint import Endpoint, EndpointSource
 from relay_runner.relay.lean import httpx
 
@@ -28,6 +27,7 @@ IDLE_S = 30.0
 """How long an unused connection is kept: shorter than the relay keeps it."""
 MAX_STREAM_LINE = 16 * 1024 * 1024
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Heal = Callable[[], Awaitable[None]]
 
@@ -95,6 +95,17 @@ class Wire:
         Without `heal` a token that is refused is not replaced: for the call that gets another one.
         """
         return _decode(await self._ask(method, path, body, query, once=once, heal=heal), type_)
+
+    async def list_of(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> list[T]:
+        """Return the relay's answer as a list of `type_`; what of it cannot be read is left out, and logged."""
+        response = await self._ask("GET", path, None, query, once=False)
+        try:
+            found, errors = decode_each(response.content, type_)
+        except ProtocolError as error:
+            raise _no_relay(response, error) from error
+        for bad in errors:
+            log.error("left out of the answer to %s: %s", path, bad)
+        return found
 
     async def tell(self, method: str, path: str, body: object = None) -> None:
         """Make a call that has no answer but that it was done."""
@@ -259,7 +270,11 @@ def _decode(response: httpx.Response, type_: type[T]) -> T:
     try:
         return decode(response.content, type_)
     except ProtocolError as error:
-        raise ProtocolError(f"{_where(response)} is not a relay, or a newer one: {error.message}") from error
+        raise _no_relay(response, error) from error
+
+
+def _no_relay(response: httpx.Response, error: ProtocolError) -> ProtocolError:
+    return ProtocolError(f"{_where(response)} is not a relay, or a newer one: {error.message}")
 
 
 def _refusal(response: httpx.Response) -> RelayRunnerError:
@@ -271,8 +286,8 @@ def _refusal(response: httpx.Response) -> RelayRunnerError:
             f"{_where(response)} sends us on to {target}", hint="use the relay's own URL", status=status
         )
     try:
-        problem = msgspec.json.decode(response.content, type=ProblemBody).error
-    except msgspec.DecodeError:
+        problem = decode(response.content, ProblemBody).error
+    except ProtocolError:
         if status >= 500:
             return RelayUnavailable(f"{_where(response)} answered {status}")
         if status == 401:

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -35,7 +36,8 @@ from relay_runner.errors import (
 from relay_runner.log import hide
 from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
-from relay_runner.protocol.wire import convert, decode, decode_foreign, encode
+from relay_runner.protocol.shape import check_shape, pruned
+from relay_runner.protocol.wire import admit, convert, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
 from relay_runner.runner.group import task_group
@@ -155,7 +157,7 @@ class ControlServer:
         body = await request.body()
         if len(body) > MAX_STATUS_BYTES:
             raise ProtocolError(f"a status has at most {MAX_STATUS_BYTES} bytes")
-        answer = self.on_status(decode(body, StatusPost))
+        answer = self.on_status(admit(body, StatusPost))
         return Response(encode(answer), media_type="application/json")
 
     async def _hook(self, request: Request) -> Response:
@@ -164,11 +166,21 @@ class ControlServer:
         if request.headers.get(PROCESS_HEADER) != self.endpoint.provider_session_id or process is None:
             log.info("dropped the hook %s of a process that is not ours", request.path_params["name"])
             return JSONResponse({})
-        payload = convert(decode_foreign(body or b"{}"), dict)
+        payload = convert(_foreign(body or b"{}"), dict)
         gone = asyncio.Event()
         call = HookCall(request.path_params["name"], payload, gone)
         reply = await _answer(request, gone, process.hook(call))
         return JSONResponse(dict(reply.body or {}), status_code=reply.status)
+
+
+def _foreign(body: bytes) -> Any:
+    """Return what a hook says; what no answer could hold is left out, and not the whole hook with it."""
+    found = decode_foreign(body)
+    try:
+        check_shape(body)
+    except ProtocolError:
+        return pruned(found)
+    return found
 
 
 async def _answer(request: Request, gone: asyncio.Event, work: Awaitable[HookReply]) -> HookReply:

@@ -9,6 +9,8 @@ import asyncio
 import logging
 import time
 
+from msgspec.structs import replace
+
 from relay_runner.errors import ProviderError, TerminalError
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.messages import (
@@ -21,6 +23,7 @@ from relay_runner.protocol.messages import (
     State,
     Timing,
 )
+from relay_runner.protocol.shape import pruned
 from relay_runner.providers.base import (
     Capabilities,
     Event,
@@ -114,6 +117,8 @@ class Inbox:
 
     def offer(self, message: Message, delivery: Delivery) -> None:
         """Take note of a delivery, new or known; the same one may be offered any number of times."""
+        if message.payload:  # of a relay without bounds it could be deeper than the journal can write
+            message = replace(message, payload=pruned(message.payload))
         entry = Entry(message, delivery.attempt, not_before=delivery.not_before or 0.0)
         if delivery.state in TERMINAL or delivery.recipient not in (self._me, None):
             return

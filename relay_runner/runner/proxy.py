@@ -18,7 +18,7 @@ from relay_runner.errors import ProtocolError, RelayUnavailable
 from relay_runner.protocol.attachments import DEFAULT_TYPE, INFO_HEADER, SHA256_HEADER, NewAttachment, to_header
 from relay_runner.protocol.commands import NewTask, TaskQuery
 from relay_runner.protocol.messages import MessageQuery, NewMessage, NewReaction, NewReply, State
-from relay_runner.protocol.wire import convert, decode, encode
+from relay_runner.protocol.wire import admit, convert, encode
 from relay_runner.relay.base import Data, Relay
 
 
@@ -26,7 +26,7 @@ def proxy_routes(relay: Relay) -> list[Route]:
     """Return the routes under `/api/v1`."""
 
     async def send(request: Request) -> Response:
-        return _json(await relay.send(decode(await request.body(), NewMessage)), 201)
+        return _json(await relay.send(admit(await request.body(), NewMessage)), 201)
 
     async def messages(request: Request) -> Response:
         return _json(await relay.messages(_query(request)))
@@ -39,11 +39,11 @@ def proxy_routes(relay: Relay) -> list[Route]:
         return Response(status_code=204)
 
     async def reply(request: Request) -> Response:
-        record = await relay.reply(request.path_params["id"], decode(await request.body(), NewReply))
+        record = await relay.reply(request.path_params["id"], admit(await request.body(), NewReply))
         return _json(record, 201)
 
     async def react(request: Request) -> Response:
-        reaction = decode(await request.body(), NewReaction)
+        reaction = admit(await request.body(), NewReaction)
         await relay.react(request.path_params["id"], reaction.emoji)
         return Response(status_code=204)
 
@@ -66,7 +66,7 @@ def proxy_routes(relay: Relay) -> list[Route]:
         return _json(await relay.obligations(request.path_params["id"]))
 
     async def open_task(request: Request) -> Response:
-        return _json(await relay.create_task(decode(await request.body(), NewTask)), 201)
+        return _json(await relay.create_task(admit(await request.body(), NewTask)), 201)
 
     async def tasks(request: Request) -> Response:
         return _json(await relay.tasks(_task_query(request)))

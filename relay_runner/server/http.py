@@ -18,7 +18,7 @@ import msgspec
 from relay_runner.errors import RelayNotFound, RelayRefused, RelayRunnerError, RelayUnauthorized
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.calls import Problem, ProblemBody, problem_of, status_of
-from relay_runner.protocol.wire import decode, encode
+from relay_runner.protocol.wire import admit, encode
 from relay_runner.server.core import Core
 from relay_runner.server.store.base import Store
 
@@ -148,7 +148,7 @@ class Endpoint:
         body = None
         if route.takes is not None:
             data = await read_body(scope, receive)
-            body = route.takes() if route.optional_body and not data.strip() else decode(data, route.takes)
+            body = route.takes() if route.optional_body and not data.strip() else admit(data, route.takes)
         return await route.call(Call(self._core, caller, scope, body, receive, route.grace_s))
 
     async def _reply(self, answer: Any, receive: Receive, send: Send) -> None:

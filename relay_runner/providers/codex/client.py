@@ -129,8 +129,8 @@ class Client:
     def _take(self, data: str | bytes) -> None:
         try:
             message = msgspec.json.decode(data)
-        except msgspec.DecodeError:
-            log.warning("%s: Codex sent what is no JSON", Kind.JSON_PARSE_ERROR)
+        except (msgspec.DecodeError, RecursionError):
+            log.warning("%s: Codex sent what is no JSON, or too deep", Kind.JSON_PARSE_ERROR)
             return
         if not isinstance(message, dict):
             return

@@ -12,8 +12,9 @@ from relay_runner.protocol.permissions import (
     PermissionQuery,
     PermissionUpdate,
 )
-from relay_runner.protocol.wire import decode, encode
+from relay_runner.protocol.wire import encode
 from relay_runner.server.store.agents import current_instance
+from relay_runner.server.store.rows import permission_of
 from relay_runner.server.store.writer import Transaction
 
 MAX_LISTED = 500
@@ -39,7 +40,7 @@ def permissions(tx: Transaction, query: PermissionQuery) -> list[Permission]:
     """Return the permissions asked for, oldest first."""
     limit = max(1, min(query.limit, MAX_LISTED))
     rows = tx.run("permissions", {"agent": query.agent_id, "open": query.open, "limit": limit})
-    return [decode(value, Permission) for (value,) in rows]
+    return [permission_of(row) for row in rows]
 
 
 def decide(tx: Transaction, caller: Caller, permission_id: str, new: NewDecision) -> Permission:
@@ -59,13 +60,13 @@ def update_permission(tx: Transaction, permission_id: str, update: PermissionUpd
 
 def withdraw_all(tx: Transaction, agent_id: str) -> None:
     """Close what an agent asks that is gone for good."""
-    for (value,) in tx.run("permissions_open", (agent_id,)).fetchall():
-        _put(tx, decisions.withdraw(decode(value, Permission), tx.now))
+    for row in tx.run("permissions_open", (agent_id,)).fetchall():
+        _put(tx, decisions.withdraw(permission_of(row), tx.now))
 
 
 def _find(tx: Transaction, permission_id: str) -> Permission | None:
     row = tx.one("permission", (permission_id,))
-    return None if row is None else decode(row[0], Permission)
+    return None if row is None else permission_of(row)
 
 
 def _get(tx: Transaction, permission_id: str, *, tell_near: bool) -> Permission:

@@ -133,13 +133,13 @@ SELECT instance_id, last_seen_at, online FROM agents WHERE id = ? AND removed_at
 -- name: agent
 SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
     last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued'),
-    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', json(t.data))) FROM (
+    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', t.data)) FROM (
         SELECT id, kind, at, data FROM timeline WHERE agent_id = agents.id ORDER BY seq) t)
 FROM agents WHERE id = ? AND removed_at IS NULL
 -- name: agents
 SELECT id, provider, label, tags, capabilities, broad, machine, instance_id, runner_id, status, meta, online, bus_id,
     last_seen_at, created_at, (SELECT count(*) FROM deliveries WHERE recipient = 'agent:' || agents.id AND state = 'queued'),
-    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', json(t.data))) FROM (
+    (SELECT json_group_array(json_object('id', t.id, 'kind', t.kind, 'at', t.at, 'data', t.data)) FROM (
         SELECT id, kind, at, data FROM timeline WHERE agent_id = agents.id ORDER BY seq) t)
 FROM agents WHERE removed_at IS NULL ORDER BY id
 -- name: agent_addresses
@@ -215,15 +215,15 @@ UPDATE commands SET state = ?, result = ?, updated_at = ? WHERE id = ?
 INSERT INTO permissions (id, agent_id, state, value, updated_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, value = excluded.value, updated_at = excluded.updated_at
 -- name: permission
-SELECT value FROM permissions WHERE id = ?
+SELECT value, id, agent_id, state, updated_at FROM permissions WHERE id = ?
 -- name: permissions
-SELECT value FROM (
-    SELECT seq, value FROM permissions
+SELECT value, id, agent_id, state, updated_at FROM (
+    SELECT seq, value, id, agent_id, state, updated_at FROM permissions
     WHERE (:agent IS NULL OR agent_id = :agent) AND (NOT :open OR state <> 'closed')
     ORDER BY seq DESC LIMIT :limit
 ) ORDER BY seq
 -- name: permissions_open
-SELECT value FROM permissions WHERE agent_id = ? AND state <> 'closed' ORDER BY seq
+SELECT value, id, agent_id, state, updated_at FROM permissions WHERE agent_id = ? AND state <> 'closed' ORDER BY seq
 -- name: permission_ids
 SELECT id FROM permissions ORDER BY seq DESC LIMIT 200
 

@@ -1,25 +1,40 @@
-"""Rows of the tables as the values of the protocol, and back."""
+"""Rows of the tables as the values of the protocol, and back.
+
+A value that was kept and cannot be shown (it came in before there were bounds, or the disk changed it) is shown as just
+that. It never raises: one bad row would take every list that it stands in.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from relay_runner.errors import ProtocolError
 from relay_runner.protocol import deliveries
-from relay_runner.protocol.agents import Agent, Status, TimelineEvent, unheard
+from relay_runner.protocol.agents import Agent, AgentState, Status, TimelineEvent, unheard
 from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.commands import Command, CommandState, Task, TaskState
 from relay_runner.protocol.messages import Delivery, Message, Outcome, State, Timing
+from relay_runner.protocol.permissions import AT_THE_TERMINAL, Permission, PermissionState
+from relay_runner.protocol.shape import check_shape
 from relay_runner.protocol.usage import Usage
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
-_usage = msgspec.json.Decoder(Usage)
+UNSHOWN = "cannotBeShown"
+"""The key that stands, with the reason, for an object that cannot be shown."""
+
+_usage_or_none: msgspec.json.Decoder[Usage | None] = msgspec.json.Decoder(Usage | None)
 _status = msgspec.json.Decoder(Status)
-_timeline = msgspec.json.Decoder(tuple[TimelineEvent, ...])
+_timeline = msgspec.json.Decoder(list[dict[str, Any]])
+_permission = msgspec.json.Decoder(Permission)
 _strings = msgspec.json.Decoder(tuple[str, ...])
 # A store of before attachments may hold a sender's words here, which meant nothing.
 _attachments = msgspec.json.Decoder(tuple[Attachment | str, ...])
@@ -34,17 +49,36 @@ def to_json(value: object) -> str:
 
 def object_of(text: str) -> dict[str, Any]:
     """Return a JSON column that holds an object."""
-    return _object.decode(text)
+    return {} if text == "{}" else _shown(_object, text, lambda why: {UNSHOWN: why})
 
 
 def strings_of(text: str) -> tuple[str, ...]:
     """Return a JSON column that holds a list of strings."""
-    return _strings.decode(text)
+    return _shown(_strings, text, lambda why: ())
 
 
 def status_of(text: str) -> Status:
     """Return a JSON column that holds a status."""
-    return _status.decode(text)
+    return _shown(
+        _status, text, lambda why: Status(agent_status=AgentState.ERROR, detail=f"its status cannot be shown: {why}")
+    )
+
+
+def _shown(decoder: msgspec.json.Decoder[T], text: str, otherwise: Callable[[str], T]) -> T:
+    """Return what a column holds, or where that cannot be shown what `otherwise` makes of the reason."""
+    try:
+        check_shape(text)
+        return decoder.decode(text)
+    except (ProtocolError, msgspec.DecodeError, RecursionError, TypeError, AttributeError) as error:
+        return otherwise(str(error)[:200])
+
+
+def _word(words: type[E], text: str, otherwise: E) -> E:
+    """Return a word of an enumeration; of one that a newer relay wrote there, `otherwise`."""
+    try:
+        return words(text)
+    except ValueError:
+        return otherwise
 
 
 def message_of(row: Row) -> Message:
@@ -55,11 +89,11 @@ def message_of(row: Row) -> Message:
         to=row[2],
         body=row[3],
         subject=row[4],
-        timing=Timing(row[5]),
+        timing=_word(Timing, row[5], Timing.QUEUE),
         claimable=bool(row[6]),
         reply_to=row[7],
         reply_required=bool(row[8]),
-        payload=_object.decode(row[9]),
+        payload=object_of(row[9]),
         attachments=_attachments_of(row[10]),
         hops=row[11],
         operator=bool(row[12]),
@@ -71,7 +105,7 @@ def message_of(row: Row) -> Message:
 def _attachments_of(text: str) -> tuple[Attachment, ...]:
     if text == "[]":
         return ()
-    return tuple(one for one in _attachments.decode(text) if isinstance(one, Attachment))
+    return tuple(one for one in _shown(_attachments, text, lambda why: ()) if isinstance(one, Attachment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +129,21 @@ def stored_of(row: Row) -> Stored:
     delivery = Delivery(
         message_id=row[1],
         recipient=row[2],
-        state=State(row[3]),
+        state=_word(State, row[3], State.UNKNOWN),
         attempt=row[4],
         failures=row[5],
         instance_id=row[6],
         claim_expires_at=row[7],
         nonce=row[8],
         evidence=row[9],
-        outcome=None if row[10] is None else Outcome(row[10]),
+        outcome=None if row[10] is None else _word(Outcome, row[10], Outcome.FAILED),
         result=row[11],
         reason=row[12],
         held=row[13],
         not_before=row[14],
         read_at=row[15],
         updated_at=row[16],
-        usage=None if row[17] is None else _usage.decode(row[17]),
+        usage=None if row[17] is None else _shown(_usage_or_none, row[17], lambda why: None),
     )
     return Stored(row[0], delivery, bool(row[18]), row[19])
 
@@ -138,24 +172,51 @@ def delivery_values(delivery: Delivery) -> Row:
 
 def agent_of(row: Row) -> Agent:
     """Return a row of `agents`; one that is not heard of is offline, whatever it said last."""
-    status = replace(_status.decode(row[9]), timeline=_timeline.decode(row[16]))
+    status = replace(status_of(row[9]), timeline=_timeline_of(row[16]))
     if not row[11]:
         status = unheard(status)
     return Agent(
         id=row[0],
         provider=row[1],
         label=row[2],
-        tags=_strings.decode(row[3]),
-        capabilities=_strings.decode(row[4]),
+        tags=strings_of(row[3]),
+        capabilities=strings_of(row[4]),
         machine=row[6],
         instance_id=row[7],
         runner_id=row[8],
         status=status,
-        meta=_object.decode(row[10]),
+        meta=object_of(row[10]),
         connected=row[12] is not None,
         last_seen_at=row[13],
         created_at=row[14],
         queued=row[15],
+    )
+
+
+def _timeline_of(text: str) -> tuple[TimelineEvent, ...]:
+    """Return the events of a timeline, each with its data as the text that it was kept as."""
+    found = _shown(_timeline, text, lambda why: [])
+    return tuple(
+        TimelineEvent(id=one["id"], kind=one["kind"], at=one["at"], data=object_of(one["data"])) for one in found
+    )
+
+
+def permission_of(row: Row) -> Permission:
+    """Return a row of `permissions`; one that cannot be shown cannot be answered from afar either."""
+    return _shown(
+        _permission,
+        row[0],
+        lambda why: Permission(
+            id=row[1],
+            agent_id=row[2],
+            instance_id="",
+            kind="unknown",
+            title=f"this question cannot be shown: {why}",
+            created_at=row[4],
+            state=_word(PermissionState, row[3], PermissionState.CLOSED),
+            note=AT_THE_TERMINAL,
+            updated_at=row[4],
+        ),
     )
 
 
@@ -167,10 +228,10 @@ def command_of(row: Row) -> Command:
         target=row[2],
         sender=row[3],
         created_at=row[4],
-        args=_object.decode(row[5]),
+        args=object_of(row[5]),
         timeout_s=row[6],
-        state=CommandState(row[7]),
-        result=_object.decode(row[8]),
+        state=_word(CommandState, row[7], CommandState.FAILED),
+        result=object_of(row[8]),
         updated_at=row[9],
     )
 
@@ -183,8 +244,8 @@ def task_of(row: Row) -> Task:
         created_by=row[2],
         created_at=row[3],
         description=row[4],
-        state=TaskState(row[5]),
+        state=_word(TaskState, row[5], TaskState.FAILED),
         agent_id=row[6],
-        metadata=_object.decode(row[7]),
+        metadata=object_of(row[7]),
         updated_at=row[8],
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from relay_runner.errors import StoreError
+from relay_runner.errors import RelayRefused, StoreError
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.messages import Delivery, Message
@@ -46,16 +46,22 @@ class Transaction:
 
     def run(self, name: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
         """Execute a named statement."""
-        return self._connection.execute(self._queries[name], parameters)
+        return self._execute(self._queries[name], parameters)
 
     def one(self, name: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Row | None:
         """Return the first row of a named statement."""
-        row: Row | None = self._connection.execute(self._queries[name], parameters).fetchone()
+        row: Row | None = self._execute(self._queries[name], parameters).fetchone()
         return row
 
     def ordered(self, name: str, order: str, parameters: Mapping[str, object]) -> sqlite3.Cursor:
         """Execute a named statement with its results in one order, `ASC` or `DESC`."""
-        return self._connection.execute(self._queries[name].replace("/*order*/", order), parameters)
+        return self._execute(self._queries[name].replace("/*order*/", order), parameters)
+
+    def _execute(self, statement: str, parameters: Sequence[object] | Mapping[str, object]) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, parameters)
+        except OverflowError as error:  # what JSON and a URL can say, and 64 bits cannot
+            raise RelayRefused("a number is too large", status=422) from error
 
     def emit(
         self,
@@ -198,12 +204,18 @@ def connect(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=CACHED_STATEMENTS
         )
+        connection.text_factory = _text
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = OFF")
     except sqlite3.Error as error:
         raise _store_error(path, error) from error
     return connection
+
+
+def _text(data: bytes) -> str:
+    """Return a text as it can be shown: one that is no UTF-8 would take every row of its list along."""
+    return data.decode("utf-8", "replace")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_runner.errors import ProtocolError
-from relay_runner.protocol.messages import Delivery, MessageQuery, NewMessage, State, Timing
-from relay_runner.protocol.wire import convert, decode, decode_foreign, encode
+from relay_runner.protocol.messages import Delivery, Message, MessageQuery, NewMessage, State, Timing
+from relay_runner.protocol.wire import admit, convert, decode, decode_each, decode_foreign, encode
 
 messages = st.builds(
     NewMessage,
@@ -97,3 +97,29 @@ def test_what_is_no_text_is_an_error_in_one_line() -> None:
     """As a folder's name may be, where its bytes are no UTF-8."""
     with pytest.raises(ProtocolError, match=r"a folder\\udcff"):
         encode({"cwd": "/tmp/a folder\udcff"})
+
+
+@pytest.mark.parametrize("depth", [100, 975, 100_000])
+def test_what_is_nested_too_deep_is_an_error_and_no_traceback(depth: int) -> None:
+    text = b'{"to":"a","body":"b","payload":{"a":' + b"[" * depth + b"]" * depth + b"}}"
+    with pytest.raises(ProtocolError):
+        admit(text, NewMessage)
+    if depth > 1000:
+        for read in (decode_foreign, lambda data: decode(data, NewMessage)):
+            with pytest.raises(ProtocolError):
+                read(text)
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    if depth > 1000:
+        with pytest.raises(ProtocolError):
+            encode(value)
+
+
+def test_one_bad_element_spoils_no_other() -> None:
+    good = encode(Message(id=1, sender="a", to="b", body="c", created_at=0.0, expires_at=1.0))
+    found, errors = decode_each(b"[" + good + b',[],{"id":"x"},' + good + b"]", Message)
+    assert [one.id for one in found] == [1, 1] and len(errors) == 2
+    assert decode_each(b"[]", Message) == ([], [])
+    with pytest.raises(ProtocolError):
+        decode_each(b"{}", Message)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import ProtocolError, RelayRefused, RelayRunnerError, RelayUnauthorized, RelayUnavailable
-from relay_runner.protocol.frames import Heartbeat
+from relay_runner.protocol.frames import Heartbeat, Superseded
+from relay_runner.protocol.wire import encode
 from relay_runner.relay import bus
 from relay_runner.relay.endpoint import Endpoint
 from relay_runner.relay.http import HttpRelay
@@ -83,3 +84,15 @@ async def test_a_token_that_was_revoked_over_the_hello_is_to_be_replaced(tmp_pat
             await bus._greet(dialled, hello("bob"))
         assert caught.value.status == 401
         await dialled.close()
+
+
+async def test_a_frame_that_cannot_be_read_costs_itself_only(tmp_path: Path) -> None:
+    async with served(tmp_path / "r.db") as (core, url):
+        token = await token_of(core, "agent:bob", "agent:bob")
+        async with HttpRelay.at(url, token) as relay, relay.connect(hello("bob")) as joined:
+            (outbox,) = core.feed._buses["bob"]
+            outbox.offer(b'{"type":"message.new","message":' + b"[" * 5000 + b"]" * 5000 + b"}")
+            outbox.offer(b'{"type":"message.new","message":{"id":"x"}}')
+            outbox.offer(encode(Superseded(by="two")))
+            async with asyncio.timeout(WAIT_S):
+                assert await anext(aiter(joined)) == Superseded(by="two")

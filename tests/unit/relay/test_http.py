@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import RelayUnavailable
-from relay_runner.protocol.messages import Message, MessageRecord, NewMessage
+from relay_runner.protocol.messages import Message, MessageQuery, MessageRecord, NewMessage
 from relay_runner.protocol.wire import encode
 from relay_runner.relay import http
 from relay_runner.relay.http import HttpRelay
@@ -57,3 +57,12 @@ async def test_many_watch_one_message_and_all_see_the_change_soon(tmp_path: Path
             for watch in watches:
                 assert (await anext(watch)).reactions
                 await watch.aclose()  # type: ignore[attr-defined]
+
+
+async def test_what_cannot_be_read_of_a_list_takes_nothing_else_along(caplog: pytest.LogCaptureFixture) -> None:
+    good = encode(MessageRecord(message=Message(id=1, sender="a", to="b", body="c", created_at=0.0, expires_at=1.0)))
+    bad = good.replace(b'"timing":"queue"', b'"timing":"soon"')
+    answer = http_answer("200 OK", b"[" + bad + b"," + good + b"]", "Content-Type: application/json")
+    async with answering(answer) as url, HttpRelay.at(url, "t") as relay:
+        assert [record.message.id for record in await relay.messages(MessageQuery())] == [1]
+    assert "left out of the answer to /api/v1/messages" in caplog.text

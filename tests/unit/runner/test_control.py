@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from relay_runner.log import redact
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
-from relay_runner.protocol.wire import decode
+from relay_runner.protocol.shape import CUT
+from relay_runner.protocol.wire import decode, encode
 from relay_runner.providers.base import HookCall, HookReply
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.control import MAX_BODY_BYTES, MAX_STATUS_BYTES, PORTS, ControlServer
@@ -188,3 +189,18 @@ async def test_its_secrets_never_stand_in_a_log(tmp_path: Path) -> None:
     again.bind(saved)
     assert saved.secret not in redact(f"curl says {saved.secret}")
     again._socket.close()  # type: ignore[union-attr]
+
+
+async def test_a_hook_that_is_too_deep_comes_without_what_is_too_deep(server: ControlServer) -> None:
+    process = ScriptedProcess()
+    deep = b"[" * 500 + b"]" * 500
+    with server.serving(process):
+        async with _client(server) as client:
+            body = b'{"tool_name":"Bash","tool_input":{"a":' + deep + b"}}"
+            assert (await client.post("/hooks/PreToolUse", content=body)).status_code == 200
+            assert (await client.post("/hooks/PreToolUse", content=body.replace(b"[", b"[" * 50))).status_code == 400
+            for path in ("/status", "/api/v1/messages", "/api/v1/tasks"):
+                assert (await client.post(path, content=body)).status_code == 400
+            assert (await client.get("/healthz")).status_code == 200
+    (hook,) = process.hooks
+    assert hook.payload["tool_name"] == "Bash" and CUT in encode(hook.payload).decode()

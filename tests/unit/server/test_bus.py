@@ -101,6 +101,20 @@ async def test_unknown_frames_are_counted_and_malformed_ones_end_the_bus(tmp_pat
         assert core.metrics.unknown_frames == 1
 
 
+async def test_a_deep_frame_ends_its_own_bus_and_is_not_kept(tmp_path: Path) -> None:
+    deep = "[" * 500 + "]" * 500
+    async with served(tmp_path / "r.db") as (core, url):
+        token = await token_of(core)
+        for last in (f'{{"type":"heartbeat","at":1,"meta":{{"a":{deep}}}}}', f'{{"type":"new","a":{deep}}}'):
+            async with dialled(url, token) as socket:
+                await answer(socket, greeting())
+                frame = await answer(socket, last)
+                assert frame["type"] == "error" and "deeper" in frame["message"]
+                assert await close_code(socket) == 4400
+        (agent,) = await core.store.agents()
+        assert agent.meta == {}
+
+
 async def test_a_revoked_token_ends_its_bus(tmp_path: Path) -> None:
     async with served(tmp_path / "r.db") as (core, url):
         token = await token_of(core, "agent:bob", "agent:bob")

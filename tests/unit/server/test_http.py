@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from relay_runner.server.http import MAX_REQUEST_BYTES, race
+from relay_runner.server.routes import ROUTES
 from tests.contract.relays import WAIT_S
 from tests.unit.server.raw import raw, token_of
 
@@ -45,6 +46,9 @@ def problem(response: httpx.Response, status: int, word: str) -> dict[str, Any]:
         (b'{"to":"person:ann","body":"\\ud800"}', "NewMessage"),
         (b'{"to":"' + b"[" * 100_000 + b'"}', ""),
         (b"[" * 100_000, ""),
+        (b'{"to":"person:ann","body":"x","payload":{"a":' + b"[" * 31 + b"]" * 31 + b"}}", "deeper"),
+        (b'{"to":"person:ann","body":"x","payload":{"a":1' + b"0" * 50 + b"}}", "digits"),
+        (b'{"to":"person:ann","body":"x","payload":{"a":[' + b"1," * 100_000 + b"1]}}", "values"),
     ],
 )
 async def test_a_bad_body_gets_one_line(tmp_path: Path, content: bytes, word: str) -> None:
@@ -151,3 +155,26 @@ async def test_a_body_that_comes_after_the_revocation_does_nothing(tmp_path: Pat
         writer.close()
         await writer.wait_closed()
         assert (await client.get("/api/v1/messages", params={"sender": "person:eve"})).json() == []
+
+
+async def test_nothing_deep_comes_in_anywhere_and_every_list_still_answers(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(500):
+        deep = {"k": [deep]}
+    async with raw(tmp_path) as (_, client):
+        body = json.dumps({"payload": deep, "metadata": deep, "args": deep, "result": deep, "status": deep}).encode()
+        for route in ROUTES:
+            if route.takes is not None:
+                answer = await client.request(route.method, route.path.replace("{id}", "1"), content=body)
+                problem(answer, 422, "deeper")
+        fine = json.dumps({"to": "person:ann", "body": "x", "payload": json.loads("[" * 30 + "]" * 30)[0] and {}})
+        assert (await client.post(MESSAGES, content=fine)).status_code == 201
+        for path in ("messages", "agents", "permissions", "tasks", "tokens", "commands?agentId=bob"):
+            assert (await client.get(f"/api/v1/{path}")).status_code == 200, path
+
+
+@pytest.mark.parametrize("query", ["after=" + "9" * 30, "replyTo=" + "9" * 30, "limit=-" + "9" * 30])
+async def test_a_number_beyond_64_bits_is_no_failure_of_the_relay(tmp_path: Path, query: str) -> None:
+    async with raw(tmp_path) as (_, client):
+        assert (await client.get(f"{MESSAGES}?{query}")).status_code < 500
+        assert (await client.get(f"/api/v1/tasks?{query.replace('after', 'before')}")).status_code < 500
