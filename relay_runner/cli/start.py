@@ -118,7 +118,12 @@ def start(
         str | None, typer.Option(metavar="FILE|NAME", help="Set it up as this profile says; see `profile check`.")
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without a terminal.")] = False,
-    trust_folder: Annotated[bool, typer.Option("--trust-folder", help="Trust the folder without asking.")] = False,
+    trust_folder: Annotated[
+        bool,
+        typer.Option(
+            "--trust-folder", help="Trust the folder: the hooks, MCP servers and status line that it brings run as you."
+        ),
+    ] = False,
     resume: Annotated[
         str | None, typer.Option(metavar="[ID]", help="Go on with this session; default: the last.")
     ] = None,

@@ -9,6 +9,7 @@ from relay_runner.config.environment import (
     SCRUBBED_NAMES,
     SCRUBBED_PREFIXES,
     scrub,
+    unproxied,
 )
 from relay_runner.config.places import APP, HOME_VARIABLE, AgentPaths, Paths, paths, private_dir, write_private
 from relay_runner.config.settings import (
@@ -47,5 +48,6 @@ __all__ = [
     "paths",
     "private_dir",
     "scrub",
+    "unproxied",
     "write_private",
 ]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from relay_runner.config import CREDENTIALS, AgentPaths, private_dir, scrub
+from relay_runner.config import CREDENTIALS, AgentPaths, private_dir, scrub, unproxied
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.runner.options import RunnerOptions
@@ -28,6 +28,7 @@ def of_provider(
     """Return the environment that the program inherits; of the relay's token only what is no secret, as it is now."""
     environ = scrub(base)
     environ.update(options.env)
+    environ.update(unproxied(environ))
     environ.update(
         {
             "PATH": f"{paths.bin}:{environ.get('PATH', '/usr/local/bin:/usr/bin:/bin')}",

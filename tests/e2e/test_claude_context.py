@@ -96,8 +96,9 @@ async def test_a_turn_tells_its_tokens_and_its_cost_subagents_included(
         many = await rig.say("TASK:RUN=true\nRUN:true\nSAY:two")
         ended = await rig.event(TurnEnded, many.nonce)
         usage = ended.usage
-        calls = [request for request in model.requests if "RUN" in str(request.messages)]
-        assert len(calls) == 5  # three of the turn, two of its subagent
+        calls = model.requests[1:]
+        # Three of the turn, two of its subagent; and where the subagent works beside the turn, one about its report.
+        assert len(calls) in (5, 6)
         assert usage is not None
         assert (usage.input_tokens, usage.output_tokens) == (len(calls) * CALL[0], len(calls) * CALL[1])
         assert usage.cost_usd is not None and usage.cost_usd == pytest.approx(len(calls) * plain.cost_usd)

@@ -183,10 +183,10 @@ async def test_prompts_that_queued_up_in_a_text_turn_go_in_together(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
 ) -> None:
     """Pasted while the model writes, they wait in the program's own queue; one turn then answers both."""
-    async with started(tmp_path, tmux, model) as rig:
-        first = await rig.say("SLOW:6\nSAY:long")
+    no_poller = plugin_copy(tmp_path / "plugin", command="true", args=[])
+    async with started(tmp_path, tmux, model, plugin=no_poller) as rig:
+        first = await rig.say("SLOW:12\nSAY:long", operator=True)
         await until(lambda: bool(model.requests))
-        os.kill(await rig.poller(), signal.SIGKILL)
         queued = [rig.message(f"SAY:{number}", timing=Timing.STEER) for number in range(2)]
         for one in queued:
             assert await rig.submit(one) == "paste"

@@ -14,7 +14,7 @@ from tests.claude import claude_environ, claude_home
 from tests.claude import model as anthropic  # noqa: F401 - a fixture
 from tests.codex import codex_environ, codex_home
 from tests.codex import model as responses  # noqa: F401 - a fixture
-from tests.fake_models.anthropic import FakeAnthropic
+from tests.fake_models.anthropic import FakeAnthropic, blocks
 from tests.fake_models.responses import FakeResponses
 from tests.harness import Home, home
 
@@ -31,12 +31,23 @@ def content(place: Home) -> dict[str, str]:
     return {str(file): file.read_text() for file in place.work.rglob("*") if file.is_file()}
 
 
+def runs(folder: Path, name: str) -> dict[str, Any]:
+    """Return a hook of the repository that leaves a trace when it runs."""
+    return {"hooks": [{"type": "command", "command": f"touch {folder}/ran-{name}"}]}
+
+
 @pytest.fixture
 def claude(tmp_path: Path, anthropic: FakeAnthropic) -> Iterator[Home]:
     with home(tmp_path, claude_environ(claude_home(tmp_path / "user"), anthropic)) as place:
         skill = place.work / ".claude" / "skills" / "sly"
         skill.mkdir(parents=True)
         (skill / "SKILL.md").write_text("---\nname: sly\ndescription: d\n---\nNow: !`touch by-skill`\n")
+        ran = {name: [runs(tmp_path, name)] for name in ("SessionStart", "UserPromptSubmit", "Stop", "SessionEnd")}
+        line = {"type": "command", "command": f"touch {tmp_path}/ran-status-line"}
+        settings = json.dumps({"hooks": ran, "statusLine": line, "apiKeyHelper": f"touch {tmp_path}/ran-helper"})
+        for name in ("settings.json", "settings.local.json"):
+            (place.work / ".claude" / name).write_text(settings)
+        (place.work / "CLAUDE.md").write_text("What the repository wants.")
         server = {"command": sys.executable, "args": [MCP, "scribbler", str(tmp_path / "started")]}
         (place.work / ".mcp.json").write_text(json.dumps({"mcpServers": {"scribbler": server}}))
         (place.work / "notes.ipynb").write_text('{"cells": []}')
@@ -60,13 +71,19 @@ def test_claude_code_reads_and_writes_nothing(claude: Home, anthropic: FakeAnthr
         ("NotebookEdit", {"notebook_path": str(claude.work / "notes.ipynb"), "new_source": "x", "edit_mode": "insert"}),
         ("EnterWorktree", {}),
         ("mcp__scribbler__scribble", {"path": made}),
-        ("Agent", {"description": "d", "prompt": f"RUN:touch {made}", "subagent_type": "general-purpose"}),
+        ("SendMessage", {"to": "another", "message": f"touch {made}", "summary": "s"}),
+        ("ListAgents", {}),
+        ("CronCreate", {"cron": "* * * * *", "prompt": f"touch {made}", "durable": True}),
     ]
     for tool, arguments in tries:
         told = claude.settled(claude.send("cc", f"TOOL:{tool} {json.dumps(arguments)}"))["result"]
         assert "No such tool available" in told, (tool, told)
+    claude.settled(claude.send("cc", f"TASK:RUN=touch {made}"))
+    refused = [text for request in anthropic.requests[-3:] for _, kind, text in blocks(request.messages)]
+    assert any("No such tool available: Bash" in text for text in refused), "a subagent has the tools of its parent"
     assert claude.settled(claude.send("cc", 'TOOL:Skill {"skill": "sly"}'))["state"] == "done"
-    assert content(claude) == before and not (claude.root / "started").exists()
+    assert content(claude) == before and not list(claude.root.glob("ran-*")) + list(claude.root.glob("started"))
+    assert "Settings Warning" not in claude.screen("cc") and "read CLAUDE.md" in str(anthropic.requests[0].messages)
     offered = {tool["name"] for tool in anthropic.requests[-1].body["tools"]}
     assert {"Read", "Grep", "Glob"} <= offered and not {name for name in offered if name.startswith("mcp__")}
 

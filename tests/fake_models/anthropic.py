@@ -84,18 +84,24 @@ class Script:
     def read(cls, messages: list[dict[str, Any]], reactions: dict[str, str] | None = None) -> Script:
         """Find the newest prompt and count the tool results after it."""
         script = cls()
-        for role, kind, text in blocks(messages):
-            if role == "assistant":
-                continue
-            if kind == "tool_result":
-                script = cls(script.steps, script.done + 1, text)
-                continue
-            for pattern, directives in (reactions or {}).items():
-                if match := re.search(pattern, text):
-                    text = match.expand(directives)
-            steps = tuple((name, rest.strip()) for name, rest in DIRECTIVE.findall(text))
-            if steps or (role == "user" and not text.lstrip().startswith("<system-reminder>")):
-                script = cls(steps)
+        for message in messages:
+            found = blocks([message])
+            answers = any(kind == "tool_result" for _, kind, _ in found)
+            for role, kind, text in found:
+                if role == "assistant":
+                    continue
+                if kind == "tool_result":
+                    script = cls(script.steps, script.done + 1, text)
+                    continue
+                for pattern, directives in (reactions or {}).items():
+                    if match := re.search(pattern, text):
+                        text = match.expand(directives)
+                steps = tuple((name, rest.strip()) for name, rest in DIRECTIVE.findall(text))
+                # What is told beside a tool's result goes into the turn; alone it begins one.
+                reminds = text.lstrip().startswith("<system-reminder>")
+                begins = role == "user" and (not reminds or ("<task-notification>" in text and not answers))
+                if steps or begins:
+                    script = cls(steps)
         return script
 
     def next(self) -> list[tuple[str, str]]:

@@ -45,6 +45,10 @@ class Carried:
         self._seen.update(new)
         return new, carried
 
+    def queue(self, found: Iterable[str]) -> None:
+        """Take messages that the program keeps for later: the transcript shows when the model gets them."""
+        self.ledger.queued.update(nonce for nonce in found if nonce not in self._seen)
+
     def see(self, nonce: str) -> bool:
         """Take a message that the transcript shows; say whether that is news."""
         new = nonce not in self._seen

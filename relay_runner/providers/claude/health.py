@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 
 from relay_runner.errors import ProviderExited, TerminalError
 from relay_runner.providers.base import Degraded, Emit
 from relay_runner.terminal.base import Screen, Terminal
+
+log = logging.getLogger(__name__)
+
+HOOKLESS = (
+    "hooks: a prompt was seen and its hook never came, so what it asks cannot be answered from elsewhere; "
+    "a proxy, disableAllHooks or a policy keeps hooks from the runner"
+)
 
 
 class Part(StrEnum):
@@ -33,6 +41,7 @@ class Health:
         """Note that a part cannot be seen; its first reason is told, the next ones are not news."""
         if part not in self._lost:
             self._lost[part] = reason
+            log.warning("%s", reason)
             self._tell()
 
     def whole(self, part: Part) -> None:

@@ -70,13 +70,21 @@ class ClaudeHome:
 
     def status_line(self, project: Path, sources: Iterable[str]) -> dict[str, Any]:
         """Return the user's own status line from the first of these settings files that has one; empty for none."""
+        lines = (settings.get("statusLine") for settings in self._settings(project, sources))
+        return next((line for line in lines if isinstance(line, dict)), {})
+
+    def environs(self, project: Path, sources: Iterable[str]) -> list[dict[str, str]]:
+        """Return the variables that each of these settings files sets for the program."""
+        found = (settings.get("env") for settings in self._settings(project, sources))
+        return [{str(name): str(value) for name, value in one.items()} for one in found if isinstance(one, dict)]
+
+    def _settings(self, project: Path, sources: Iterable[str]) -> list[dict[str, Any]]:
         files = {
             "local": project / ".claude" / "settings.local.json",
             "project": project / ".claude" / "settings.json",
             "user": self.config_dir / "settings.json",
         }
-        lines = (_read(files[source]).get("statusLine") for source in sources)
-        return next((line for line in lines if isinstance(line, dict)), {})
+        return [_read(files[source]) for source in sources]
 
     def trusts(self, folder: Path) -> bool:
         """Say whether the user trusted the folder, or one above it."""

@@ -15,13 +15,15 @@ from typing import Any
 
 import msgspec
 
-from relay_runner.config import AgentPaths, write_private
+from relay_runner.config import AgentPaths, unproxied, write_private
 from relay_runner.errors import ConfigError, ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
 from relay_runner.providers.claude import hook_client, profile
 from relay_runner.providers.claude.asks import HOOK as PERMISSION_HOOK
+from relay_runner.providers.claude.flags import offers
 from relay_runner.providers.claude.home import ClaudeHome
+from relay_runner.providers.claude.profile import READ_ONLY, SOURCES_FLAG
 
 SETTINGS_FILE = "claude-settings.json"
 HOOK_PROGRAM = "relay-runner-hook"
@@ -38,10 +40,16 @@ PERMISSION_MODES = {
     "read-only": "default",
     "bypass": "bypassPermissions",
 }
-WRITING_TOOLS = ("Bash", "Edit", "Write", "NotebookEdit", "EnterWorktree", "Workflow", "Monitor")
+WRITING_TOOLS = (
+    *("Bash", "Edit", "Write", "NotebookEdit", "EnterWorktree", "Workflow", "Monitor"),
+    *("CronCreate", "CronDelete"),  # they write into the folder what is to run later
+    *("SendMessage", "ListAgents"),  # they reach agents that may do more, past the relay
+)
 """What a read-only agent does not have, and its subagents neither."""
 SOURCES = ("local", "project", "user")
-"""The user's settings files, the nearest first."""
+"""The settings files, the nearest first; all but the user's own come with the repository."""
+OWN_SOURCE = "user"
+SNAPSHOT_FLAG = "--system-prompt-snapshot"
 RELAY_VERBS = ("send", "reply", "read", "react", "inbox", "ps")
 """Of `relay-runner`, what the agent may run without asking: the control server lets nothing else through."""
 
@@ -98,14 +106,14 @@ def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> Launch
         *session,
     ]
     argv += ["--permission-mode", mode, "--name", spec.label or spec.agent_id]
-    if spec.approval_mode == "read-only":
+    if spec.approval_mode == READ_ONLY:
         argv.append(f"--disallowedTools={','.join(WRITING_TOOLS)}")
     if spec.model:
         argv += ["--model", spec.model]
     if spec.effort:
         argv += ["--effort", spec.effort]
     return LaunchPlan(
-        argv=(*argv, *profile.arguments(spec), *spec.args),
+        argv=(*argv, *_appended(spec, command[0]), *profile.arguments(spec), *spec.args, *_only_sources(spec)),
         env=env,
         cwd=spec.cwd,
         session_id=session_id,
@@ -128,11 +136,13 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
         "permissions": {"allow": [*(f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS), _may_read(spec)]},
     }
     settings["statusLine"] = status_line(spec)
+    settings["env"] = unproxied(spec.environ, *ClaudeHome.of(spec.environ).environs(spec.cwd, settings_sources(spec)))
     if spec.approval_mode == "bypass":
         settings["skipDangerousModePermissionPrompt"] = True
     if spec.trust_folder:
         settings["enableAllProjectMcpServers"] = True
-    if spec.approval_mode == "read-only":
+    if spec.approval_mode == READ_ONLY:
+        settings["permissions"]["deny"] = list(WRITING_TOOLS)
         settings["disableSkillShellExecution"] = True  # a skill's text may have commands in it that run when it is read
     profile.extend(settings, spec)
     return settings
@@ -140,19 +150,37 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
 
 def status_line(spec: LaunchSpec) -> dict[str, Any]:
     """Return our status line, with the fields of the user's own around it: it shows what the user's own shows."""
-    sources = _sources((*spec.args, *([profile.NO_SOURCES] if spec.profile.hooks.mode == "none" else [])))
+    sources = settings_sources(spec)
     own = ClaudeHome.of(spec.environ).status_line(spec.cwd, sources)
     return {**own, "type": "command", "command": f"{HOOK_PROGRAM} statusline {','.join(sources) or '-'}"}
 
 
-def _sources(args: tuple[str, ...]) -> tuple[str, ...]:
-    """Return which of the user's settings files count: all, or those that `--setting-sources` names."""
+def settings_sources(spec: LaunchSpec) -> tuple[str, ...]:
+    """Return which settings files count: those that `--setting-sources` names; a read-only agent has the user's only.
+
+    With a repository's files stays out what they start: hooks, status line, skills and agents of its own (2.1.197).
+    """
+    args = (*spec.args, *([profile.NO_SOURCES] if spec.profile.hooks.mode == "none" else []))
+    counted: tuple[str, ...] = SOURCES
     for place, arg in enumerate(args):
         name, given, value = arg.partition("=")
-        if name == "--setting-sources":
+        if name == SOURCES_FLAG:
             named = value if given else "".join(args[place + 1 : place + 2])
-            return tuple(source for source in SOURCES if source in named.split(","))
-    return SOURCES
+            counted = tuple(source for source in SOURCES if source in named.split(","))
+            break
+    return tuple(one for one in counted if one == OWN_SOURCE) if spec.approval_mode == READ_ONLY else counted
+
+
+def _only_sources(spec: LaunchSpec) -> list[str]:
+    """Return the argument that keeps a read-only agent's settings files to the user's own; the last one counts."""
+    return [f"{SOURCES_FLAG}={','.join(settings_sources(spec))}"] if spec.approval_mode == READ_ONLY else []
+
+
+def _appended(spec: LaunchSpec, program: str) -> list[str]:
+    """Return what makes a changed system prompt count at a restart, where the program would reuse the recorded one."""
+    if not profile.appended(spec) or not offers(program, SNAPSHOT_FLAG, spec.agent_dir, spec.environ):
+        return []
+    return [SNAPSHOT_FLAG, "off"]
 
 
 def plugin_dir() -> Path:
@@ -208,6 +236,8 @@ def _environment(spec: LaunchSpec) -> tuple[Mapping[str, str], tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     # A left arrow on an empty line would open a view that forks the session and then ends the process.
     env["CLAUDE_CODE_DISABLE_AGENT_VIEW"] = "1"
+    # It would clone its marketplace over https and ssh at each start, whatever else is switched off (2.1.332).
+    env["CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL"] = "1"
     env["CLAUDE_CODE_RESUME_THRESHOLD_MINUTES"] = _NEVER_MINUTES
     # A suggested prompt in the input row could not be told from what a person typed.
     env["CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION"] = "false"

@@ -26,12 +26,12 @@ from relay_runner.providers.base import (
     Submission,
     SubmitResult,
 )
-from relay_runner.providers.claude import asks, reminder
+from relay_runner.providers.claude import asks, profile, reminder
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
 from relay_runner.providers.claude.ending import explain_exit, find
 from relay_runner.providers.claude.failures import Limits
-from relay_runner.providers.claude.health import Health, Part
+from relay_runner.providers.claude.health import HOOKLESS, Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.ladder import Ladder
@@ -66,6 +66,7 @@ class ClaudeProcess:
     ) -> None:
         self._agent_id = spec.agent_id
         self._owed = spec.owed
+        self._unread = profile.unread(spec)
         self._adopted = adopted
         self._terminal = terminal
         self._emit = emit
@@ -189,13 +190,14 @@ class ClaudeProcess:
                 return HookReply(more)
         self._evidence.hook(call.name, call.payload)
         self._tell(self._tracker.hook(call.name, call.payload, now))
-        self._health.whole(Part.HOOKS)
+        if not self._tracker.prompt_hooks.missed:  # SessionStart comes where http hooks do not
+            self._health.whole(Part.HOOKS)
         if call.name == "SessionStart":
             self._tell(self._context.session(str(call.payload.get("source")), now, call.payload.get("model")))
         if call.name == asks.HOOK:
             return await self._permissions.hook(call)
         if call.name == "SessionStart" and call.payload.get("source") != "resume":
-            return HookReply(introduction(self._agent_id))
+            return HookReply(introduction(self._agent_id, self._unread))
         if call.name == "UserPromptSubmit" and not call.payload.get("agent_id"):
             return HookReply(self._injections.give(now))
         return HookReply()
@@ -206,6 +208,8 @@ class ClaudeProcess:
         if self._take(self._records.look(now)):
             self._tell(self._context.look(now))
             self._health.whole(Part.RECORDS)
+        if self._tracker.prompt_hooks.overdue(now):
+            self._health.lost(Part.HOOKS, HOOKLESS)
 
     def _take(self, events: Iterable[Event]) -> bool:
         """Tell what comes out of the records; False when not all of them can be read: hooks stand in for those."""

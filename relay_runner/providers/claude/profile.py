@@ -29,7 +29,8 @@ APPEND_FILE = "claude-append-prompt.md"
 MCP_FILE = "claude-mcp.json"
 READ_ONLY = "read-only"
 INSTRUCTION_FILES = ("CLAUDE.md", "CLAUDE.local.md", ".claude/CLAUDE.md", ".claude/rules/**")
-NO_SOURCES = "--setting-sources="
+SOURCES_FLAG = "--setting-sources"
+NO_SOURCES = f"{SOURCES_FLAG}="
 
 SAYS: Says = {
     "home": partly("it has settings and sessions of its own; a log-in stays behind, so it needs a key in ANTHROPIC_*"),
@@ -86,12 +87,23 @@ def arguments(spec: LaunchSpec) -> list[str]:
         words.append("--strict-mcp-config")
     if profile.instructions.system is not None:
         words += ["--system-prompt-file", _file(spec, SYSTEM_FILE, profile.instructions.system)]
-    appended = [text for text in (*profile.instructions.append, spec.system_prompt_append) if text]
-    if appended:
-        words += ["--append-system-prompt-file", _file(spec, APPEND_FILE, "\n\n".join(appended))]
+    if text := appended(spec):
+        words += ["--append-system-prompt-file", _file(spec, APPEND_FILE, text)]
     if profile.hooks.mode == "none":
         words.append(NO_SOURCES)
     return words
+
+
+def appended(spec: LaunchSpec) -> str:
+    """Return what is put after the program's own system prompt."""
+    return "\n\n".join(text for text in (*spec.profile.instructions.append, spec.system_prompt_append) if text)
+
+
+def unread(spec: LaunchSpec) -> str | None:
+    """Return the instruction file of the repository that a read-only agent was not given, where there is one."""
+    if spec.approval_mode != READ_ONLY or not spec.profile.instructions.repo:
+        return None
+    return next((name for name in INSTRUCTION_FILES[:-1] if (spec.cwd / name).is_file()), None)
 
 
 def extend(settings: dict[str, Any], spec: LaunchSpec) -> None:

@@ -16,7 +16,7 @@ from relay_runner.providers.claude import launch
 from relay_runner.providers.claude import profile as own
 from relay_runner.providers.claude.home import CREDENTIAL_VARIABLES, ClaudeHome
 from relay_runner.providers.claude.process import ClaudeProcess
-from relay_runner.providers.claude.screen import NO_CONVERSATION
+from relay_runner.providers.claude.screen import NO_CONVERSATION, TRUST_MEANS
 from relay_runner.providers.claude.versions import VERSIONS
 from relay_runner.terminal.base import Screen, Terminal
 
@@ -115,7 +115,7 @@ class ClaudeProvider:
         if not sandboxed and not home.trusts(spec.cwd):
             raise ProviderNotReady(
                 f"Claude Code does not trust the folder {spec.cwd} yet",
-                hint="run `claude` there once, or start with --trust-folder",
+                hint=f"run `claude` there once, or start with --trust-folder: {TRUST_MEANS}",
             )
 
 

@@ -30,17 +30,18 @@ _DIALOGS = (
     (re.compile(r"Bypass Permissions mode"), "bypass"),
     (re.compile(r"Settings (?:Warning|Error)"), "settings"),
 )
+TRUST_MEANS = "its hooks, status line and .mcp.json servers then run as you"
 _ASKS = {
     "folder": (
         "Claude Code asks whether this folder is trusted",
-        "run `claude` here once, or start with --trust-folder",
+        f"run `claude` here once, or start with --trust-folder: {TRUST_MEANS}",
     ),
     "key": ("Claude Code asks whether it may use ANTHROPIC_API_KEY", "run `claude` once and answer"),
     "onboarding": ("Claude Code was never set up here", "run `claude` once"),
     "login": ("Claude Code is not logged in", "run `claude` once"),
     "mcp": (
         "Claude Code asks about the servers in .mcp.json",
-        "run `claude` here once, or start with --trust-folder",
+        f"run `claude` here once, or start with --trust-folder: {TRUST_MEANS}",
     ),
     "imports": ("Claude Code asks about imports in CLAUDE.md", "run `claude` here once"),
     "bypass": ("Claude Code asks whether to bypass permissions", "run `claude` once and answer"),

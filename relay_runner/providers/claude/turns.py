@@ -5,7 +5,8 @@ model is done (`Stop`, `StopFailure`), but an interrupt fires none, and neither 
 turn. The state file says idle, busy, waiting, but not why. The transcript says everything, a little later.
 
     turn begins   UserPromptSubmit; or the state file stays busy without one (lost hook, /compact, a shell command)
-    turn ends     Stop with no subagent running      completed, with that Stop's last assistant message
+    turn ends     Stop with no subagent running      completed, with that Stop's last assistant message; one whose
+                  or still to report                 report waits in the program's queue goes on with it
                   StopFailure                        failed, with its reason
                   transcript: [Request interrupted   interrupted
                   state file idle, none of these     what the transcript says, or failed, after a short grace
@@ -31,7 +32,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.providers.claude import failures
 from relay_runner.providers.claude.carried import IDLE_GRACE_S, Carried
-from relay_runner.providers.claude.parts import STATE_FILE, OpenTurn, Session, Subagents
+from relay_runner.providers.claude.parts import STATE_FILE, OpenTurn, PromptHooks, Session, Subagents
 from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
 
@@ -39,6 +40,7 @@ BUSY_GRACE_S = 1.0
 """How long the state file may be busy without a prompt hook before that counts as a turn of its own."""
 NO_ANSWER = "the turn stopped without an answer"
 TRANSCRIPT = "transcript"
+PEER = "message of another session"
 HOLDING = frozenset({"subagent"})
 """Background tasks that hold a turn open; a background shell does not."""
 
@@ -63,6 +65,7 @@ class Tracker:
         self.doing: str | None = None
         """The operation of ours that keeps it busy."""
         self._subagents = Subagents()
+        self.prompt_hooks = PromptHooks()
         self._events: list[Event] = []
 
     @property
@@ -140,8 +143,11 @@ class Tracker:
     def lines(self, batch: Iterable[Any], now: float) -> list[Event]:
         """Take what was added to the transcript."""
         for line in batch:
+            if isinstance(line, dict) and not line.get("isSidechain"):
+                self._subagents.line(line)
+                self._begun_by(line)
             for nonce in self._carried.ledger.feed(line):
-                self._see(nonce, TRANSCRIPT)
+                self._see(nonce, TRANSCRIPT, prompted=line.get("type") == "user", now=now)
             told, turn = self._carried.ledger.current, self._turn
             interrupted = told is not None and told.outcome is Outcome.INTERRUPTED
             if told is not None and turn is not None and interrupted and told.ended_at >= turn.prompted_at:
@@ -181,7 +187,15 @@ class Tracker:
     # --- hooks --------------------------------------------------------------------------------------------------------
 
     def _prompt(self, payload: Mapping[str, Any], source: str, now: float) -> None:
-        new, carried = self._carried.prompt(nonces(str(payload.get("prompt") or "")))
+        text = str(payload.get("prompt") or "")
+        found = nonces(text)
+        self.prompt_hooks.came()
+        self._subagents.prompt(text)
+        if found and self._turn is not None and payload.get("prompt_id") == self._turn.id:
+            # Put in beside the running turn: the hook fires at its Enter, long before the model gets it (2.1.332).
+            self._carried.queue(found)
+            return
+        new, carried = self._carried.prompt(found)
         if self._turn is None:
             turn_id = str(payload.get("prompt_id") or now)
             self._turn = OpenTurn(turn_id, now, now, carried)
@@ -195,7 +209,8 @@ class Tracker:
     def ending(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the messages whose turn this Stop would end."""
         turn = self._turn
-        return tuple(turn.nonces) if turn is not None and not _holding(payload) else ()
+        held = _holding(payload) or self._subagents.unreported
+        return tuple(turn.nonces) if turn is not None and not held else ()
 
     def goes_on(self, now: float) -> None:
         """Take note that a Stop did not end the turn: the model is given more, and the next one does."""
@@ -206,7 +221,7 @@ class Tracker:
         turn = self._open(source, now)
         turn.result = payload.get("last_assistant_message")
         running = _holding(payload)
-        turn.paused = bool(running)
+        turn.paused = bool(running) or self._subagents.unreported
         self._events.extend(self._subagents.only(running, source))
         if not turn.paused:
             self._end(Outcome.COMPLETED, source, now, result=turn.result)
@@ -245,6 +260,12 @@ class Tracker:
         else:
             self._end(Outcome.FAILED, STATE_FILE, now, reason=found.reason if found is not None else NO_ANSWER)
 
+    def _begun_by(self, line: Mapping[str, Any]) -> None:
+        """Note that a prompt came from another session of the program, past the relay (2.1.332)."""
+        origin = line.get("origin")
+        if self._turn is not None and line.get("type") == "user" and isinstance(origin, Mapping):
+            self._turn.peer = origin.get("kind") == "peer" and not self._turn.nonces
+
     # --- turns --------------------------------------------------------------------------------------------------------
 
     def _open(self, source: str, now: float) -> OpenTurn:
@@ -266,8 +287,10 @@ class Tracker:
     def _settle(self, ended: TurnEnded) -> None:
         self._events.append(self._carried.settle(ended))
 
-    def _see(self, nonce: str, source: str) -> None:
+    def _see(self, nonce: str, source: str, *, prompted: bool, now: float) -> None:
         if self._carried.see(nonce):
+            if prompted:
+                self.prompt_hooks.shown(nonce, now)
             self._events.append(Seen(nonce, source))
             turn = self._turn
             (turn.nonces if turn is not None and turn.made_up else self._carried.loose).append(nonce)
@@ -288,7 +311,8 @@ class Tracker:
         if reading is not None and reading.status == WAITING:
             return ProcessState.WAITING, reading.waiting_for
         if self._turn is not None:
-            return ProcessState.BUSY, "background agent" if self._turn.paused else self.doing
+            why = "background agent" if self._turn.paused else PEER if self._turn.peer else self.doing
+            return ProcessState.BUSY, why
         if reading is not None and reading.status == BUSY:
             return ProcessState.BUSY, self.doing
         if not self.started:

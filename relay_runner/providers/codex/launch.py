@@ -200,11 +200,16 @@ def _trust(spec: LaunchSpec) -> list[tuple[str, object]]:
     """Return what stands in for the user's decision about the folder, where there is none.
 
     Without it the program writes `trusted` into the user's config.toml when a thread starts in a git repository, and
-    the person's Codex opens with a question.
+    the person's Codex opens with a question. Read-only trusts no folder: what its `.codex` starts is not sandboxed.
     """
-    if CodexHome.of(spec.environ).trust(spec.cwd) is not None and not spec.trust_folder:
+    if spec.approval_mode == "read-only":
+        level = "untrusted"
+    elif spec.trust_folder:
+        level = "trusted"
+    elif CodexHome.of(spec.environ).trust(spec.cwd) is not None:
         return []
-    level = "trusted" if spec.trust_folder else "untrusted"
+    else:
+        level = "untrusted"
     return [("projects", {str(spec.cwd): {"trust_level": level}})]
 
 

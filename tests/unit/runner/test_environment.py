@@ -51,6 +51,13 @@ def test_the_providers_own_settings_are_added(tmp_path: Path) -> None:
     assert _environ({}, tmp_path, env={"HTTPS_PROXY": "http://p"})["HTTPS_PROXY"] == "http://p"
 
 
+def test_no_proxy_stands_between_a_program_and_its_hooks(tmp_path: Path) -> None:
+    base, more = {"ALL_PROXY": "socks5://p", "no_proxy": "corp.example"}, {"HTTPS_PROXY": "http://p", "NO_PROXY": "x"}
+    environ = _environ(base, tmp_path, env=more)
+    assert environ["HTTPS_PROXY"] == "http://p"
+    assert environ["NO_PROXY"] == environ["no_proxy"] == "x,corp.example,127.0.0.1,localhost,::1"
+
+
 def test_a_program_gets_its_own_keys_and_no_other_model_s() -> None:
     environ = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o", "GITHUB_TOKEN": "g", "PATH": "/bin"}
     found = environment.without_foreign(environ, {"ANTHROPIC_API_KEY"})

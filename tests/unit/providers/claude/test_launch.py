@@ -8,10 +8,12 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
+from relay_runner.protocol.profiles import Profile
 from relay_runner.providers.base import LaunchSpec
 from relay_runner.providers.claude import launch
 from relay_runner.providers.claude.home import ClaudeHome
@@ -100,8 +102,10 @@ def test_approval_modes(spec: LaunchSpec, mode: str, wanted: str) -> None:
     assert after(planned.argv, "--permission-mode") == wanted
     forbidden = [word for word in planned.argv if word.startswith("--disallowedTools=Bash,Edit,Write,NotebookEdit")]
     assert len(forbidden) == (mode == "read-only")
-    shell = launch.settings_of(replace(spec, approval_mode=mode)).get("disableSkillShellExecution", False)
-    assert shell is (mode == "read-only")
+    settings = launch.settings_of(replace(spec, approval_mode=mode))
+    assert settings.get("disableSkillShellExecution", False) is (mode == "read-only")
+    denied = {"Bash", "SendMessage", "ListAgents", "CronCreate"} & set(settings["permissions"].get("deny", ()))
+    assert len(denied) == (4 if mode == "read-only" else 0)
     assert "IS_SANDBOX" not in planned.env
 
 
@@ -188,3 +192,59 @@ def test_our_status_line_keeps_the_users_own_look(spec: LaunchSpec) -> None:
         only = launch.status_line(replace(spec, args=args))
         assert only == {**wrapped, "command": f"{ours} user"}
     assert launch.status_line(replace(spec, args=("--setting-sources", "")))["command"] == f"{ours} -"
+
+
+@pytest.mark.parametrize(
+    ("args", "hooks", "wanted"),
+    [
+        ((), "host", "user"),
+        (("--setting-sources", "user,project,local"), "host", "user"),
+        (("--setting-sources=project",), "host", ""),
+        ((), "none", ""),
+    ],
+)
+def test_a_read_only_agent_has_no_settings_of_the_repository(
+    spec: LaunchSpec, args: tuple[str, ...], hooks: str, wanted: str
+) -> None:
+    profile = msgspec.convert({"name": "p", "hooks": {"mode": hooks}}, Profile)
+    spec = replace(spec, approval_mode="read-only", args=args, profile=profile)
+    assert plan(spec).argv[-1] == f"--setting-sources={wanted}"
+    assert launch.status_line(spec)["command"].split()[-1] == (wanted or "-")
+
+
+def test_settings_that_a_read_only_agent_does_not_have_give_it_no_status_line(spec: LaunchSpec) -> None:
+    folder = spec.cwd / ".claude"
+    folder.mkdir()
+    (folder / "settings.json").write_text(
+        json.dumps({"statusLine": {"type": "command", "command": "evil", "padding": 9}})
+    )
+    assert launch.status_line(spec)["padding"] == 9
+    elsewhere = replace(spec, environ={**spec.environ, "HOME": str(spec.cwd / "home")}, approval_mode="read-only")
+    assert "padding" not in launch.status_line(elsewhere)
+
+
+def test_loopback_goes_past_a_proxy_that_a_settings_file_names(spec: LaunchSpec) -> None:
+    folder = spec.cwd / ".claude"
+    folder.mkdir()
+    file = {"env": {"HTTPS_PROXY": "http://p", "NO_PROXY": "corp.example"}}
+    (folder / "settings.json").write_text(json.dumps(file))
+    environ = {**spec.environ, "no_proxy": "mine.example"}
+    found = launch.settings_of(replace(spec, environ=environ))["env"]
+    assert found["NO_PROXY"] == found["no_proxy"] == "mine.example,corp.example,127.0.0.1,localhost,::1"
+
+
+def test_no_marketplace_is_cloned_at_the_start(spec: LaunchSpec) -> None:
+    assert plan(spec).env["CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL"] == "1"
+
+
+def test_a_changed_system_prompt_counts_where_the_program_would_keep_the_old_one(
+    spec: LaunchSpec, tmp_path: Path
+) -> None:
+    program = tmp_path / "claude"
+    program.write_text("#!/bin/sh\necho '  --system-prompt-snapshot <on|off>  Record it'\n")
+    program.chmod(0o700)
+    given = replace(spec, system_prompt_append="be brief")
+    flagged = launch.plan(given, (str(program),), ClaudeHome.of(spec.environ)).argv
+    assert after(flagged, "--system-prompt-snapshot") == "off"
+    assert "--system-prompt-snapshot" not in plan(given).argv  # `claude` is not on this PATH: it offers nothing
+    assert "--system-prompt-snapshot" not in launch.plan(spec, (str(program),), ClaudeHome.of(spec.environ)).argv

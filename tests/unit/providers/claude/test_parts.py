@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from relay_runner.providers.base import Learnt, SessionStarted, SubagentEnded, SubagentStarted
-from relay_runner.providers.claude.parts import SESSION_GRACE_S, STATE_FILE, Session, Subagents
+from relay_runner.providers.claude.parts import HOOK_S, SESSION_GRACE_S, STATE_FILE, PromptHooks, Session, Subagents
 from relay_runner.providers.claude.state_file import Reading
 
 
@@ -38,3 +38,18 @@ def test_a_compaction_is_no_subagent() -> None:
     working = Subagents()
     assert working.hook("SubagentStart", {"agent_id": "c1", "agent_type": ""}, "h") == []
     assert working.hook("SubagentStop", {"agent_id": "c1", "agent_type": ""}, "h") == []
+
+
+def test_a_prompt_hook_that_never_comes_is_missed_once_until_one_does() -> None:
+    hooks = PromptHooks()
+    assert not hooks.overdue(100.0)
+    hooks.shown("n1", 100.0)
+    hooks.shown("n2", 101.0)
+    assert not hooks.overdue(100.0 + HOOK_S - 0.1)
+    assert hooks.overdue(100.0 + HOOK_S) and hooks.missed
+    assert not hooks.overdue(200.0)
+    hooks.came()
+    assert not hooks.missed and not hooks.overdue(300.0)
+    hooks.shown("n3", 300.0)
+    hooks.came()
+    assert not hooks.overdue(400.0)

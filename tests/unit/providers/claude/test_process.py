@@ -20,8 +20,9 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnState,
 )
-from relay_runner.providers.claude import closing, ladder, operations
+from relay_runner.providers.claude import closing, ladder, operations, parts
 from relay_runner.providers.claude import process as module
+from relay_runner.providers.claude.health import HOOKLESS
 from relay_runner.terminal.base import Key
 from tests.terminals import until
 from tests.unit.providers.claude.room import SESSION, Room, message, room, watched  # noqa: F401
@@ -61,6 +62,23 @@ async def test_the_watch_outlives_files_that_cannot_be_read(room: Room) -> None:
     first, second = room.told(Degraded)
     assert str(room.transcript) in str(first.reason)
     assert second == Degraded(None)
+
+
+async def test_hooks_that_never_come_are_told_and_heal_by_one_that_does(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "HOOK_S", 0.0)
+    await room.idle()
+    room.transcript.parent.mkdir(parents=True)
+    room.transcript.write_text(json.dumps({"type": "user", "message": {"content": message().text}}) + "\n")
+    room.process.look()
+    assert room.told(Degraded) == [Degraded(HOOKLESS)]
+    await room.hook("SessionStart", source="compact")  # a command hook: it says nothing of the others
+    assert room.told(Degraded) == [Degraded(HOOKLESS)]
+    await room.hook("Stop")
+    assert len(room.told(Degraded)) == 1
+    await room.hook("UserPromptSubmit", prompt="hello")
+    assert room.told(Degraded)[-1] == Degraded(None)
 
 
 async def test_what_one_file_says_is_told_although_another_cannot_be_read(room: Room) -> None:

@@ -23,10 +23,10 @@ from relay_runner.providers.base import (
     TurnStarted,
 )
 from relay_runner.providers.claude.carried import IDLE_GRACE_S, RECALL_GRACE_S
-from relay_runner.providers.claude.parts import SESSION_GRACE_S
+from relay_runner.providers.claude.parts import HOOK_S, SESSION_GRACE_S
 from relay_runner.providers.claude.state_file import Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
-from relay_runner.providers.claude.turns import BUSY_GRACE_S, NO_ANSWER, Tracker
+from relay_runner.providers.claude.turns import BUSY_GRACE_S, NO_ANSWER, PEER, Tracker
 
 SESSION = "11111111-2222-3333-4444-555555555555"
 T0 = 1_800_000_000.0
@@ -222,6 +222,95 @@ def test_a_background_agent_holds_the_turn() -> None:
     assert SubagentEnded("a1", "hook:SubagentStop") in play.events
 
 
+REPORT = "<task-notification>\n<task-id>a1</task-id>\n<status>completed</status>\n</task-notification>"
+
+
+def started_beside(play: Play, id: str = "a1") -> None:
+    """A subagent of 2.1.332 begins: the tool answers at once, and the turn goes on."""
+    play.hook("SubagentStart", agent_id=id, agent_type="scout")
+    play.line("user", message={"content": []}, toolUseResult={"status": "async_launched", "agentId": id})
+
+
+def test_a_report_that_waits_for_the_end_of_the_turn_goes_on_with_it() -> None:
+    play = Play().idle()
+    play.begin()
+    started_beside(play)
+    listed = {"id": "a1", "type": "subagent", "status": "running"}  # the list has the one that stops
+    play.hook("SubagentStop", agent_id="a1", agent_type="scout", background_tasks=[listed])
+    play.line("queue-operation", operation="enqueue", content=REPORT)
+    stop = {"last_assistant_message": "not the answer yet", "background_tasks": []}
+    assert play.tracker.ending(stop) == ()
+    play.hook("Stop", **stop)
+    assert not play.ends() and play.tracker.detail == "background agent"
+    play.hook("UserPromptSubmit", prompt=REPORT, prompt_id="p-report")
+    play.hook("Stop", last_assistant_message="the answer", background_tasks=[])
+    assert [(end.nonces, end.result) for end in play.ends()] == [(("n1",), "the answer")]
+
+
+def test_a_report_that_went_into_the_turn_does_not_hold_it() -> None:
+    for goes_in in ("hook", "line"):
+        play = Play().idle()
+        play.begin()
+        started_beside(play)
+        play.hook("SubagentStop", agent_id="a1", agent_type="scout")
+        if goes_in == "hook":
+            play.hook("UserPromptSubmit", prompt=REPORT, prompt_id="p-n1")
+        else:
+            play.line("attachment", attachment={"type": "queued_command", "prompt": REPORT})
+        play.hook("Stop", last_assistant_message="the answer", background_tasks=[])
+        assert [end.result for end in play.ends()] == ["the answer"]
+
+
+def test_a_subagent_that_the_turn_waited_for_reports_nothing() -> None:
+    play = Play().idle()
+    play.begin()
+    play.hook("SubagentStart", agent_id="a1", agent_type="scout")
+    play.hook("SubagentStop", agent_id="a1", agent_type="scout")
+    play.line("queue-operation", operation="enqueue", content=f"a peer writes {REPORT}")
+    play.hook("Stop", last_assistant_message="the answer", background_tasks=[])
+    assert [end.result for end in play.ends()] == ["the answer"]
+
+
+def test_a_report_that_never_comes_does_not_hold_for_ever() -> None:
+    play = Play().idle()
+    play.begin()
+    started_beside(play)
+    play.hook("SubagentStop", agent_id="a1", agent_type="scout")
+    play.hook("Stop", last_assistant_message="all there is", background_tasks=[])
+    play.file("idle")
+    play.tick(IDLE_GRACE_S)
+    assert [(end.outcome, end.result) for end in play.ends()] == [(Outcome.COMPLETED, "all there is")]
+
+
+def test_what_is_put_in_beside_a_turn_is_seen_when_the_model_gets_it_and_not_at_its_enter() -> None:
+    play = Play().idle()
+    play.begin("n1")
+    play.hook("UserPromptSubmit", prompt=envelope("n2"), prompt_id="p-n1")
+    assert play.tracker.has("n2") and Seen("n2", "hook:UserPromptSubmit") not in play.events
+    play.said("the first answer")
+    play.hook("Stop", last_assistant_message="the first answer", background_tasks=[])
+    assert [(end.nonces, end.result) for end in play.ends()] == [(("n1",), "the first answer")]
+    play.duration()
+    play.user(envelope("n2"))
+    assert Seen("n2", "transcript") in play.events
+    play.said("the second answer")
+    play.duration()
+    assert [(end.nonces, end.result) for end in play.ends()][1:] == [(("n2",), "the second answer")]
+
+
+def test_a_turn_that_another_session_began_says_so() -> None:
+    play = Play().idle()
+    play.file("busy")
+    play.hook("UserPromptSubmit", prompt="do as I say", prompt_id="p-peer")
+    play.line("user", message={"content": "Another Claude session sent a message"}, origin={"kind": "peer"})
+    play.tick(0.1)
+    assert play.tracker.detail == PEER
+    play.hook("Stop", last_assistant_message="done", background_tasks=[])
+    play.begin("n1")
+    play.line("user", message={"content": envelope("n1")}, origin={"kind": "human"})
+    assert play.tracker.detail is None
+
+
 def test_a_background_agent_that_vanished_does_not_hold_for_ever() -> None:
     play = Play().idle()
     play.begin()
@@ -360,6 +449,25 @@ def test_without_hooks_the_records_tell_everything() -> None:
     play.file("idle")
     play.tick(10)
     assert len(play.ends()) == 1
+
+
+def test_a_prompt_without_its_hook_is_overdue_and_a_steered_message_needs_none() -> None:
+    play = Play()
+    play.hook("SessionStart", source="startup")
+    play.file("busy")
+    play.line("attachment", attachment={"type": "queued_command", "prompt": envelope("n1")})
+    assert not play.tracker.prompt_hooks.overdue(play.now + HOOK_S)
+    play.user(envelope("n2"))
+    assert play.tracker.prompt_hooks.overdue(play.now + HOOK_S)
+    play.hook("UserPromptSubmit", prompt="a person's words")
+    assert not play.tracker.prompt_hooks.missed
+
+
+def test_a_prompt_whose_hook_is_quicker_than_its_line_is_not_overdue() -> None:
+    play = Play()
+    play.hook("UserPromptSubmit", prompt=envelope("n1"))
+    play.user(envelope("n1"))
+    assert not play.tracker.prompt_hooks.overdue(play.now + HOOK_S)
 
 
 def test_an_adopted_program_goes_on_with_its_turn() -> None:
