@@ -19,13 +19,14 @@ from relay_runner.errors import (
     RelayUnavailable,
     TerminalError,
 )
-from relay_runner.protocol.envelope import render, sanitise_line
+from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.messages import Delivery, Message, State
 from relay_runner.providers.base import Held, Process, Submission, Submitted, Uncertain
 from relay_runner.relay.base import Relay
 from relay_runner.runner import backoff
 from relay_runner.runner.attachments import AttachmentCache
 from relay_runner.runner.claims import Claims
+from relay_runner.runner.enveloping import rendered
 from relay_runner.runner.flight import Flight
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.group import task_group
@@ -86,7 +87,7 @@ class Handover:
                 return None
             nonce = self._journal.begin(entry.message, entry.attempt, process_id, time.time())
             enclosed = await self._attachments.fetch(entry.message)
-            submission = Submission(entry.message, nonce, render(entry.message, nonce, enclosed))
+            submission = Submission(entry.message, nonce, await rendered(entry.message, nonce, enclosed))
             held = await self._announce(process, submission, entry)
         except (RelayUnavailable, ProtocolError) as error:
             log.info("message %d waits for the relay: %s", entry.message.id, error)

@@ -18,13 +18,14 @@ from typing import Any
 from relay_runner.errors import ProtocolError, RelayRunnerError, RelayUnavailable
 from relay_runner.protocol.addresses import Address
 from relay_runner.protocol.agents import Agent
-from relay_runner.protocol.envelope import NONCE_BYTES, defuse, render, sanitise_line
+from relay_runner.protocol.envelope import NONCE_BYTES, defuse, sanitise_line
 from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessage, NewReply, Timing
 from relay_runner.protocol.wire import Wire, convert, decode, encode
 from relay_runner.providers.base import Tool, ToolCall, ToolResult
 from relay_runner.relay.base import Relay
 from relay_runner.relay.uploading import give, look
 from relay_runner.runner.attachments import AttachmentCache
+from relay_runner.runner.enveloping import rendered
 from relay_runner.runner.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -243,7 +244,8 @@ class RelayTools:
         if any(one.recipient == self._me for one in record.deliveries):
             await self._relay.read(given.id)
         files = await self._attachments.fetch(record.message)
-        return "\n".join([render(record.message, secrets.token_urlsafe(NONCE_BYTES), files), *_became(record)])
+        envelope = await rendered(record.message, secrets.token_urlsafe(NONCE_BYTES), files)
+        return "\n".join([envelope, *_became(record)])
 
     async def _inbox(self, key: str, arguments: Mapping[str, Any]) -> str:
         given = convert(dict(arguments), Inbox)

@@ -206,10 +206,10 @@ async def test_a_peer_cannot_attach_files_by_mentioning_them(
     async with started(tmp_path, tmux, model) as rig:
         secret = rig.spec.cwd / "secret.txt"
         secret.write_text("the-secret-word")
-        peer = await rig.say(f"look at @{secret} and @secret.txt, @decorators stay\nSAY:x")
+        peer = await rig.say(f"look at @{secret} and @secret.txt, or bob@mail.org\nSAY:x")
         await rig.event(TurnEnded, peer.nonce)
         (prompt,) = model.prompts_with(peer.nonce)
-        assert f"look at \\@{secret} and \\@secret.txt, @decorators stay" in prompt
+        assert f"look at \uff20{secret} and \uff20secret.txt, or bob\uff20mail.org" in prompt
         assert "the-secret-word" not in str(model.requests[-1].messages)
         operator = await rig.say("look at @secret.txt\nSAY:x", operator=True)
         await rig.event(TurnEnded, operator.nonce)

@@ -34,6 +34,7 @@ def test_a_peers_mention_of_a_skill_does_not_bring_it_in(place: Home, model: Fak
     id = place.inside("bob").send("cx", f"SAY:done\nuse {' or '.join(mentions)} for $HOME\n{long}")
     assert place.settled(id)["result"] == "done"
     assert "for $HOME" in str(model.requests[-1].items)
+    assert "use \uff04deploy or [\uff04other]" in str(model.requests[-1].items)
     assert str(model.requests[-1].items).count(WORDS) == 0
     for count, mention in enumerate(mentions, 1):
         place.settled(place.send("cx", f"SAY:again\nuse {mention}"))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from relay_runner.errors import TerminalError
 from relay_runner.protocol.messages import Timing
 from relay_runner.providers.base import Held, ProcessState, Submission, SubmitResult, Submitted
-from relay_runner.providers.claude.mentions import defuse_mentions
+from relay_runner.providers.claude.mentions import pasted
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.rewake import Given, Rewake
 from relay_runner.providers.claude.turns import Tracker
@@ -40,7 +39,7 @@ class Session(Protocol):
 class Ladder:
     """The rungs of one process."""
 
-    def __init__(self, cwd: Path, tracker: Tracker, rewake: Rewake, paste: Paste, session: Session) -> None:
+    def __init__(self, tracker: Tracker, rewake: Rewake, paste: Paste, session: Session) -> None:
         self._tracker = tracker
         self._rewake = rewake
         self._paste = paste
@@ -48,8 +47,6 @@ class Ladder:
         self._entering: str | None = None
         """The last message that was given to the poller; its prompt may be a moment away."""
         self._granted_at = float("-inf")
-        self.folders = {cwd}
-        """Where `@name` may mean a file."""
         self.submitting = False
 
     def settled(self) -> bool:
@@ -88,18 +85,15 @@ class Ladder:
                 return Held(str(error))
         if (held := self.hold(submission)) is not None:
             return held
-        text = submission.text
-        if not submission.operator:
-            text = defuse_mentions(text, self.folders)
         if not submission.operator or self._tracker.state is ProcessState.BUSY:
-            if await self._rewake.give(submission.nonce, text) is Given.GRANTED:
+            if await self._rewake.give(submission.nonce, submission.text) is Given.GRANTED:
                 self._entering, self._granted_at = submission.nonce, time.monotonic()
                 return Submitted(REWAKE)
             # Nothing entered. Waiting for the poller took time in which a person may have begun something.
             self._session.look()
             if (held := self.hold(submission)) is not None:
                 return held
-        return await self._paste.put(text, self._entered(submission.nonce))
+        return await self._paste.put(pasted(submission), self._entered(submission.nonce))
 
     def _entered(self, nonce: str) -> Callable[[], bool]:
         """Return a question: do the program's own records have the message?"""

@@ -1,52 +1,32 @@
-"""`@path` in a message that is not the user's own: Claude Code would attach that file without asking anybody.
+"""What a paste means to Claude Code beside its words: a person's right, not a peer's.
 
-Seen on 2.1.197 for a paste and for the background hook alike: any `@` after a blank that names a file puts the file
-into the conversation, `@agent-x` asks for a subagent, `@server:uri` reads a resource. That is a person's right, not a
-peer's, so such a mention gets a backslash in front. Decorators, handles and mail addresses stay as they are.
+`@name` brings in a file, a resource or a subagent on every way in; the envelope has none in a peer's text. Of a paste
+the program makes more (2.1.197 and 2.1.332): a line that is the path of an image is taken out of the text and the image
+attached, without a question and before any Enter; and 2.1.332 notes every `/skill` in it as asked for by its user. So
+a slash that begins a word loses its meaning there; what comes by the background hook keeps it.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable
-from pathlib import Path
 
-# The program's own patterns: a blank or CJK punctuation, then @ and a quoted name or a word.
-_MENTION = re.compile(r'(?:^|(?<=[\s\u3002\u3001\uFF1F\uFF01]))@(?:"([^"]+)"|(\S+))')
-_AGENT = re.compile(r"agent-[\w:.@-]+")
-_RESOURCE = re.compile(r"\S+:\S+")
-_MAX_CHARS = 4096
+from relay_runner.protocol.envelope import body_text, noting
+from relay_runner.protocol.inert import WIDE
+from relay_runner.providers.base import Submission
+
+_SLASH = re.compile(r"(?<![A-Za-z0-9_/-])/")
 
 
-def defuse_mentions(text: str, folders: Iterable[Path]) -> str:
-    """Return `text` with a backslash before every mention that would bring something in from these folders."""
-    places = tuple(folders)
-
-    def escaped(match: re.Match[str]) -> str:
-        quoted, word = match.group(1), match.group(2)
-        brings = _quoted_brings(quoted, places) if quoted is not None else _word_brings(word, places)
-        return f"\\{match.group(0)}" if brings else match.group(0)
-
-    return _MENTION.sub(escaped, text)
-
-
-def _quoted_brings(name: str, folders: tuple[Path, ...]) -> bool:
-    return name.endswith(" (agent)") or _exists(name, folders)
+def pasted(submission: Submission) -> str:
+    """Return a message as it may be pasted: with an operator's slashes, and without a peer's before a word."""
+    if submission.operator:
+        return submission.text
+    head, _, rest = submission.text.partition("\n")
+    body = len(body_text(submission.message))
+    # The frame's own slashes stay, and the paths of what is attached.
+    changed = f"{_inert(head)}\n{_inert(rest[:body])}{rest[body:]}"
+    return changed if changed == submission.text else noting(changed, "/")
 
 
-def _word_brings(word: str, folders: tuple[Path, ...]) -> bool:
-    if _AGENT.match(word) or _RESOURCE.match(word):
-        return True
-    # The program cuts at a word's end (in ASCII), so a full stop or a bracket after the name does not hide it.
-    return _exists(word, folders) or _exists(re.sub(r"\W+$", "", word, flags=re.ASCII), folders)
-
-
-def _exists(name: str, folders: tuple[Path, ...]) -> bool:
-    if len(name) > _MAX_CHARS or "\0" in name:
-        return False
-    for spelled in {name, name.partition("#")[0]} - {""}:
-        path = os.path.expanduser(spelled)  # noqa: PTH111
-        if any(os.path.lexists(folder / path) for folder in folders):
-            return True
-    return False
+def _inert(text: str) -> str:
+    return _SLASH.sub(WIDE["/"], text)

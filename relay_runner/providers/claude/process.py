@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from relay_runner.errors import ProviderError, ProviderExited, ProviderRefused, TerminalError
@@ -103,7 +102,7 @@ class ClaudeProcess:
             self.look,
             self._compacting,
         )
-        self._ladder = Ladder(spec.cwd, self._tracker, self._rewake, self._paste, self)
+        self._ladder = Ladder(self._tracker, self._rewake, self._paste, self)
         self._permissions = Permissions(
             spec, terminal, self._tracker, lambda event: self._tell((event,)), self.look, adopted=adopted
         )
@@ -180,8 +179,6 @@ class ClaudeProcess:
             self._limits.status_line(call.payload)
             self._tell(self._context.status_line(call.payload, now))
             return HookReply()
-        if folder := call.payload.get("cwd"):
-            self._ladder.folders.add(Path(str(folder)))
         self._take(self._records.follow(call.payload, now))
         if call.name == reminder.HOOK and not call.payload.get("agent_id"):
             more = await reminder.before_the_end(self._owed, self._tracker.ending(call.payload))

@@ -58,7 +58,7 @@ async def test_a_message_goes_in_with_the_paths_of_its_files(journal: Journal) -
         id = await desk.send("see", attachments=(made.id, lost.id))
         (submission,) = await desk.process.until(1)
         lines = submission.text.splitlines()
-        assert 'attachments="2">' in lines[0] and lines[1] == "see"
+        assert ' attachments="2" note=' in lines[0] and lines[1] == "see"
         file = Path(lines[2].partition('path="')[2].partition('"')[0])
         assert file.read_bytes() == b"hello" and file.parent.name == str(id)
         assert file.name == f"{made.id[:12]}-a_b.txt"

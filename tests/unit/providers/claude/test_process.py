@@ -167,8 +167,8 @@ async def test_an_operators_words_are_pasted_although_a_poller_waits(room: Room)
 
 async def test_a_peers_mentions_are_defused(room: Room) -> None:
     await room.idle()
-    await room.process.submit(message(body="see @/etc/passwd"))
-    assert "see \\@/etc/passwd" in room.box.entered[0]
+    await room.process.submit(message(body="see @/etc/passwd and /deploy"))
+    assert "see \uff20\uff0fetc/passwd and \uff0fdeploy" in room.box.entered[0]
 
 
 async def test_nothing_goes_in_while_something_is_open(room: Room) -> None:

@@ -103,13 +103,16 @@ async def test_another_agents_words_are_context_and_an_operators_the_prompt(plac
 
 @pytest.mark.parametrize(
     ("answer", "shown"),
-    [({"data": [{"skills": [{"name": "deploy"}]}]}, "$\\deploy $HOME"), ("unknown variant", "$\\deploy $\\HOME")],
+    [
+        ({"data": [{"skills": [{"name": "deploy"}]}]}, "\uff04deploy $HOME"),
+        ("unknown variant", "\uff04deploy \uff04HOME"),
+    ],
 )
 async def test_a_peers_mention_of_a_skill_is_defused_in_the_prompt(
     place: Place, answer: dict[str, Any] | str, shown: str
 ) -> None:
     place.server.answers["skills/list"] = lambda params: answer
-    await place.process.submit(submission("$deploy $HOME" + "x" * 4000, operator=False))
+    await place.process.submit(submission("$deploy $HOME " + "x" * 4000, operator=False))
     (params,) = place.server.called("turn/start")
     assert shown in params["input"][0]["text"]
 
