@@ -1,6 +1,9 @@
-"""What every test gets: anyio on asyncio."""
+"""What every test gets: anyio on asyncio, and a runtime folder that is taken away with the last of them."""
 
 from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,3 +12,11 @@ import pytest
 def anyio_backend() -> str:
     """Run async tests on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder() -> Iterator[None]:
+    """Have the links to sockets in long paths (a test's folder is one) in a folder of this run."""
+    with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp") as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", made)
+        yield

@@ -251,6 +251,7 @@ class Home:
         control = self.file(agent, "control.json")
         mine = {
             "AGENT_RELAY_URL": control["url"],
+            "AGENT_RELAY_SOCKET": control["socket"],
             "AGENT_RELAY_TOKEN": control["secret"],
             "AGENT_RELAY_ID": agent,
             "AGENT_RELAY_PROVIDER_SESSION_ID": control["providerSessionId"],

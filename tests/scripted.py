@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -177,7 +178,9 @@ class ScriptedTerminal:
     def __init__(self, spec: TerminalSpec, number: int) -> None:
         self.spec = spec
         self.process = ProcessIdentity(100_000_000 + number, number)
-        self.saved = SavedTerminal("scripted", self.process, str(spec.run_dir), "/no/socket", spec.name, "%0")
+        self.saved = SavedTerminal(
+            "scripted", self.process, str(spec.run_dir), "/no/socket", spec.name, "%0", keeper="/no/pipe"
+        )
         self.ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self.steps: list[str] = []
         self.watched = False
@@ -245,6 +248,9 @@ class ScriptedTerminals:
     async def adopt(self, saved: SavedTerminal) -> ScriptedTerminal | None:
         found = next((one for one in self.opened if one.process == saved.process), None)
         return found if found is not None and found.alive() else None
+
+    async def listener(self, saved: SavedTerminal) -> socket.socket | None:
+        return None
 
     async def nth(self, count: int) -> ScriptedTerminal:
         """Wait for the `count`-th terminal."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,8 @@ def sockets() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="rr-", dir="/tmp"))
     folder.chmod(0o700)
     yield folder
-    for socket in folder.glob("*.sock"):
-        subprocess.run(["tmux", "-S", str(socket), "kill-server"], check=False, capture_output=True, timeout=10)
+    for path in folder.glob("*.sock"):
+        subprocess.run(["tmux", "-S", str(path), "kill-server"], check=False, capture_output=True, timeout=10)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -41,6 +43,36 @@ def spec(folder: Path, *argv: str, name: str = "test", env: dict[str, str] | Non
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     environment = {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8", **(env or {})}
     return TerminalSpec(argv=argv, env=environment, cwd=folder, run_dir=folder / f"run-{name}", name=name)
+
+
+def listening() -> socket.socket:
+    """Return a socket that listens at a free port."""
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    made.listen(5)
+    return made
+
+
+def bindable(port: int) -> bool:
+    """Say whether anybody could take this port, by every option that there is to share one."""
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        for options in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+            with socket.socket(family) as other:
+                if family == socket.AF_INET6:
+                    other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                for option in options:
+                    other.setsockopt(socket.SOL_SOCKET, option, 1)
+                with suppress(OSError):
+                    other.bind((host, port))
+                    other.listen()
+                    return True
+    return False
+
+
+def connected(port: int) -> bool:
+    """Say whether the kernel has a connection to this port of 127.0.0.1 that nobody accepted yet, or somebody did."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any((fields[1], fields[3]) == (f"0100007F:{port:04X}", "01") for fields in map(str.split, lines))
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], *, patience_s: float = PATIENCE_S) -> None:

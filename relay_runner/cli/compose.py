@@ -21,6 +21,8 @@ from relay_runner.errors import ConfigError, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
 
 if TYPE_CHECKING:
+    import socket
+
     from relay_runner.providers.base import Provider
     from relay_runner.relay.base import Relay
     from relay_runner.relay.endpoint import EndpointSource
@@ -112,13 +114,17 @@ class _Chosen:
         """Return the terminal of an earlier runner; see `Terminals.adopt`."""
         return await terminals_of(self._paths, saved.kind).adopt(saved)
 
+    async def listener(self, saved: SavedTerminal) -> socket.socket | None:
+        """Return the socket that is kept for a program; see `Terminals.listener`."""
+        return await terminals_of(self._paths, saved.kind).listener(saved)
+
 
 def terminals_of(paths: config.Paths, kind: str) -> Terminals:
     """Return the terminals of one kind, `tmux` or `pty`."""
     if kind == "tmux":
         made = _load("relay_runner.terminal.tmux:TmuxTerminals")
         return cast("Terminals", made(paths.sockets(), restore=paths.sockets))
-    return cast("Terminals", _load("relay_runner.terminal.pty:PtyTerminals")())
+    return cast("Terminals", _load("relay_runner.terminal.pty:PtyTerminals")(paths.sockets()))
 
 
 async def access(
@@ -134,12 +140,15 @@ async def access(
     The last is started if need be; with `start=False` one that does not run is `RelayUnavailable`.
     """
     from relay_runner.relay import embedded
-    from relay_runner.relay.endpoint import fixed
+    from relay_runner.relay.endpoint import fixed, through
 
     environ = os.environ if environ is None else environ
     if inside_agent(environ):
-        found = await fixed(environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"])()
-        return RelayAccess(found.url, found.token, fixed(found.url, found.token), embedded=False, inside=True)
+        source = through(
+            fixed(environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"]), environ.get("AGENT_RELAY_SOCKET")
+        )
+        found = await source()
+        return RelayAccess(found.url, found.token, source, embedded=False, inside=True)
     url = url or settings.relay_url
     if url:
         found = await fixed(url, settings.relay_token or "")()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -116,6 +117,10 @@ class Paths:
     def agent(self, agent_id: str) -> AgentPaths:
         """Return the files of one agent."""
         return AgentPaths(self.agents / agent_id)
+
+    def control_socket(self, agent_id: str) -> Path:
+        """Return where the runner of an agent listens for what runs inside the agent."""
+        return self.sockets() / f"{hashlib.sha256(agent_id.encode()).hexdigest()[:16]}.ctl"
 
     def sockets(self) -> Path:
         """Return the folder of unix sockets by a path that is short enough for them, made again wherever it is gone."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +24,7 @@ NAME_LIMIT = 22
 """Bytes of a socket's name at least: 16 hexadecimal digits and a suffix fit."""
 FOLDER_LIMIT = PATH_LIMIT - NAME_LIMIT
 TRIES = 20
+PROBE_S = 2.0
 _PREFIX = "relay-runner-"
 
 
@@ -44,6 +46,36 @@ def short(folder: Path, noted: Path) -> Path:
         f"there is no folder for unix sockets: {folder} is too long a path or has none, and /tmp cannot be used",
         hint="set RELAY_RUNNER_HOME to a folder with a short path",
     )
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the user on the other side of a unix socket."""
+    if hasattr(socket, "SO_PEERCRED"):
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # pid, uid, gid
+    else:
+        data = connection.getsockopt(0, 1, 8)  # macOS, SOL_LOCAL, LOCAL_PEERCRED: version, uid
+    return int.from_bytes(data[4:8], sys.byteorder)
+
+
+def reachable(path: Path) -> bool:
+    """Say whether a unix socket is there and leads to a process of this user, or to none at all now.
+
+    A socket that cannot be seen (from a sandbox, say) is not reachable. Raise `ConfigError` for another user's.
+    """
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(PROBE_S)
+        try:
+            probe.connect(str(path))
+            other = peer_uid(probe)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    if other != os.getuid():
+        raise ConfigError(f"another user's program listens at {path}", hint="restart the agent")
+    return True
 
 
 def _takes_sockets(folder: Path) -> bool:

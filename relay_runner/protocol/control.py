@@ -20,6 +20,8 @@ class ControlEndpoint(Wire, frozen=True, kw_only=True):
     secret: str
     provider_session_id: str
     """Fresh for every provider process; a hook that carries another one comes from a dead process and is dropped."""
+    socket: str | None = None
+    """The same server at a unix socket, for what can speak over one: only this user can listen there."""
 
 
 class RunnerInfo(Wire, frozen=True, kw_only=True):

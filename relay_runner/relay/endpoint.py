@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from relay_runner.config import sockets
 from relay_runner.errors import ConfigError
 
 
@@ -20,6 +22,8 @@ class Endpoint:
 
     url: str
     token: str
+    socket: str | None = None
+    """A unix socket at which the same relay is reached."""
 
     @property
     def bus_url(self) -> str:
@@ -39,6 +43,16 @@ class Endpoint:
 
 
 EndpointSource = Callable[[], Awaitable[Endpoint]]
+
+
+def through(found: EndpointSource, socket: str | None) -> EndpointSource:
+    """Return the source of the same relay, at a unix socket wherever that can be reached."""
+
+    async def nearer() -> Endpoint:
+        endpoint = await found()
+        return replace(endpoint, socket=socket) if socket and sockets.reachable(Path(socket)) else endpoint
+
+    return nearer
 
 
 def fixed(url: str, token: str) -> EndpointSource:

@@ -9,7 +9,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 from relay_runner import __version__
@@ -51,7 +51,8 @@ class Wire:
         self._lost: tuple[str, RelayUnauthorized] | None = None
         """The token that was refused and has no successor yet, and what the relay said."""
         self._client: httpx.AsyncClient | None = None
-        self._client_is_local = False
+        self._client_way: tuple[bool, str | None] | None = None
+        """How the client reaches the relay: on this machine or not, by a unix socket or not."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,7 +78,7 @@ class Wire:
         """Return where the relay is, with the token to show; `fresh` asks the source again."""
         if fresh or self._endpoint is None:
             self._endpoint = await self._source()
-        return Endpoint(self._endpoint.url, self._token or self._endpoint.token)
+        return replace(self._endpoint, token=self._token or self._endpoint.token)
 
     async def call(
         self,
@@ -227,11 +228,13 @@ class Wire:
         raise _refusal(response)
 
     async def _open(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        if self._client is None or self._client_is_local is not endpoint.is_local:
+        way = (endpoint.is_local, endpoint.socket)
+        if self._client is None or self._client_way != way:
             if self._client is not None:
                 await self._client.aclose()
-            self._client_is_local = endpoint.is_local
+            self._client_way = way
             self._client = httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(uds=endpoint.socket) if endpoint.socket else None,
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_S),
                 trust_env=not endpoint.is_local,

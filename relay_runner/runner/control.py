@@ -3,6 +3,10 @@
 127.0.0.1 only, one port and one secret per provider process. Every route wants the secret as a bearer token, a
 loopback Host and no browser's Origin; bodies are bounded. The agent's tools find the relay's own paths under
 `/api/v1`, and what they send is sent as the agent, with the runner's token: the secret is good for nothing else.
+
+The port is bound for as long as the program lives, by the shells that outlive the runner (`terminal.listener`): a
+runner that adopts the program is given that very socket, with what waits in its backlog. Whoever can speak over a unix
+socket does: the same server listens at one, in a folder that is this user's alone.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import os
 import secrets
+import select
 import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +25,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -26,6 +33,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay_runner.config import write_private
+from relay_runner.config.sockets import peer_uid
 from relay_runner.errors import (
     ProtocolError,
     RelayRefused,
@@ -41,7 +49,7 @@ from relay_runner.protocol.wire import admit, convert, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
 from relay_runner.runner.group import task_group
-from relay_runner.runner.lean import uvicorn
+from relay_runner.runner.lean import HttpToolsProtocol, uvicorn
 from relay_runner.runner.proxy import proxy_routes
 
 log = logging.getLogger(__name__)
@@ -57,18 +65,29 @@ MAX_STATUS_BYTES = 16 * 1024
 """A posted status is published whole, with every status of the agent."""
 PROCESS_HEADER = "x-relay-process"
 CLOSE_S = 2.0
+BACKLOG = 128
+"""How many hooks wait while no runner is here."""
+SERVED_S = 10.0
+"""How long a hook of the live process may wait for the runner to attach to it."""
+LEFT = "left"
+HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 
 
 class ControlServer:
     """Listen for one agent; which process and which secret are good changes with every provider process."""
 
-    def __init__(self, relay: Relay, file: Path, *, status: Callable[[], bytes]) -> None:
+    def __init__(self, relay: Relay, file: Path, *, status: Callable[[], bytes], at: Path | None = None) -> None:
+        """`at` is the unix socket to listen at besides."""
         self._file = file
+        self._at = at
         self._status = status
         self.on_status: Callable[[StatusPost], StatusAnswer] = lambda post: StatusAnswer(accepted=False)
         """Takes what scripts inside the program say of it."""
         self._socket: socket.socket | None = None
+        self._server: _Server | None = None
         self._process: Process | None = None
+        self._serves = asyncio.Event()
+        """Set while there is a process to pass hooks on to."""
         self.endpoint = ControlEndpoint(url="", port=0, secret="", provider_session_id="")
         app = Starlette(
             routes=[
@@ -82,13 +101,21 @@ class ControlServer:
         )
         self._app = _Guard(app, lambda: self.endpoint)
 
-    def bind(self, saved: ControlEndpoint | None) -> bool:
-        """Take the port: the saved one for a process that lives already, else a free one; False: it was taken."""
+    def bind(self, saved: ControlEndpoint | None, held: socket.socket | None = None) -> bool:
+        """Take the port: the saved one for a process that lives already, else a free one; False: it was taken.
+
+        `held` is the socket that was held for that process meanwhile, if it was.
+        """
         if saved is not None:
             hide(saved.secret)
-        if saved is not None and (found := _listen(saved.port)):
-            self._socket, self.endpoint = found, saved
-            return True
+            if held is not None and held.getsockname()[:2] != (HOST, saved.port):
+                log.warning("the socket that was held is not that of the control port")
+                held.close()
+                held = None
+            if found := held or _listen(saved.port):
+                self._socket, self.endpoint = found, replace(saved, socket=self._path)
+                write_private(self._file, encode(self.endpoint))  # the unix socket may be elsewhere now
+                return True
         random = SystemRandom()
         for _ in range(PORT_TRIES):
             port = random.choice(PORTS)
@@ -108,6 +135,7 @@ class ControlServer:
             port=port,
             secret=secrets.token_urlsafe(32),
             provider_session_id=uuid.uuid4().hex,
+            socket=self._path,
         )
         hide(self.endpoint.secret)
         write_private(self._file, encode(self.endpoint))
@@ -117,10 +145,26 @@ class ControlServer:
     def serving(self, process: Process) -> Iterator[None]:
         """Pass hooks on to this process."""
         self._process = process
+        self._serves.set()
         try:
             yield
         finally:
             self._process = None
+            self._serves.clear()
+
+    @property
+    def listener(self) -> socket.socket | None:
+        """The listening socket, for the terminal to hold open as long as the program lives."""
+        return self._socket
+
+    @property
+    def _path(self) -> str | None:
+        return str(self._at) if self._at is not None else None
+
+    def leave(self) -> None:
+        """Take no more connections: those that come from now on wait for the runner after this one."""
+        for server in self._server.servers if self._server is not None else ():
+            server.close()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -128,7 +172,7 @@ class ControlServer:
         assert self._socket is not None
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=_Connection,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -136,10 +180,14 @@ class ControlServer:
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        server = _Server(config)
-        with self._socket:
+        server = self._server = _Server(config)
+        with self._socket, contextlib.ExitStack() as stack:
+            sockets = [self._socket]
+            if self._at is not None:
+                stack.callback(self._at.unlink, missing_ok=True)
+                sockets.append(stack.enter_context(_listen_at(self._at)))
             async with task_group() as group:
-                group.create_task(server.serve(sockets=[self._socket]), name="control")
+                group.create_task(server.serve(sockets=sockets), name="control")
                 try:
                     yield
                 finally:
@@ -161,16 +209,28 @@ class ControlServer:
         return Response(encode(answer), media_type="application/json")
 
     async def _hook(self, request: Request) -> Response:
+        name = request.path_params["name"]
         body = await request.body()
-        process = self._process
-        if request.headers.get(PROCESS_HEADER) != self.endpoint.provider_session_id or process is None:
-            log.info("dropped the hook %s of a process that is not ours", request.path_params["name"])
+        if getattr(request.state, LEFT, False):
+            log.info("dropped the hook %s: it waited for a runner and gave up", name)
+            return JSONResponse({})
+        ours = request.headers.get(PROCESS_HEADER) == self.endpoint.provider_session_id
+        process = await self._served() if ours else None
+        if process is None:
+            log.info("dropped the hook %s of a process that is not ours", name)
             return JSONResponse({})
         payload = convert(_foreign(body or b"{}"), dict)
         gone = asyncio.Event()
-        call = HookCall(request.path_params["name"], payload, gone)
+        call = HookCall(name, payload, gone)
         reply = await _answer(request, gone, process.hook(call))
         return JSONResponse(dict(reply.body or {}), status_code=reply.status)
+
+    async def _served(self) -> Process | None:
+        """Return the process; a hook may be here before it: from a backlog, or of a program that starts quickly."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SERVED_S):
+                await self._serves.wait()
+        return self._process
 
 
 def _foreign(body: bytes) -> Any:
@@ -259,6 +319,26 @@ def _bounded(receive: Receive) -> Receive:
     return inner
 
 
+class _Connection(HttpToolsProtocol):
+    """One connection: over the unix socket only this user's, and marked where the other side is gone already.
+
+    It waited in the backlog while no runner was here, and what it says is as old as that.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        connection = transport.get_extra_info("socket")
+        if connection.family == socket.AF_UNIX:
+            if peer_uid(connection) != os.getuid():
+                log.warning("another user connected to the control socket")
+                self.transport.abort()
+            return
+        watched = select.poll()
+        watched.register(connection.fileno(), HUNG_UP)
+        if watched.poll(0):
+            self.app_state = {**self.app_state, LEFT: True}
+
+
 class _Server(uvicorn.Server):
     """Leave the process's signals to the command line."""
 
@@ -267,12 +347,26 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _listen_at(path: Path) -> socket.socket:
+    """Listen at a unix socket, in the place of what an earlier runner left there."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise TerminalError(f"cannot listen at {path}: {error.strerror}") from error
+    return listener
+
+
 def _listen(port: int) -> socket.socket | None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         return None

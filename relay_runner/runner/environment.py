@@ -33,6 +33,7 @@ def of_provider(
         {
             "PATH": f"{paths.bin}:{environ.get('PATH', '/usr/local/bin:/usr/bin:/bin')}",
             "AGENT_RELAY_URL": control.url,
+            "AGENT_RELAY_SOCKET": control.socket or "",
             "AGENT_RELAY_TOKEN": control.secret,
             "AGENT_RELAY_ID": options.agent_id,
             "AGENT_RELAY_RUNNER_ID": runner_id,

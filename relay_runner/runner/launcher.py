@@ -7,6 +7,7 @@ runner that dies in between leaves a program in which provably nothing was put; 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from relay_runner.runner.control import ControlServer
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.runner.record import ProcessRecord
+from relay_runner.terminal import processes
 from relay_runner.terminal.base import HEIGHT, WIDTH, Terminal, Terminals, TerminalSpec
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,11 @@ class Launched:
     adopted: bool
     started_at: float
     deaf: bool = False
-    """It was adopted, and posts its hooks to a port that somebody else took meanwhile."""
+    """It was adopted, and posts its hooks to a port that this runner could not have."""
+    stolen: bool = False
+    """That port is, for all that is known, another user's: who reads its hooks there, and answers them?"""
+    unheld: bool = False
+    """It was adopted, and nothing keeps its port while no runner is here: an older version started it."""
     lost: str | None = None
     """The session that it was to go on with, and could not: it begins anew."""
 
@@ -89,8 +95,17 @@ class Launcher:
             return None
         log.info("adopted the running provider (pid %d)", terminal.process.pid)
         spec = self._spec(saved.control, saved.session_id)
-        deaf = self._provider.capabilities.hooks and self._control.endpoint != saved.control
-        return Launched(spec, saved.plan(), terminal, adopted=True, started_at=saved.started_at, deaf=deaf)
+        lost = self._control.endpoint.secret != saved.control.secret
+        return Launched(
+            spec,
+            saved.plan(),
+            terminal,
+            adopted=True,
+            started_at=saved.started_at,
+            deaf=lost and self._provider.capabilities.hooks,
+            stolen=lost and processes.listening_user(saved.control.port) != os.getuid(),
+            unheld=saved.terminal.keeper is None,
+        )
 
     async def launch(self, *, resume: bool = True) -> Launched:
         """Start the program, on the agent's last session unless that is lost or not wanted."""
@@ -115,6 +130,7 @@ class Launcher:
                 title=plan.title,
                 width=width,
                 height=height,
+                listener=self._control.listener,
             )
         )
         launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at, lost=self._lost(spec, plan))

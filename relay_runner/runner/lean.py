@@ -28,8 +28,9 @@ class _StandIn(ModuleType):
 _imported = sys.modules.setdefault(_COMMAND_LINE, _StandIn(_COMMAND_LINE))
 
 import uvicorn  # noqa: E402
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: E402
 
 if isinstance(_imported, _StandIn):
     del sys.modules[_COMMAND_LINE]  # whoever wants the real one gets it
 
-__all__ = ["uvicorn"]
+__all__ = ["HttpToolsProtocol", "uvicorn"]

@@ -68,6 +68,7 @@ class Runner:
         self._options = options
         self._relay = relay
         self._provider = provider
+        self._terminals = terminals
         self._paths = paths.agent(options.agent_id)
         private_dir(paths.state)
         private_dir(paths.agents)
@@ -85,11 +86,16 @@ class Runner:
         self._work.lifecycle = "starting"
         self._credentials = self._credentials_of(grant, reissue) if grant is not None else None
         self._journal = Journal(self._paths.journal)
-        self._control = ControlServer(relay, self._paths.control, status=lambda: encode(self._work.status(time.time())))
+        self._control = ControlServer(
+            relay,
+            self._paths.control,
+            status=lambda: encode(self._work.status(time.time())),
+            at=paths.control_socket(options.agent_id),
+        )
         self._presence = self._presence_of()
         self._delivering = self._delivering_of()
         self._inbox = self._delivering.inbox
-        self._launcher = self._launcher_of(terminals, os.environ if environ is None else environ)
+        self._launcher = self._launcher_of(os.environ if environ is None else environ)
         self._supervisor = self._supervisor_of()
         self._permissions = self._permissions_of()
         self._prompt = FirstPrompt(
@@ -136,11 +142,11 @@ class Runner:
             heal=self._credentials.heal if self._credentials is not None else None,
         )
 
-    def _launcher_of(self, terminals: Terminals, environ: Mapping[str, str]) -> Launcher:
+    def _launcher_of(self, environ: Mapping[str, str]) -> Launcher:
         return Launcher(
             self._options,
             provider=self._provider,
-            terminals=terminals,
+            terminals=self._terminals,
             paths=self._paths,
             control=self._control,
             journal=self._journal,
@@ -206,7 +212,9 @@ class Runner:
         """Live: hold the lock, start everything, and return why it ended."""
         with AgentLock(self._paths.lock, self._options.agent_id), self._journal:
             saved = record.load(self._paths.process)
-            self._control.bind(saved.control if saved else None)
+            self._control.bind(
+                saved.control if saved else None, await self._terminals.listener(saved.terminal) if saved else None
+            )
             self._info.write(None)
             try:
                 async with self._relay, self._control.running():

@@ -34,6 +34,8 @@ SIGNALLED = 128
 TEND_S = 5.0
 """How often it is looked whether the terminal can be reached."""
 DEAF = "hooks: their port was taken while no runner was here"
+STOLEN = "another user's program listens at its control port"
+UNHELD = "its control port is not kept while no runner is here, for an older version started it"
 
 
 LIFECYCLE = {Order.STOP: "shutting-down", Order.KILL: "killed", Order.RESTART: "restarting"}
@@ -80,7 +82,8 @@ class Supervisor:
         self._resume = True
         self._failure = ""
         """Why the program could not be started the last time."""
-        self._deaf = False
+        self._flaw: str | None = None
+        """Why the process is to be restarted when it is idle."""
         self._terminal: Terminal | None = None
         self.process: Process | None = None
 
@@ -96,10 +99,10 @@ class Supervisor:
         return terminal is not None and terminal.alive() and await terminal.attended()
 
     def provider_idle(self) -> None:
-        """Use an idle moment to restart a process whose hooks cannot reach this runner."""
-        if self._deaf and not self._inbox.in_flight:
-            self._deaf = False
-            self.order(Order.RESTART, "its hooks could not reach this runner")
+        """Use an idle moment to restart a process that is not as this runner would have started it."""
+        if self._flaw is not None and not self._inbox.in_flight:
+            flaw, self._flaw = self._flaw, None
+            self.order(Order.RESTART, flaw)
 
     async def run(self) -> RunnerExit:
         """Run provider processes until there is a reason to end; return it."""
@@ -138,9 +141,14 @@ class Supervisor:
 
     async def _live(self, launched: Launched) -> float | RunnerExit:
         """Watch one process to its end; return the delay before the next one, or why there is none."""
-        self._terminal, self._deaf = launched.terminal, launched.deaf
+        self._terminal = launched.terminal
         self._work.unreachable = None
-        self._work.degraded = DEAF if launched.deaf else None
+        self._work.degraded = DEAF if launched.deaf else UNHELD if launched.unheld else None
+        # One that cannot go on with its session would pay for it with all that was said.
+        self._flaw = self._work.degraded if launched.deaf or self._provider.capabilities.resume else None
+        if launched.stolen:
+            log.error("%s: its hooks are not ours any more, and it is restarted", STOLEN)
+            self.order(Order.RESTART, STOLEN)
         self._on_open(launched)
         if launched.lost is not None:
             self._emit(SessionLost(launched.lost))
@@ -204,6 +212,7 @@ class Supervisor:
         try:
             if instruction.order is Order.HAND_OVER:
                 await self._bounded(self._inbox.leave(), "the last message on its way in", LEAVE_S)
+                self._control.leave()  # what comes from here on is for the next runner, which hears of it first
                 launched.terminal.detach()
                 return RunnerExit(instruction.code, instruction.reason)
             restart = instruction.order is Order.RESTART

@@ -6,6 +6,7 @@ what is on the screen comes out by `capture`. Nothing here knows a provider.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
@@ -49,6 +50,8 @@ class TerminalSpec:
     title: str = ""
     width: int = WIDTH
     height: int = HEIGHT
+    listener: socket.socket | None = None
+    """A listening socket that is kept open for as long as the program lives, whatever becomes of the runner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ class SavedTerminal:
     pane_process: ProcessIdentity | None = None
     server: ProcessIdentity | None = None
     """The terminal's own server, where it has one: found by this when its socket is gone."""
+    keeper: str | None = None
+    """The named pipe at which the kept socket can be asked for; None where none is kept (by an older version)."""
 
 
 class Terminal(Protocol):
@@ -219,4 +224,8 @@ class Terminals(Protocol):
         What the dead program left (its tmux server, its run folder) is cleaned away. Raise `TerminalError` when it
         lives but cannot be reached: then nobody may start another program on its session.
         """
+        ...
+
+    async def listener(self, saved: SavedTerminal) -> socket.socket | None:
+        """Return the socket that is kept for a program of an earlier runner; None where it cannot be had."""
         ...

@@ -18,6 +18,9 @@ from relay_runner.errors import TerminalError
 from relay_runner.terminal.base import ProcessIdentity
 
 _PROC = Path("/proc")
+_LISTENS = "0A"
+_OF_LOOPBACK = ("0100007F", "00000000")
+"""127.0.0.1 and every address, as /proc/net/tcp writes them on a little-endian machine."""
 _DEAD_STATES = frozenset("ZXx")
 
 
@@ -93,6 +96,19 @@ def everything() -> Iterator[ProcessStat]:
     for entry in _PROC.iterdir():
         if entry.name.isdecimal() and (found := stat(int(entry.name))) is not None:
             yield found
+
+
+def listening_user(port: int) -> int | None:
+    """Return the user whose process listens at this port of 127.0.0.1, or None where that cannot be known."""
+    try:
+        lines = (_PROC / "net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return None
+    for fields in map(str.split, lines):
+        address, _, number = fields[1].partition(":")
+        if fields[3] == _LISTENS and int(number, 16) == port and address in _OF_LOOPBACK:
+            return int(fields[7])
+    return None
 
 
 def belongings(leader: ProcessIdentity) -> frozenset[ProcessIdentity]:

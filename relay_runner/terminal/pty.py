@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from relay_runner.protocol.envelope import sanitise, sanitise_line
 from relay_runner.terminal import processes, shim
 from relay_runner.terminal.base import ExitStatus, Key, ProcessIdentity, SavedTerminal, Screen, Terminal, TerminalSpec
 from relay_runner.terminal.emulator import Emulator
+from relay_runner.terminal.listener import asked_for
 
 if TYPE_CHECKING:
     import pexpect
@@ -46,19 +48,25 @@ _KEYS = {
 
 
 class PtyTerminals:
-    """Open terminals on ptys."""
+    """Open terminals on ptys; `sockets` is a short 0700 folder, needed where a socket is to be kept for a program."""
+
+    def __init__(self, sockets: Path | None = None) -> None:
+        self._sockets = sockets
 
     async def open(self, spec: TerminalSpec) -> Terminal:
         """Start the program; see `Terminals.open`."""
-        command = shim.prepare(spec, _INHERITED)
+        with shim.prepared(spec, _INHERITED, self._sockets) as start:
+            return await self._open(spec, start)
+
+    async def _open(self, spec: TerminalSpec, start: shim.Start) -> Terminal:
         try:
-            child = _spawn(command, spec)
+            child = _spawn(start.command, spec)
         except OSError as error:
             raise TerminalError(f"cannot open a pty: {error.strerror}") from error
         leader = processes.identity(child.pid)
         wire = _Wire(child.child_fd, spec.width, spec.height)
         try:
-            pid = await shim.started(spec.run_dir)
+            pid = await start.running()
             process = processes.identity(pid) if pid is not None else None
             if process is None or leader is None:
                 status = await shim.exit_status(spec.run_dir)
@@ -72,7 +80,7 @@ class PtyTerminals:
             _release(child)
             shim.clear(spec.run_dir)
             raise
-        saved = SavedTerminal(KIND, process, str(spec.run_dir), pane_process=leader)
+        saved = SavedTerminal(KIND, process, str(spec.run_dir), pane_process=leader, keeper=start.keeper)
         return PtyTerminal(child, wire, saved)
 
     async def adopt(self, saved: SavedTerminal) -> Terminal | None:
@@ -85,8 +93,12 @@ class PtyTerminals:
                 raise TerminalError(f"process {pid} still runs on a pty that is gone", hint=hint)
             if saved.pane_process is not None:
                 await processes.end(processes.belongings(saved.pane_process), SWEEP_GRACE_S)
-        shim.clear(run_dir)
+        shim.clear(run_dir, saved.keeper)
         return None
+
+    async def listener(self, saved: SavedTerminal) -> socket.socket | None:
+        """Ask the shell that holds it; see `Terminals.listener`. A program that ignores the hang-up may still run."""
+        return await asked_for(saved, self._sockets)
 
 
 class PtyTerminal:
@@ -175,7 +187,7 @@ class PtyTerminal:
         if leader is not None:
             await processes.end(self._belongings() | {leader}, SWEEP_GRACE_S)
         _release(self._child)
-        shim.clear(self._run_dir)
+        shim.clear(self._run_dir, self._saved.keeper)
 
     def detach(self) -> None:
         """Let go of the terminal; the program gets its hang-up when this process ends."""

@@ -4,8 +4,10 @@ The script holds the environment and the arguments, so it is 0600 and deletes it
 nothing of it is in any argv or in tmux's own environment. It stands between terminal and program because tmux forgets
 every second exit status (its libutempter races it for SIGCHLD), and because a runner that died must still learn it.
 
-Files in `run_dir`: `start.sh` (gone once started), `pid` (the program's own), `exit` (a number), `boot`.
-`pid` and `exit` are complete when they end in a newline.
+Files in `run_dir`: `start.sh` (gone once started), `pid` (the program's own), `exit` (a number), `boot`, `pass_fd.py`.
+`pid` and `exit` are complete when they end in a newline; they are there, empty and 0600, before the shell writes them.
+
+The script also holds the runner's listening socket for as long as the program lives; see `listener`.
 """
 
 from __future__ import annotations
@@ -15,14 +17,20 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from relay_runner.errors import ProviderExited, TerminalError
-from relay_runner.terminal import processes
+from relay_runner.terminal import pass_fd, processes
 from relay_runner.terminal.base import ExitStatus, TerminalSpec
+from relay_runner.terminal.listener import HELD_AS, Door, door, pipe
 
 SHELL = "/bin/sh"
+PASS_FD = "pass_fd.py"
 START_TIMEOUT_S = 10.0
 EXIT_FILE_TIMEOUT_S = 2.0
 _POLL_S = 0.003
@@ -38,16 +46,32 @@ _OF_TERMINAL = frozenset({"TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION"})
 # inner shell becomes the program by exec, so its pid is the program's. $0 marks it until then.
 # Two shells, because the kernel reports a hang-up to the session's leader alone, and the program's group hears of it
 # when the leader dies: the outer one dies of it, the inner one lives on and writes the exit code.
+# What is held open is the shells' alone: a program that inherited it would pass it on to everything that it starts.
 _BODY = """\
 trap : INT QUIT TERM
 (
 trap : HUP INT QUIT TERM
-{shell} -c 'echo $$ >"$0"; exec "$@"' {pid} "$@"
+keeper=
+{keeper}{shell} -c 'echo $$ >"$0"; exec "$@"' {pid} "$@" {held_as}>&-
 rc=$?
+[ -z "$keeper" ] || kill -KILL "$keeper"
 echo "$rc" >{exit}
 exit "$rc"
 )
 exit $?
+"""
+
+
+# It waits in the opening of its pipe, for nothing else. The one who is asked at the end is the shell that waits for the
+# program, by SIGKILL: whatever else may come must leave it alive for as long as the program is.
+_KEEPER = """\
+(
+trap '' HUP INT QUIT TERM TSTP
+while [ -p {pipe} ]; do
+read -r door <{pipe} && {python} -I -S -E {pass_fd} give "$door" {held_as}
+done
+) </dev/null >/dev/null 2>&1 &
+keeper=$!
 """
 
 
@@ -59,10 +83,18 @@ def quote(text: str | os.PathLike[str]) -> bytes:
     return b"'" + raw.replace(b"'", b"'\\''") + b"'"
 
 
-def render(argv: Sequence[str], env: Mapping[str, str], cwd: Path, run_dir: Path, inherited: Sequence[str]) -> bytes:
+def render(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    run_dir: Path,
+    inherited: Sequence[str],
+    keeper: Path | None = None,
+) -> bytes:
     """Return the script; names that no shell can export (`BASH_FUNC_f%%`) are left out of the environment.
 
-    `inherited` names the variables of the surrounding terminal; those that `env` does not set are unset.
+    `inherited` names the variables of the surrounding terminal; those that `env` does not set are unset. `keeper` is
+    the pipe at which the listening socket that it inherits can be asked for.
     """
     names = [name for name in env if _VARIABLE.fullmatch(name) and name not in _OF_TERMINAL]
     gone = [name for name in (*inherited, *_ADDED) if name not in env and name not in _OF_TERMINAL]
@@ -73,8 +105,19 @@ def render(argv: Sequence[str], env: Mapping[str, str], cwd: Path, run_dir: Path
         *(b"export " + name.encode() + b"=" + quote(env[name]) for name in names),
         b"set -- " + b" ".join(quote(word) for word in argv),
     ]
-    body = _BODY.format(shell=SHELL, pid=_shown(run_dir / "pid"), exit=_shown(run_dir / "exit"))
+    body = _BODY.format(
+        shell=SHELL,
+        keeper=_keeping(run_dir, keeper) if keeper is not None else "",
+        pid=_shown(run_dir / "pid"),
+        exit=_shown(run_dir / "exit"),
+        held_as=HELD_AS,
+    )
     return b"\n".join(lines) + b"\n" + os.fsencode(body)
+
+
+def _keeping(run_dir: Path, pipe: Path) -> str:
+    python, program = _shown(Path(sys.executable)), _shown(run_dir / PASS_FD)
+    return _KEEPER.format(pipe=_shown(pipe), python=python, pass_fd=program, held_as=HELD_AS)
 
 
 def check(spec: TerminalSpec) -> None:
@@ -97,19 +140,67 @@ def check(spec: TerminalSpec) -> None:
         raise ProviderExited(f"{program} is not executable", exit_code=126)
 
 
-def prepare(spec: TerminalSpec, inherited: Sequence[str]) -> tuple[str, ...]:
-    """Write the script into `run_dir` and return the command line that runs it, with nothing secret in it."""
+def prepare(
+    spec: TerminalSpec, inherited: Sequence[str], *, given_at: Path | None = None, keeper: Path | None = None
+) -> tuple[str, ...]:
+    """Write the script into `run_dir` and return the command line that runs it, with nothing secret in it.
+
+    Where it is `given_at` a door, it begins by receiving a listening socket there and keeps it; `keeper` is its pipe.
+    """
     check(spec)
-    script = render(spec.argv, spec.env, spec.cwd.absolute(), spec.run_dir.absolute(), inherited)
+    script = render(spec.argv, spec.env, spec.cwd.absolute(), spec.run_dir.absolute(), inherited, keeper)
     try:
         spec.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("start.sh", "pid", "exit"):
             (spec.run_dir / name).unlink(missing_ok=True)
         write(spec.run_dir / "start.sh", script)
         write(spec.run_dir / "boot", processes.boot_id().encode())
+        for name in ("pid", "exit"):
+            write(spec.run_dir / name, b"")
+        write(spec.run_dir / PASS_FD, Path(pass_fd.__file__).read_bytes())
     except OSError as error:
         raise TerminalError(f"cannot write into {spec.run_dir}: {error.strerror}") from error
-    return (SHELL, str(spec.run_dir.absolute() / "start.sh"))
+    command = (SHELL, str(spec.run_dir.absolute() / "start.sh"))
+    if given_at is None:
+        return command
+    program = str(spec.run_dir.absolute() / PASS_FD)
+    return (sys.executable, "-I", "-S", "-E", program, "take", str(given_at), str(HELD_AS), *command)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A script that is ready to run."""
+
+    command: tuple[str, ...]
+    run_dir: Path
+    keeper: str | None
+    """The pipe at which the listening socket can be asked for that the script will hold."""
+    listener: socket.socket | None
+    door: Door | None
+
+    async def running(self) -> int | None:
+        """Pass the socket on to the script that was just run; return the program's pid, None when it ended already."""
+        if self.door is not None and self.listener is not None:
+            await self.door.give(self.listener)
+        return await started(self.run_dir)
+
+
+@contextmanager
+def prepared(spec: TerminalSpec, inherited: Sequence[str], sockets: Path | None) -> Iterator[Start]:
+    """Write the script, and wait for it at a door in `sockets` for as long as the context where it has to be given one.
+
+    The socket is in the script's hands before the program starts: it reads it before anything else.
+    """
+    if spec.listener is None:
+        yield Start(prepare(spec, inherited), spec.run_dir, None, None, None)
+        return
+    if sockets is None:
+        raise TerminalError("there is no folder for the sockets of a program")
+    check(spec)
+    keeper = pipe(sockets, spec.name)
+    with door(sockets) as opened:
+        command = prepare(spec, inherited, given_at=opened.path, keeper=keeper)
+        yield Start(command, spec.run_dir, str(keeper), spec.listener, opened)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -166,9 +257,11 @@ def other_boot(run_dir: Path) -> bool:
         return False
 
 
-def clear(run_dir: Path) -> None:
-    """Remove the folder of a process that is over."""
+def clear(run_dir: Path, keeper: str | None = None) -> None:
+    """Remove the folder of a process that is over, and its keeper's pipe."""
     shutil.rmtree(run_dir, ignore_errors=True)
+    if keeper is not None:
+        Path(keeper).unlink(missing_ok=True)
 
 
 def _mark(run_dir: Path) -> bytes:

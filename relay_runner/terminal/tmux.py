@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -31,6 +32,7 @@ from relay_runner.terminal.base import (
     TerminalSpec,
 )
 from relay_runner.terminal.client import SOCKET_LIMIT, TmuxServer, config, scrubbed
+from relay_runner.terminal.listener import asked_for
 from relay_runner.terminal.screen import FIELDS, parse_capture
 
 KIND = "tmux"
@@ -66,10 +68,10 @@ class TmuxTerminals:
             raise TerminalError(f"{self._program} is not installed", hint="install tmux, or use --no-tmux")
         server = TmuxServer(program, self._socket(spec.name))
         await _end_server(server)
-        command = shim.prepare(spec, tuple(scrubbed()))
         try:
-            pane, pane_process, its_server = await self._new_session(server, spec, command)
-            pid = await shim.started(spec.run_dir)
+            with shim.prepared(spec, tuple(scrubbed()), self._sockets) as start:
+                pane, pane_process, its_server = await self._new_session(server, spec, start.command)
+                pid = await start.running()
             process = processes.identity(pid) if pid is not None else None
             if process is None or pane_process is None:
                 raise await self._never_ran(server, pane, spec)
@@ -78,7 +80,15 @@ class TmuxTerminals:
             shim.clear(spec.run_dir)
             raise
         saved = SavedTerminal(
-            KIND, process, str(spec.run_dir), str(server.socket), _session(spec.name), pane, pane_process, its_server
+            kind=KIND,
+            process=process,
+            run_dir=str(spec.run_dir),
+            socket=str(server.socket),
+            session=_session(spec.name),
+            pane=pane,
+            pane_process=pane_process,
+            server=its_server,
+            keeper=start.keeper,
         )
         return TmuxTerminal(server, saved, self._restore)
 
@@ -100,6 +110,10 @@ class TmuxTerminals:
                 )
         await terminal.close()
         return None
+
+    async def listener(self, saved: SavedTerminal) -> socket.socket | None:
+        """Ask the shell that holds it; see `Terminals.listener`."""
+        return await asked_for(saved, self._sockets)
 
     async def _new_session(
         self, server: TmuxServer, spec: TerminalSpec, command: tuple[str, ...]
@@ -265,7 +279,7 @@ class TmuxTerminal:
             await processes.end(frozenset({server}), SWEEP_GRACE_S)  # one whose socket is gone heard nothing
         if not keep_viewer:
             await self._viewer.kill()
-        shim.clear(self._run_dir)
+        shim.clear(self._run_dir, self._saved.keeper)
 
     def detach(self) -> None:
         """Let go of the terminal: there is nothing to let go of."""

@@ -14,6 +14,7 @@ from tests.claude import claude_environ, claude_home, model  # noqa: F401 - a fi
 from tests.e2e.test_cli_terminal import DETACH, SHOWN, person
 from tests.fake_models.anthropic import FakeAnthropic
 from tests.harness import Home, home, kill, until
+from tests.terminals import bindable, connected
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
 
@@ -67,6 +68,23 @@ def restart(place: Home) -> None:
     runner = place.start("cc", "claude", "--trust-folder", wait=False)
     until("it waits again", lambda: str(place.agent("cc", pid=runner.pid).get("providerState")).startswith("waiting"))
     assert place.provider_pid("cc") == provider
+
+
+def test_what_is_asked_while_no_runner_is_there_is_answered_through_the_next_one(cc: Home) -> None:
+    message = cc.send("cc", "HANG:4\nRUN:mkdir late")
+    cc.reaches(message, "seen")
+    control = cc.file("cc", "control.json")
+    kill(cc.runner_pid("cc"))
+    until("its hook waits in the backlog of a port that nobody can take", lambda: connected(control["port"]))
+    assert not bindable(control["port"])
+    restart(cc)
+    asked = cc.asked("cc", state="open")
+    assert asked["title"] == "mkdir late"
+    cc.run("approve", asked["id"])
+    assert cc.settled(message)["outcome"] == "completed" and made(cc, "late")
+    assert cc.permission(asked["id"], state="closed")["resolution"] == "applied"
+    assert cc.file("cc", "control.json") == control
+    assert "dropped the hook" not in cc.log("cc")
 
 
 def made(place: Home, name: str) -> bool:

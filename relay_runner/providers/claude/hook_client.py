@@ -3,6 +3,8 @@
 It is started by `relay-runner-hook` (first on the provider's PATH) for every event that cannot be an http hook, and
 once as the background poller that wakes the session up with a message. It finds the runner by `control.json` at each
 call, so it outlives the runner and finds its successor. It never disturbs the person: whatever fails ends in exit 0.
+The runner's unix socket is better than its port: only this user can listen there. The port stands in where the socket
+cannot be seen, and for an event that no runner is there to take: it waits in the backlog that the shells keep.
 
 `rewake` is the first rung of the delivery ladder. Claude Code (2.1.197) runs it as an `asyncRewake` hook: exit code 2
 puts stderr into the conversation, exit code 0 does nothing. One poller per provider process, kept so by a file lock.
@@ -96,7 +98,40 @@ def endpoint() -> dict[str, Any]:
     return control
 
 
-def post(name: str, payload: dict[str, Any], parent: Parent, timeout_s: float | None) -> dict[str, Any]:
+def connect(control: dict[str, Any], *, wait: bool) -> socket.socket:
+    """Connect to the runner; with `wait` where none is there now, to be heard by the next one if it comes soon."""
+    if control.get("socket"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            connection.connect(control["socket"])
+            if peer_uid(connection) != os.getuid():
+                raise Unreachable
+            return connection
+        except (FileNotFoundError, PermissionError):
+            connection.close()
+        except ConnectionRefusedError:
+            connection.close()
+            if not wait:
+                raise
+        except BaseException:
+            connection.close()
+            raise
+    return socket.create_connection(("127.0.0.1", control["port"]), CONNECT_TIMEOUT_S)
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the user on the other side of a unix socket."""
+    if hasattr(socket, "SO_PEERCRED"):
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # pid, uid, gid
+    else:
+        data = connection.getsockopt(0, 1, 8)  # macOS, SOL_LOCAL, LOCAL_PEERCRED: version, uid
+    return int.from_bytes(data[4:8], sys.byteorder)
+
+
+def post(
+    name: str, payload: dict[str, Any], parent: Parent, timeout_s: float | None, *, wait: bool = False
+) -> dict[str, Any]:
     """Post `payload` to the runner's `/hooks/name` and return its answer, an object; wait for ever without timeout."""
     control = endpoint()
     body = json.dumps(payload).encode()
@@ -107,7 +142,7 @@ def post(name: str, payload: dict[str, Any], parent: Parent, timeout_s: float | 
     )
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     try:
-        with socket.create_connection(("127.0.0.1", control["port"]), CONNECT_TIMEOUT_S) as connection:
+        with connect(control, wait=wait) as connection:
             connection.sendall(head.encode() + body)
             return answer(read_all(connection, parent, deadline))
     except (OSError, ValueError) as error:
@@ -143,7 +178,7 @@ def answer(data: bytes) -> dict[str, Any]:
 def event(name: str) -> int:
     """Pass one hook's payload on, and the runner's answer back."""
     payload = json.loads(sys.stdin.buffer.read() or b"{}")
-    reply = post(name, payload, Parent(), EVENT_TIMEOUT_S)
+    reply = post(name, payload, Parent(), EVENT_TIMEOUT_S, wait=True)
     if reply:
         sys.stdout.write(json.dumps(reply))
     return 0

@@ -102,3 +102,23 @@ def test_no_place_at_all_is_one_line(runtime: Path, tmp_path: Path, monkeypatch:
 def test_a_damaged_note_is_no_obstacle(runtime: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "noted").write_bytes(content)
     assert sockets.short(deep(tmp_path), tmp_path / "noted").is_symlink()
+
+
+def test_a_socket_of_ours_is_reachable_also_when_nobody_listens_now(runtime: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(runtime / "x.sock"))
+        listener.listen()
+        assert sockets.reachable(runtime / "x.sock")
+    assert sockets.reachable(runtime / "x.sock")
+    assert not sockets.reachable(runtime / "none")
+    (runtime / "file").touch()
+    assert not sockets.reachable(runtime / "file")
+
+
+def test_another_users_socket_is_told(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "peer_uid", lambda connection: os.getuid() + 1)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(runtime / "x.sock"))
+        listener.listen()
+        with pytest.raises(ConfigError, match="another user"):
+            sockets.reachable(runtime / "x.sock")

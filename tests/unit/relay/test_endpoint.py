@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from relay_runner.errors import ConfigError
-from relay_runner.relay.endpoint import Endpoint, fixed
+from relay_runner.relay.endpoint import Endpoint, fixed, through
+from tests.terminals import sockets
 
 pytestmark = pytest.mark.anyio
+__all__ = ["sockets"]
 
 
 @pytest.mark.parametrize(
@@ -37,3 +42,14 @@ async def test_a_fixed_relay_stays_where_it_is() -> None:
 )
 async def test_a_local_relay_needs_no_proxy(url: str, expected: bool) -> None:
     assert Endpoint(url, "").is_local is expected
+
+
+async def test_a_unix_socket_is_preferred_wherever_it_can_be_reached(sockets: Path) -> None:
+    at = sockets / "x.ctl"
+    source = through(fixed("http://127.0.0.1:1", "t"), str(at))
+    assert await source() == Endpoint("http://127.0.0.1:1", "t")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(at))
+        listener.listen()
+        assert await source() == Endpoint("http://127.0.0.1:1", "t", str(at))
+    assert await through(fixed("http://127.0.0.1:1", "t"), None)() == Endpoint("http://127.0.0.1:1", "t")

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,8 +18,10 @@ from relay_runner.providers.base import HookCall, HookReply
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.control import MAX_BODY_BYTES, MAX_STATUS_BYTES, PORTS, ControlServer
 from tests.scripted import ScriptedProcess
+from tests.terminals import connected, listening, sockets, until
 
 pytestmark = pytest.mark.anyio
+__all__ = ["sockets"]
 
 
 @pytest.fixture
@@ -149,6 +153,104 @@ async def test_the_port_of_a_live_process_is_taken_again_or_said_to_be_gone(tmp_
     assert third.endpoint == saved
     async with third.running(), _client(third) as client:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_the_socket_that_was_held_is_served_with_what_waited_in_it(tmp_path: Path) -> None:
+    first = ControlServer(MemoryRelay(), tmp_path / "a.json", status=lambda: b"{}")
+    first.bind(None)
+    saved = first.new_process()
+    assert first.listener is not None
+    held = first.listener.dup()  # as the program's shells have it
+    first.listener.close()  # the runner died
+
+    async def hook() -> httpx.Response:
+        headers = {"Authorization": f"Bearer {saved.secret}", "X-Relay-Process": saved.provider_session_id}
+        async with httpx.AsyncClient(timeout=20) as client:
+            return await client.post(f"{saved.url}/hooks/Stop", headers=headers, json={"a": 1})
+
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(hook())
+        await until(lambda: connected(saved.port))
+        second = ControlServer(MemoryRelay(), tmp_path / "b.json", status=lambda: b"{}")
+        assert second.bind(saved, held) is True
+        async with second.running():
+            assert not waiting.done(), "it waits until there is a process to pass it on to"
+            process = ScriptedProcess()
+            with second.serving(process):
+                assert (await waiting).status_code == 200
+    assert [(call.name, call.payload) for call in process.hooks] == [("Stop", {"a": 1})]
+
+
+async def test_a_hook_whose_caller_gave_up_before_there_was_a_runner_is_dropped(
+    server: ControlServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = ScriptedProcess()
+    caplog.set_level("INFO")
+    head = (
+        f"POST /hooks/Stop HTTP/1.1\r\nHost: 127.0.0.1:{server.endpoint.port}\r\nContent-Length: 2\r\n"
+        f"Authorization: Bearer {server.endpoint.secret}\r\n"
+        f"X-Relay-Process: {server.endpoint.provider_session_id}\r\n\r\n{{}}"
+    )
+    with server.serving(process):
+        # All before the event loop can accept it, as while no runner is there.
+        with socket.create_connection(("127.0.0.1", server.endpoint.port)) as caller:
+            caller.sendall(head.encode())
+        await until(lambda: "gave up" in caplog.text)
+    assert process.hooks == []
+
+
+async def test_a_socket_of_another_port_is_not_served(tmp_path: Path) -> None:
+    saved = ControlEndpoint(url="http://127.0.0.1:1", port=1, secret="s" * 20, provider_session_id="p")
+    other = listening()
+    control = ControlServer(MemoryRelay(), tmp_path / "c.json", status=lambda: b"{}")
+    control.bind(saved, other)
+    assert other.fileno() == -1
+    async with control.running():
+        pass
+
+
+async def test_it_listens_at_a_unix_socket_too(tmp_path: Path, sockets: Path) -> None:
+    at = sockets / "x.ctl"
+    at.touch()  # what a runner that was killed left there
+    control = ControlServer(MemoryRelay(), tmp_path / "c.json", status=lambda: b"{}", at=at)
+    control.bind(None)
+    control.new_process()
+    assert decode((tmp_path / "c.json").read_bytes(), ControlEndpoint).socket == str(at)
+    async with control.running():
+        assert stat.S_IMODE(at.stat().st_mode) == 0o600
+        transport = httpx.AsyncHTTPTransport(uds=str(at))
+        headers = {"Authorization": f"Bearer {control.endpoint.secret}"}
+        async with httpx.AsyncClient(transport=transport, base_url=control.endpoint.url) as client:
+            assert (await client.get("/healthz", headers=headers)).json() == {"status": "ok"}
+            assert (await client.get("/healthz")).status_code == 401
+    assert not at.exists()
+
+
+async def test_another_user_is_cut_off_at_the_unix_socket(
+    tmp_path: Path, sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_runner.runner.control.peer_uid", lambda connection: os.getuid() + 1)
+    control = ControlServer(MemoryRelay(), tmp_path / "c.json", status=lambda: b"{}", at=sockets / "x.ctl")
+    control.bind(None)
+    control.new_process()
+    async with control.running():
+        headers = {"Authorization": f"Bearer {control.endpoint.secret}"}
+        transport = httpx.AsyncHTTPTransport(uds=str(sockets / "x.ctl"))
+        async with httpx.AsyncClient(transport=transport, base_url=control.endpoint.url, headers=headers) as client:
+            with pytest.raises(httpx.TransportError):
+                await client.get("/healthz")
+
+
+async def test_who_comes_after_it_left_waits_for_the_next_runner(server: ControlServer) -> None:
+    assert server.listener is not None
+    held = server.listener.dup()
+    server.leave()
+    with held, socket.create_connection(("127.0.0.1", server.endpoint.port)) as caller:
+        caller.sendall(b"x")
+        held.setblocking(True)
+        accepted, _ = await asyncio.to_thread(held.accept)
+        with accepted:
+            assert accepted.recv(1) == b"x"
 
 
 async def test_the_status_can_be_asked(server: ControlServer) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -314,6 +315,35 @@ async def test_an_adopted_process_whose_port_was_taken_is_restarted_when_idle(st
         stage.process.becomes(ProcessState.IDLE)
         await stage.terminals.nth(2)
         assert stage.provider.specs[-1].resume_session == "session-1"
+
+
+async def test_a_port_that_another_user_took_is_left_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage.running() as first:
+        first.runner.hand_over("replaced")
+        await first.over()
+    saved = stage.file("control.json")
+    monkeypatch.setattr("relay_runner.terminal.processes.listening_user", lambda port: os.getuid() + 1)
+    stranger = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", saved["port"])
+    async with stranger, stage.running():
+        await stage.terminals.nth(2)  # busy or not
+        now = stage.file("control.json")
+        assert now["port"] != saved["port"] and now["secret"] != saved["secret"]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+async def test_a_process_whose_port_nothing_keeps_is_restarted_when_idle_or_told(stage: Stage, resume: bool) -> None:
+    stage.provider.capabilities = Capabilities(evidence=True, resume=resume)
+    async with stage.running() as first:
+        first.runner.hand_over("replaced")
+        await first.over()
+    file = stage.paths.agent("bob").process
+    file.write_bytes(file.read_bytes().replace(b'"/no/pipe"', b"null"))
+    async with stage.running():
+        if resume:
+            await stage.terminals.nth(2)
+        else:
+            await until(lambda: "not kept" in _detail(stage))
+            assert len(stage.terminals.opened) == 1
 
 
 def _detail(stage: Stage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 
 from relay_runner.terminal import processes
 from relay_runner.terminal.base import ProcessIdentity
-from tests.terminals import until
+from tests.terminals import listening, until
 
 pytestmark = pytest.mark.anyio
 
@@ -101,3 +102,14 @@ async def test_what_a_leader_leaves_in_its_session_is_found() -> None:
     assert leader.stdout is not None
     leader.stdout.close()
     await anyio.lowlevel.checkpoint()
+
+
+def test_who_listens_at_a_port_is_known() -> None:
+    with listening() as ours:
+        port = ours.getsockname()[1]
+        assert processes.listening_user(port) == os.getuid()
+    assert processes.listening_user(port) is None
+    with socket.socket() as everywhere:
+        everywhere.bind(("0.0.0.0", port))
+        everywhere.listen()
+        assert processes.listening_user(port) == os.getuid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,9 +18,10 @@ import pytest
 
 from relay_runner.providers.claude import hook_client
 from relay_runner.terminal import processes
-from tests.terminals import until
+from tests.terminals import listening, sockets, until
 
 pytestmark = pytest.mark.anyio
+__all__ = ["sockets"]
 SCRIPT = str(Path(hook_client.__file__))
 Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any] | None]]
 PATIENCE_S = 20.0
@@ -34,14 +36,19 @@ class Control:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     port: int = 0
+    at: Path | None = None
+    """A unix socket to listen at, in place of the port."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _serving: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Control]:
         """Listen on the same port every time, and say so in control.json."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
+        if self.at is not None:
+            server: asyncio.Server = await asyncio.start_unix_server(self._serve, self.at)
+        else:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self.port = server.sockets[0].getsockname()[1]
         self.save("p1")
         try:
             yield self
@@ -59,7 +66,9 @@ class Control:
 
     def save(self, process: str) -> None:
         """Put a process on record."""
-        record = {"url": "x", "port": self.port, "secret": "s3cret", "providerSessionId": process}
+        record: dict[str, Any] = {"url": "x", "port": self.port, "secret": "s3cret", "providerSessionId": process}
+        if self.at is not None:
+            record["socket"] = str(self.at)
         (self.folder / "control.json").write_text(json.dumps(record))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,6 +133,60 @@ async def test_an_event_is_passed_on_and_its_answer_back(tmp_path: Path) -> None
         assert control.calls == [("SessionStart", {"source": "startup"})]
         assert "Authorization: Bearer s3cret\r\n" in control.heads[0]
         assert "X-Relay-Process: p1\r\n" in control.heads[0]
+
+
+async def test_the_unix_socket_is_used_where_there_is_one(tmp_path: Path, sockets: Path) -> None:
+    with listening() as stranger:  # whoever has the port hears nothing
+        control = Control(tmp_path, offers, port=stranger.getsockname()[1], at=sockets / "x.ctl")
+        async with control.listening():
+            assert (await run(tmp_path, "event", "SessionStart", stdin=b"{}"))[0] == 0
+            assert (await run(tmp_path, "rewake"))[0] == 2
+        assert [name for name, _ in control.calls] == ["SessionStart", "rewake", "rewake-taken"]
+        stranger.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
+
+
+async def test_an_event_without_a_runner_waits_at_the_port_that_is_held(tmp_path: Path, sockets: Path) -> None:
+    with listening() as held:
+        control = Control(tmp_path, nothing, port=held.getsockname()[1], at=sockets / "x.ctl")
+        async with control.listening():
+            pass  # it ran, and is gone
+        process = await start(tmp_path, "event", "SessionStart")
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b'{"source": "clear"}')
+        process.stdin.close()
+        caller, _ = await asyncio.to_thread(held.accept)  # by the runner that has come
+        with caller:
+            said = await asyncio.to_thread(caller.recv, 65536)
+            while not said.endswith(b"}"):
+                said += await asyncio.to_thread(caller.recv, 65536)
+            caller.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a":"b"}')
+        assert b"POST /hooks/SessionStart " in said and said.endswith(b'{"source": "clear"}')
+        assert json.loads(await asyncio.wait_for(process.stdout.read(), PATIENCE_S)) == {"a": "b"}
+        assert await process.wait() == 0
+
+
+async def test_a_socket_that_was_removed_leaves_the_port(tmp_path: Path, sockets: Path) -> None:
+    control = Control(tmp_path, nothing)
+    async with control.listening():
+        control.at = sockets / "gone.ctl"
+        control.save("p1")
+        assert (await run(tmp_path, "event", "SessionStart", stdin=b"{}"))[0] == 0
+    assert [name for name, _ in control.calls] == ["SessionStart"]
+
+
+async def test_another_users_socket_hears_nothing(
+    tmp_path: Path, sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook_client, "peer_uid", lambda connection: os.getuid() + 1)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(str(sockets / "x.ctl"))
+        stranger.listen()
+        with pytest.raises(hook_client.Unreachable):
+            hook_client.connect({"socket": str(sockets / "x.ctl"), "port": 1}, wait=False)
+        with stranger.accept()[0] as caller:
+            assert caller.recv(10) == b""
 
 
 async def test_an_empty_answer_prints_nothing(tmp_path: Path) -> None:
