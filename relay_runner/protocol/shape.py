@@ -17,7 +17,8 @@ MAX_VALUES = 100_000
 """How many values one text may hold, each key with its value counted once."""
 MAX_DIGITS = 40
 """How many digits of a number may follow one another: a double has at most 17 that count."""
-TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+INNER_DEPTH = 24
+"""The same for what is put into something larger before it goes on."""
 CUT = "[left out]"
 """Stands where something was left out."""
 
@@ -27,7 +28,7 @@ _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def check_shape(data: bytes | str) -> None:
+def check_shape(data: bytes | str, depth: int = MAX_DEPTH) -> None:
     """Raise `ProtocolError` for JSON that is nested too deep, holds too many values, or a number without end.
 
     Whether it is JSON at all is for the decoder to say.
@@ -35,7 +36,7 @@ def check_shape(data: bytes | str) -> None:
     text = data.encode("utf-8", "replace") if isinstance(data, str) else data
     opened = text.count(b"[") + text.count(b"{")
     short = len(text) <= MAX_VALUES  # a value takes a byte and what ends it
-    if opened <= MAX_DEPTH and short and _LONG_NUMBER not in text.translate(_ZEROS):
+    if opened <= depth and short and _LONG_NUMBER not in text.translate(_ZEROS):
         return
     # What stands in strings counts for nothing. Pairs of backslashes go first: after them each one escapes its quote.
     text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -47,15 +48,15 @@ def check_shape(data: bytes | str) -> None:
     brackets = outside.translate(_SQUARE, _NOT_BRACKETS)
     if outside.count(b",") + brackets.count(b"[") > MAX_VALUES:
         raise _too_many()
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         if not brackets:
             return
         brackets = brackets.replace(b"[]", b"")  # the innermost level
     if brackets:
-        raise ProtocolError(f"it is {TOO_DEEP}")
+        raise ProtocolError(f"it is nested deeper than {depth} levels")
 
 
-def pruned(value: Any) -> Any:
+def pruned(value: Any, deepest: int = INNER_DEPTH) -> Any:
     """Return plain containers with what is nested too deep, or comes after too many values, left out."""
     left = MAX_VALUES
 
@@ -64,7 +65,7 @@ def pruned(value: Any) -> Any:
         left -= 1
         if not isinstance(value, dict | list | tuple):
             return value
-        if depth > MAX_DEPTH or left < 0:
+        if depth > deepest or left < 0:
             return CUT
         if isinstance(value, dict):
             return {key: copied(one, depth + 1) for key, one in islice(value.items(), left)}

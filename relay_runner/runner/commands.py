@@ -19,6 +19,7 @@ from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayRun
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, CommandUpdate
 from relay_runner.protocol.orders import MIN_COMMAND_TIMEOUT_S
+from relay_runner.protocol.shape import pruned
 from relay_runner.protocol.wire import Wire, decode, encode
 from relay_runner.relay.base import Relay
 from relay_runner.runner.identity import Identity
@@ -122,7 +123,7 @@ class Commands:
         timeout_s = min(max(command.timeout_s, MIN_COMMAND_TIMEOUT_S), MAX_COMMAND_TIMEOUT_S)
         try:
             async with asyncio.timeout(timeout_s):
-                return CommandState.SUCCEEDED, await self._obey(command)
+                return CommandState.SUCCEEDED, pruned(await self._obey(command))
         except TimeoutError:
             return CommandState.FAILED, {"reason": f"not done within {timeout_s:g} s"}
         except RelayRunnerError as error:

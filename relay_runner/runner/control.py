@@ -44,7 +44,7 @@ from relay_runner.errors import (
 from relay_runner.log import hide
 from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
-from relay_runner.protocol.shape import check_shape, pruned
+from relay_runner.protocol.shape import INNER_DEPTH, check_shape, pruned
 from relay_runner.protocol.wire import admit, convert, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
@@ -205,6 +205,7 @@ class ControlServer:
         body = await request.body()
         if len(body) > MAX_STATUS_BYTES:
             raise ProtocolError(f"a status has at most {MAX_STATUS_BYTES} bytes")
+        check_shape(body, INNER_DEPTH)  # it is published inside the agent's status
         answer = self.on_status(admit(body, StatusPost))
         return Response(encode(answer), media_type="application/json")
 
@@ -237,7 +238,7 @@ def _foreign(body: bytes) -> Any:
     """Return what a hook says; what no answer could hold is left out, and not the whole hook with it."""
     found = decode_foreign(body)
     try:
-        check_shape(body)
+        check_shape(body, INNER_DEPTH)
     except ProtocolError:
         return pruned(found)
     return found

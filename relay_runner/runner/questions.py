@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.permissions import AT_THE_TERMINAL, Decision, NewPermission, PermissionUpdate, Resolution
+from relay_runner.protocol.shape import pruned
 from relay_runner.providers.base import PermissionAsked, PermissionClosed
 from relay_runner.runner.question import AWAY, Entry, Given, Leave, Put, Report, Step, awaits, close
 
@@ -81,7 +82,7 @@ class Questions:
             note=event.note,
             session_id=session_id,
             expires_at=now + self._deadline_s if known is None else known.new.expires_at,
-            metadata=dict(event.metadata),
+            metadata=pruned(dict(event.metadata)),
         )
         if known is None:
             self._entries[event.id] = Entry(new=new, note=event.note, noted=event.note)

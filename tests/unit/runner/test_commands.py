@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from relay_runner.errors import ProviderUnsupported, RelayUnavailable
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.commands import Command, CommandState, CommandUpdate, NewCommand
+from relay_runner.protocol.shape import CUT
+from relay_runner.protocol.wire import decode, encode
 from relay_runner.relay.memory.relay import MemoryRelay
 from relay_runner.runner.commands import Commands
 from relay_runner.runner.identity import Identity
@@ -55,6 +57,8 @@ class Office:
             raise ProviderUnsupported("this one cannot do that")
         if command.type == "agent.surprise":
             raise KeyError("thread")
+        if command.type == "agent.deep":
+            return {"providerResult": decode(b"[" * 900 + b"]" * 900, object)}
         await self.gate.wait()
         self.done.append(str(command.args.get("n")))
         return {"providerResult": {"n": command.args.get("n")}}
@@ -251,6 +255,13 @@ async def test_what_cannot_be_done_fails_with_the_reason(office: Office) -> None
     office.commands.offer(command)
     settled = await office.settled(command)
     assert (settled.state, settled.result["reason"]) == (CommandState.FAILED, "this one cannot do that")
+
+
+async def test_a_result_that_is_too_deep_is_told_without_what_is_too_deep(office: Office) -> None:
+    command = await office.order("agent.deep")
+    office.commands.offer(command)
+    ended = await office.settled(command)
+    assert ended.state is CommandState.SUCCEEDED and CUT in encode(ended.result).decode()
 
 
 async def test_what_nobody_foresaw_fails_the_command_and_nothing_else(

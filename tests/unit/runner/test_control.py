@@ -301,6 +301,8 @@ async def test_a_hook_that_is_too_deep_comes_without_what_is_too_deep(server: Co
             body = b'{"tool_name":"Bash","tool_input":{"a":' + deep + b"}}"
             assert (await client.post("/hooks/PreToolUse", content=body)).status_code == 200
             assert (await client.post("/hooks/PreToolUse", content=body.replace(b"[", b"[" * 50))).status_code == 400
+            status = b'{"status":"busy","metadata":{"a":' + b"[" * 30 + b"]" * 30 + b"}}"
+            assert (await client.post("/status", content=status)).status_code == 400
             for path in ("/status", "/api/v1/messages", "/api/v1/tasks"):
                 assert (await client.post(path, content=body)).status_code == 400
             assert (await client.get("/healthz")).status_code == 200

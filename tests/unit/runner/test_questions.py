@@ -15,6 +15,7 @@ from relay_runner.protocol.permissions import (
     PermissionUpdate,
     Resolution,
 )
+from relay_runner.protocol.shape import CUT
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.providers.base import PermissionAsked, PermissionClosed
 from relay_runner.runner.question import AWAY, Entry, Given, Leave, Put
@@ -286,3 +287,10 @@ def test_a_title_is_one_line_whatever_the_program_says() -> None:
     questions = table()
     questions.ask(PermissionAsked("p1", "command", "a\x1b[2J\nb", "script"), 0.0)
     assert questions.waiting() == ("asks for permission p1: a[2J b",)
+
+
+def test_what_is_asked_goes_out_without_what_is_too_deep() -> None:
+    of = table()
+    of.ask(asked(metadata={"a": decode(b"[" * 900 + b"]" * 900, object)}), now=0.0)
+    (new,) = [told for told in tell_all(of) if isinstance(told, NewPermission)]
+    assert CUT in encode(new).decode()
