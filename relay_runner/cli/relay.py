@@ -41,6 +41,10 @@ def serve(
     port: Annotated[
         int | None, typer.Option(metavar="PORT", help="Default: the one it had, or a free one.", min=0, max=65535)
     ] = None,
+    lease: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="How long a message stays with a runner that is gone (`lease_s`, 900)."),
+    ] = None,
 ) -> None:
     """Run the relay in the foreground."""
     from relay_runner import config, log
@@ -51,7 +55,9 @@ def serve(
     paths = config.paths()
     config.private_dir(paths.state)
     log.setup()
-    run_server(paths, host, port, max_attachment_bytes=config.load(paths, None).max_attachment_bytes)
+    settings = config.load(paths, None)
+    lease_s = settings.lease_s if lease is None else config.check_lease(lease)
+    run_server(paths, host, port, max_attachment_bytes=settings.max_attachment_bytes, lease_s=lease_s)
 
 
 def status(as_json: JsonFlag = False) -> int:

@@ -22,6 +22,7 @@ from relay_runner.config.settings import (
     LimitSettings,
     ProviderSettings,
     Settings,
+    check_lease,
     load,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "Paths",
     "ProviderSettings",
     "Settings",
+    "check_lease",
     "load",
     "paths",
     "private_dir",

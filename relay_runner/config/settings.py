@@ -21,6 +21,8 @@ from relay_runner.config.places import Paths
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 from relay_runner.protocol.budgets import Budgets
+from relay_runner.protocol.deliveries import MAX_LEASE_S
+from relay_runner.protocol.messages import LEASE_S
 from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
 
 PROJECT_FILE = ".relay-runner.toml"
@@ -29,6 +31,7 @@ MAX_ATTACHMENT_MIB = 1024
 """What `max_attachment_mib` may be at most."""
 APPROVAL_MODES = ("ask", "accept-edits", "auto", "read-only", "bypass")
 MAX_DEADLINE_S = 24 * 3600.0
+MIN_LEASE_S = 1.0
 NARROW_APPROVAL_MODES = ("ask", "read-only")
 """What a project's file may ask for: less than the person allows, never more."""
 
@@ -75,6 +78,8 @@ class Settings:
     """How long an answer from elsewhere to a permission is waited for."""
     max_attachment_mib: float = MAX_ATTACHMENT_BYTES / MIB
     """The largest file that this machine's own relay takes."""
+    lease_s: float = LEASE_S
+    """How long this machine's own relay waits for a sign of a runner that holds a message and is gone."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     budget: Budgets = field(default_factory=Budgets)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
@@ -113,6 +118,7 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
     settings = _with_token(_convert(table, "settings"))
     if not 0 < settings.max_attachment_mib <= MAX_ATTACHMENT_MIB:
         raise ConfigError(f"max_attachment_mib is above 0 and at most {MAX_ATTACHMENT_MIB}")
+    check_lease(settings.lease_s)
     if not 0 < settings.permission_deadline_s <= MAX_DEADLINE_S:
         raise ConfigError(f"permission_deadline_s must be above 0 and at most {MAX_DEADLINE_S:g}", hint="540 is usual")
     if settings.approval_mode not in APPROVAL_MODES:
@@ -120,6 +126,13 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
             f"approval_mode {settings.approval_mode!r} is unknown", hint=f"use {', '.join(APPROVAL_MODES)}"
         )
     return settings
+
+
+def check_lease(lease_s: float) -> float:
+    """Return a length of leases; raise `ConfigError` where a relay cannot go by it."""
+    if not MIN_LEASE_S <= lease_s <= MAX_LEASE_S:
+        raise ConfigError(f"lease_s is {MIN_LEASE_S:g} to {MAX_LEASE_S:g} seconds", hint=f"{LEASE_S:g} is usual")
+    return lease_s
 
 
 def _with_token(settings: Settings) -> Settings:
@@ -163,7 +176,16 @@ def _read_project(file: Path, user_mode: object) -> dict[str, Any]:
     It must not choose what runs, with which secrets, without asking, or where messages go.
     """
     table = _read(file, frozenset({0, os.getuid()}))
-    for key in ("relay_url", "relay_token", "relay_token_file", "max_attachment_mib", "limits", "budget", "providers"):
+    for key in (
+        "relay_url",
+        "relay_token",
+        "relay_token_file",
+        "max_attachment_mib",
+        "lease_s",
+        "limits",
+        "budget",
+        "providers",
+    ):
         if key in table:
             raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
     mode = table.get("approval_mode")

@@ -35,6 +35,8 @@ from relay_runner.protocol.messages import (
 
 MAX_LEASE_S = 24 * 3600.0
 MAX_DELAY_S = 24 * 3600.0
+RENEWAL_ROUND_S = 60.0
+"""How long whoever holds a delivery has at least to renew it: after a jump of the clock, or a relay that was away."""
 IN_FLIGHT = IN_PROVIDER | {State.CLAIMED}
 """The states in which exactly one instance holds the delivery, under a lease."""
 DROPPABLE = frozenset({State.QUEUED, State.UNKNOWN})
@@ -43,13 +45,22 @@ DROPPED = "dropped by "
 """How the reason of a delivery that somebody gave up begins."""
 
 
-def lapse(delivery: Delivery, now: float, *, expires_at: float, claimable: bool, retired: bool = False) -> Delivery:
+def lapse(
+    delivery: Delivery,
+    now: float,
+    *,
+    expires_at: float,
+    claimable: bool,
+    retired: bool = False,
+    attended: bool = False,
+) -> Delivery:
     """Return what the passing of time alone made of a delivery; the same object where that is nothing.
 
-    `expires_at` is the message's end of life; `retired` says that the agent it is for was removed.
+    `expires_at` is the message's end of life; `retired` says that the agent it is for was removed. `attended` says that
+    the instance which holds it is on the bus: then its lease does not run out, for it is there to be asked.
     """
     lease = delivery.claim_expires_at
-    if delivery.state in IN_FLIGHT and lease is not None and lease <= now:
+    if delivery.state in IN_FLIGHT and lease is not None and lease <= now and not attended:
         if delivery.state is State.CLAIMED:
             delivery = requeue(delivery, now, reason="lease expired", claimable=claimable)
         else:
@@ -90,9 +101,24 @@ def requeue(
     )
 
 
-def claim(delivery: Delivery, request: ClaimRequest, now: float) -> ClaimResult:
-    """Answer a claim of an agent that the delivery may go to; "taken by another" is a result."""
-    expires_at = now + _lease(request.lease_s)
+def round_s(lease_s: float) -> float:
+    """Return how long a round of renewals may take, where leases are of this length."""
+    return min(RENEWAL_ROUND_S, lease_s)
+
+
+def attend(delivery: Delivery, now: float, *, lease_s: float = LEASE_S) -> Delivery:
+    """Return a delivery whose lease would have run out, held on for an instance that is on the bus."""
+    if not is_held(delivery) or (delivery.claim_expires_at or 0.0) > now:
+        return delivery
+    return replace(delivery, claim_expires_at=now + round_s(lease_s))
+
+
+def claim(delivery: Delivery, request: ClaimRequest, now: float, *, lease_s: float = LEASE_S) -> ClaimResult:
+    """Answer a claim of an agent that the delivery may go to; "taken by another" is a result.
+
+    `lease_s` is, here as in the other rules, what is granted to one who asks for no time of their own.
+    """
+    expires_at = now + _lease(request.lease_s, lease_s)
     principal = agent_principal(request.agent_id)
     if delivery.state in IN_FLIGHT and (delivery.recipient, delivery.instance_id) == (principal, request.instance_id):
         delivery = replace(delivery, claim_expires_at=expires_at, updated_at=now)
@@ -118,14 +144,14 @@ def is_held(delivery: Delivery) -> bool:
     return delivery.state in IN_FLIGHT and delivery.claim_expires_at is not None
 
 
-def renew(delivery: Delivery, request: ClaimRequest, now: float) -> Delivery:
+def renew(delivery: Delivery, request: ClaimRequest, now: float, *, lease_s: float = LEASE_S) -> Delivery:
     """Return the delivery with a fresh lease; raise `ClaimLost` where it is not held by this instance."""
     if not is_held(delivery):
         raise ClaimLost(f"message {delivery.message_id} is {delivery.state}, nobody holds it")
     _check_attempt(delivery, request.attempt)
     _check_recipient(delivery, request.agent_id)
     _check_holder(delivery, request.instance_id)
-    return replace(delivery, claim_expires_at=now + _lease(request.lease_s), updated_at=now)
+    return replace(delivery, claim_expires_at=now + _lease(request.lease_s, lease_s), updated_at=now)
 
 
 def release(delivery: Delivery, release: Release, now: float, *, claimable: bool) -> Delivery:
@@ -150,7 +176,9 @@ def release(delivery: Delivery, release: Release, now: float, *, claimable: bool
     return requeue(delivery, now, reason=release.reason, claimable=claimable, not_before=not_before)
 
 
-def apply_receipt(delivery: Delivery, receipt: Receipt, now: float, *, claimable: bool) -> Delivery:
+def apply_receipt(
+    delivery: Delivery, receipt: Receipt, now: float, *, claimable: bool, lease_s: float = LEASE_S
+) -> Delivery:
     """Return the delivery after a report of the agent's current instance.
 
     The caller has made sure that `receipt.instance_id` is the current instance of the agent.
@@ -178,7 +206,7 @@ def apply_receipt(delivery: Delivery, receipt: Receipt, now: float, *, claimable
         delivery,
         state=receipt.state,
         instance_id=receipt.instance_id,
-        claim_expires_at=now + _lease(receipt.lease_s) if _leased(receipt) else None,
+        claim_expires_at=now + _lease(receipt.lease_s, lease_s) if _leased(receipt) else None,
         nonce=receipt.nonce or delivery.nonce,
         evidence=receipt.evidence or delivery.evidence,
         outcome=receipt.outcome or delivery.outcome,
@@ -271,7 +299,10 @@ def _leased(receipt: Receipt) -> bool:
     return receipt.state in IN_FLIGHT and receipt.evidence != UNPROVEN
 
 
-def _lease(lease_s: float) -> float:
+def _lease(asked_s: float | None, lease_s: float) -> float:
+    if asked_s is None:
+        return lease_s
+    lease_s = asked_s
     if not 0 < lease_s <= MAX_LEASE_S:
         raise RelayRefused(f"a lease of {lease_s:g} s cannot be granted", hint="ask for up to 86400 s", status=422)
     return lease_s

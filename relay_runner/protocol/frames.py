@@ -13,7 +13,7 @@ import msgspec
 from relay_runner.errors import ProtocolError
 from relay_runner.protocol.agents import Status
 from relay_runner.protocol.commands import Command
-from relay_runner.protocol.messages import Delivery, Message
+from relay_runner.protocol.messages import LEASE_S, Delivery, Message
 from relay_runner.protocol.permissions import Decision
 from relay_runner.protocol.shape import check_shape
 from relay_runner.protocol.wire import PROTOCOL_VERSION, Wire
@@ -59,6 +59,8 @@ class Welcome(Wire, frozen=True, kw_only=True, tag_field="type", tag="welcome"):
     at: float
     inherited: tuple[int, ...] = ()
     """Ids of messages whose deliveries this instance took over from its predecessor."""
+    lease_s: float = LEASE_S
+    """How long a lease is that nobody asks another length for."""
 
 
 class MessageNew(Wire, frozen=True, kw_only=True, tag_field="type", tag="message.new"):

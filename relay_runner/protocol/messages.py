@@ -26,6 +26,7 @@ MESSAGE_TTL_S = 7 * 24 * 3600.0
 MAX_ATTEMPTS = 5
 MAX_HOPS = 20
 LEASE_S = 15 * 60.0
+"""How long a lease is, unless the relay is configured otherwise."""
 EMOJI_MAX_CHARS = 32
 
 
@@ -204,7 +205,8 @@ class ClaimRequest(Wire, frozen=True, kw_only=True):
     agent_id: str
     instance_id: str
     attempt: int | None = None
-    lease_s: float = LEASE_S
+    lease_s: float | None = None
+    """None: as long as the relay grants to everybody; see `Welcome`."""
 
 
 class ClaimResult(Wire, frozen=True, kw_only=True):
@@ -242,7 +244,8 @@ class Receipt(Wire, frozen=True, kw_only=True):
     reason: str | None = None
     held: str | None = None
     usage: Usage | None = None
-    lease_s: float = LEASE_S
+    lease_s: float | None = None
+    """None: as long as the relay grants to everybody; see `Welcome`."""
 
 
 class NewReply(Wire, frozen=True, kw_only=True):

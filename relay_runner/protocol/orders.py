@@ -44,7 +44,7 @@ def move_command(command: Command, update: CommandUpdate, now: float) -> Command
 def command_due_at(command: Command) -> float | None:
     """Return the instant when a command fails by itself, None for a settled one."""
     if command.state is CommandState.ACCEPTED:
-        return command.created_at + command.timeout_s
+        return command.updated_at + command.timeout_s
     if command.state is CommandState.RUNNING:
         return command.updated_at + command.timeout_s + RUNNING_SLACK_S
     return None

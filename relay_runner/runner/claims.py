@@ -1,4 +1,8 @@
-"""The claims that this runner holds: renewed at a third of the lease, given up the moment a renewal is refused."""
+"""The claims that this runner holds: renewed at a third of the lease, given up the moment a renewal is refused.
+
+Renewals go by a steady clock, which nobody can set; a wall clock that jumped ahead of it says that we slept, and then
+everything is renewed at once: the relay, which did not sleep, may count the seconds.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ log = logging.getLogger(__name__)
 
 RENEW_AT = 1 / 3
 RETRY_S = 5.0
+MAX_SLEEP_S = 30.0
+"""A sleep is never longer than this, so that a jump of the wall clock is noticed."""
+JUMP_S = 1.0
 
 
 @dataclass(slots=True)
@@ -30,7 +37,7 @@ class Claim:
 
 @dataclass(slots=True)
 class ClaimTable:
-    """Which claims are held and which renewal comes next: a pure object."""
+    """Which claims are held and which renewal comes next: a pure object, whose `now` is a steady clock's."""
 
     lease_s: float = LEASE_S
     _claims: dict[int, Claim] = field(default_factory=dict)
@@ -49,6 +56,11 @@ class ClaimTable:
         if claim := self._claims.get(message_id):
             claim.renew_at = until
 
+    def renew_all(self, now: float) -> None:
+        """Renew everything now."""
+        for claim in self._claims.values():
+            claim.renew_at = min(claim.renew_at, now)
+
     def has(self, claim: Claim) -> bool:
         """Say whether this very claim is held: neither dropped nor granted anew since."""
         return self._claims.get(claim.message_id) is claim
@@ -61,17 +73,37 @@ class ClaimTable:
 class Claims:
     """Renew what is held, and tell who must stop."""
 
-    def __init__(self, relay: Relay, agent_id: str, instance_id: str, *, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        agent_id: str,
+        instance_id: str,
+        *,
+        lease_s: float | None = None,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._relay = relay
         self._agent_id = agent_id
         self._instance_id = instance_id
-        self._table = ClaimTable(lease_s)
+        self._lease_s = lease_s
+        """What is asked for; None is what the relay grants to everybody."""
+        self._table = ClaimTable(lease_s or LEASE_S)
+        self._wall = wall
+        self._steady = steady
+        self._ahead = wall() - steady()
+        """How far the wall clock is ahead of the steady one."""
         self._changed = asyncio.Event()
         self.on_lost: Callable[[int], None] = lambda message_id: None
 
+    def granted(self, lease_s: float) -> None:
+        """Note how long a lease is at the relay that we joined."""
+        if self._lease_s is None:
+            self._table.lease_s = lease_s
+
     def hold(self, message_id: int, attempt: int) -> None:
         """Keep this claim alive from now on."""
-        self._table.hold(message_id, attempt, time.time())
+        self._table.hold(message_id, attempt, self._steady())
         self._changed.set()
 
     def drop(self, message_id: int, attempt: int | None = None) -> None:
@@ -85,7 +117,7 @@ class Claims:
     def request(self, attempt: int | None = None) -> ClaimRequest:
         """Return what to ask the relay for a claim or a renewal."""
         return ClaimRequest(
-            agent_id=self._agent_id, instance_id=self._instance_id, attempt=attempt, lease_s=self._table.lease_s
+            agent_id=self._agent_id, instance_id=self._instance_id, attempt=attempt, lease_s=self._lease_s
         )
 
     def release(self, attempt: int, reason: str, *, failed: bool = False, delay_s: float = 0.0) -> Release:
@@ -106,10 +138,19 @@ class Claims:
             claims = self._table.held()
             if not claims:
                 await self._changed.wait()
-            elif (wait_s := claims[0].renew_at - time.time()) > 0:
-                await _wait(self._changed, wait_s)
+                continue
+            if self._slept():
+                self._table.renew_all(self._steady())
+            if (wait_s := claims[0].renew_at - self._steady()) > 0:
+                await _wait(self._changed, min(wait_s, MAX_SLEEP_S))
             else:
                 await self._renew(claims[0])
+
+    def _slept(self) -> bool:
+        """Say whether the wall clock jumped ahead since the last look; one that was set back changes nothing."""
+        parted = self._wall() - self._steady() - self._ahead
+        self._ahead += parted
+        return parted > JUMP_S
 
     async def _renew(self, claim: Claim) -> None:
         try:
@@ -119,9 +160,9 @@ class Claims:
                 await self._lost(claim, error)
             else:
                 if self._table.has(claim):  # else it was settled or given back meanwhile
-                    self._table.hold(claim.message_id, claim.attempt, time.time())
+                    self._table.hold(claim.message_id, claim.attempt, self._steady())
         except (RelayUnavailable, RelayUnauthorized, ProtocolError):
-            self._table.postpone(claim.message_id, time.time() + RETRY_S)
+            self._table.postpone(claim.message_id, self._steady() + RETRY_S)
         except RelayRefused as error:
             self._give_up(claim, error)
 

@@ -27,7 +27,7 @@ from relay_runner.runner.work import Work
 
 
 class Delivering:
-    """The parts that know each other; others use `inbox`, `flights`, `receipts`, `refusing` and `attachments`."""
+    """The parts that know each other."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Delivering:
     ) -> None:
         agent_id, instance_id = options.agent_id, identity.instance_id
         relay = LocalMail.over(relay)
-        self._claims = Claims(relay, agent_id, instance_id)
+        self.claims = Claims(relay, agent_id, instance_id)
         self.receipts = Receipts(relay, journal, agent_id, instance_id, joined)
         self.flights = Flights(
             journal=journal,
-            claims=self._claims,
+            claims=self.claims,
             receipts=self.receipts,
             work=work,
             capabilities=capabilities,
@@ -58,7 +58,7 @@ class Delivering:
         at_relay: dict[str, Any] = {
             "relay": relay,
             "journal": journal,
-            "claims": self._claims,
+            "claims": self.claims,
             "receipts": self.receipts,
         }
         holding = Holding(**at_relay, work=work, publish=publish, least_s=options.least_hold_s)
@@ -86,6 +86,6 @@ class Delivering:
         return {
             "inbox": self.inbox.run(),
             "receipts": self.receipts.run(),
-            "claims": self._claims.run(),
+            "claims": self.claims.run(),
             "overtime": self._overtime.run(),
         }

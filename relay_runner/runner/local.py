@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from relay_runner.protocol import deliveries
 from relay_runner.protocol.addresses import agent_principal, person_principal
-from relay_runner.protocol.messages import MESSAGE_TTL_S, Delivery, Message, Receipt, Release, State
+from relay_runner.protocol.messages import LEASE_S, MESSAGE_TTL_S, Delivery, Message, Receipt, Release, State
 from relay_runner.relay.base import Relay
 
 LOCAL_ID = 0
@@ -80,7 +80,7 @@ class LocalMail:
         """Prolong a claim that nobody else could take."""
         if message_id != LOCAL_ID:
             return await self._relay.renew(message_id, request)
-        return time.time() + float(request.lease_s)
+        return time.time() + (request.lease_s or LEASE_S)
 
     async def read(self, message_id: int) -> None:
         """Mark it as read."""

@@ -19,7 +19,7 @@ from relay_runner.errors import (
 )
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.agents import HEARTBEAT_S, TransportState
-from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded
+from relay_runner.protocol.frames import Heartbeat, Hello, ServerFrame, StatusFrame, Superseded, Welcome
 from relay_runner.protocol.messages import MessageQuery, MessageRecord
 from relay_runner.relay.base import Bus, Relay
 from relay_runner.runner import backoff
@@ -61,6 +61,7 @@ class Presence:
         on_frame: Callable[[ServerFrame], None],
         on_backlog: Callable[[list[MessageRecord]], None],
         on_superseded: Callable[[str], None],
+        on_welcome: Callable[[Welcome], None] = lambda welcome: None,
         on_look: Callable[[], Awaitable[None]] | None = None,
         heal: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -73,6 +74,7 @@ class Presence:
         self._on_frame = on_frame
         self._on_backlog = on_backlog
         self._on_superseded = on_superseded
+        self._on_welcome = on_welcome
         self._on_look = on_look
         """Looks for what else the bus may not have brought, whenever messages are looked for."""
         self._heal = heal
@@ -178,6 +180,7 @@ class Presence:
 
     async def _live(self, bus: Bus) -> None:
         log.info("joined the relay as %s (%d deliveries taken over)", self._agent_id, len(bus.welcome.inherited))
+        self._on_welcome(bus.welcome)
         self.connected = True
         self._is(TransportState.CONNECTED)
         async with task_group() as tasks:

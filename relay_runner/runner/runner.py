@@ -138,6 +138,7 @@ class Runner:
             on_frame=self._frame,
             on_backlog=lambda records: self._inbox.offer_all(records),
             on_superseded=self._superseded,
+            on_welcome=lambda welcome: self._delivering.claims.granted(welcome.lease_s),
             on_look=lambda: self._ordering.look(),
             heal=self._credentials.heal if self._credentials is not None else None,
         )

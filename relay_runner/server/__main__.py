@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
             options.port,
             started_by=options.started_by,
             max_attachment_bytes=settings.max_attachment_bytes,
+            lease_s=settings.lease_s,
             ready=ready,
         )
     except RelayRunnerError as error:

@@ -105,6 +105,7 @@ class _Connection:
                     protocol=PROTOCOL_VERSION,
                     at=self._core.clock(),
                     inherited=joined,
+                    lease_s=self._core.store.lease_s,
                 )
                 await self._put(encode(welcome))
                 await self._put_decisions(hello.agent_id)

@@ -26,6 +26,7 @@ from relay_runner.errors import ConfigError, ProtocolError
 from relay_runner.protocol.addresses import person_principal
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 from relay_runner.protocol.calls import RelayFile
+from relay_runner.protocol.messages import LEASE_S
 from relay_runner.protocol.tokens import ADMIN, OPERATOR, SEND, TokenRequest
 from relay_runner.protocol.wire import PROTOCOL_VERSION, decode, encode
 from relay_runner.server.app import build
@@ -53,6 +54,7 @@ def serve(
     *,
     started_by: str = "person",
     max_attachment_bytes: int = MAX_ATTACHMENT_BYTES,
+    lease_s: float = LEASE_S,
     ready: Callable[[RelayFile], None] | None = None,
 ) -> None:
     """Run the relay of `paths` in this process until SIGTERM or SIGINT.
@@ -66,7 +68,7 @@ def serve(
             log.warning("the relay listens on %s: whoever reaches it there and has a token may use it", host)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
-            asyncio.run(_Life(paths, host, listener, started_by, max_attachment_bytes, ready).run())
+            asyncio.run(_Life(paths, host, listener, started_by, max_attachment_bytes, lease_s, ready).run())
         finally:
             sys.setswitchinterval(0.005)
 
@@ -81,6 +83,7 @@ class _Life:
         listener: socket.socket,
         started_by: str,
         max_attachment_bytes: int,
+        lease_s: float,
         ready: Callable[[RelayFile], None] | None,
     ) -> None:
         self._paths = paths
@@ -89,10 +92,11 @@ class _Life:
         self._local_only = is_loopback(host)
         self._started_by = started_by
         self._max_attachment_bytes = max_attachment_bytes
+        self._lease_s = lease_s
         self._ready = ready
 
     async def run(self) -> None:
-        store = SqliteStore(self._paths.relay_db)
+        store = SqliteStore(self._paths.relay_db, lease_s=self._lease_s)
         store.files.limit = self._max_attachment_bytes
         self._core = Core(store)
         self._server = Server(server_config(build(self._core, local_only=self._local_only)))

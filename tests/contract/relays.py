@@ -144,10 +144,20 @@ async def seat(world: World, agent_id: str, instance_id: str = "one", **more: An
         yield Seat(agent_id, instance_id, relay, bus)
 
 
+async def gone(world: World, agent_id: str) -> Relay:
+    """Wait until the relay knows that an agent's bus is closed; return the relay as its runner then has it."""
+    async with asyncio.timeout(WAIT_S):
+        while (await world.operator.agent(agent_id)).connected:  # noqa: ASYNC110 - the store is told last
+            await asyncio.sleep(0.005)
+    return await world.agent(agent_id)
+
+
 @asynccontextmanager
-async def served(path: Path, clock: Callable[[], float] = time.time) -> AsyncIterator[tuple[Core, str]]:
+async def served(
+    path: Path, clock: Callable[[], float] = time.time, steady: Callable[[], float] | None = None
+) -> AsyncIterator[tuple[Core, str]]:
     """Run the embedded relay in this event loop, on a free port."""
-    core = Core(SqliteStore(path, clock), clock)
+    core = Core(SqliteStore(path, clock, steady), clock)
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = Server(server_config(build(core)))

@@ -8,7 +8,7 @@ from relay_runner.protocol.acceptance import IDEMPOTENCY_S
 from relay_runner.protocol.commands import NewCommand
 from relay_runner.protocol.messages import LEASE_S, NewMessage, NewReply, Outcome, State
 from relay_runner.protocol.usage import Usage
-from tests.contract.relays import World, seat
+from tests.contract.relays import World, gone, seat
 
 pytestmark = pytest.mark.anyio
 
@@ -38,11 +38,12 @@ async def test_one_whose_lease_ran_out_while_it_was_held_is_still_settled(world:
         id = (await world.operator.send(NewMessage(to="bob", body="hi"))).message.id
         for state in (State.SUBMITTING, State.SEEN):
             await bob.relay.receipt(id, bob.receipt(state, nonce="n1", held=UNTIL if state is State.SEEN else None))
+    async with await gone(world, "bob") as relay:
         await world.turn(LEASE_S + 1)
         assert (await world.operator.message(id)).deliveries[0].state is State.UNKNOWN
-        again = await bob.relay.receipt(id, bob.receipt(State.SEEN, nonce="n2"))
+        again = await relay.receipt(id, bob.receipt(State.SEEN, nonce="n2"))
         assert (again.state, again.nonce) == (State.SEEN, "n2")
-        assert (await bob.relay.receipt(id, bob.receipt(State.DONE))).state is State.DONE
+        assert (await relay.receipt(id, bob.receipt(State.DONE))).state is State.DONE
 
 
 async def test_what_waits_says_until_when_and_then_no_more(world: World) -> None:

@@ -10,7 +10,7 @@ from relay_runner.errors import RelayNotFound, RelayRefused, RelayUnauthorized
 from relay_runner.protocol.commands import NewTask, TaskQuery, TaskState, TaskUpdate
 from relay_runner.protocol.messages import UNPROVEN, Outcome, State
 from relay_runner.relay.base import Relay
-from tests.contract.relays import World, seat
+from tests.contract.relays import World, gone, seat
 from tests.contract.test_relays import fails, post
 
 pytestmark = pytest.mark.anyio
@@ -104,14 +104,16 @@ async def test_a_task_that_is_given_back_is_open_and_one_whose_message_is_dead_h
         assert (await world.operator.get_task(task)).agent_id is None
         await ann.relay.claim(carrier, ann.request(lease_s=60))
         await task_is(world, task, TaskState.IN_PROGRESS, messageId=carrier, attempt=2)
-        await world.turn(61)
-        await task_is(world, task, TaskState.OPEN, messageId=carrier, attempt=2, reason="lease expired")
-        await world.turn(3600)
-        assert (await world.operator.get_task(task)).metadata["outcome"] == "dead"
-        assert (await world.operator.get_task(task)).state is TaskState.FAILED
-        await world.operator.redeliver(carrier)
-        await bob.relay.claim(carrier, bob.request())
-        await task_is(world, task, TaskState.IN_PROGRESS, messageId=carrier, attempt=4)
+    await gone(world, "ann")
+    await world.turn(61)
+    await task_is(world, task, TaskState.OPEN, messageId=carrier, attempt=2, reason="lease expired")
+    await world.turn(3600)
+    assert (await world.operator.get_task(task)).metadata["outcome"] == "dead"
+    assert (await world.operator.get_task(task)).state is TaskState.FAILED
+    await world.operator.redeliver(carrier)
+    async with await gone(world, "bob") as relay:
+        await relay.claim(carrier, bob.request())
+    await task_is(world, task, TaskState.IN_PROGRESS, messageId=carrier, attempt=4)
 
 
 async def test_what_nobody_can_know_moves_no_task(world: World) -> None:

@@ -53,7 +53,7 @@ from relay_runner.protocol.tokens import (
 )
 from relay_runner.relay.base import Relay
 from relay_runner.server.store.agents import BUS_GRACE_S
-from tests.contract.relays import WAIT_S, World, hello, seat
+from tests.contract.relays import WAIT_S, World, gone, hello, seat
 
 pytestmark = pytest.mark.anyio
 
@@ -328,20 +328,48 @@ async def test_a_claim_that_runs_out_is_queued_again(world: World) -> None:
         assert result.claim_expires_at == pytest.approx(world.clock.now + 60)
         await world.turn(59)
         assert await bob.relay.renew(sent.message.id, bob.request(lease_s=60)) == pytest.approx(world.clock.now + 60)
+    async with await gone(world, "bob") as relay:
         await world.turn(61)
-        frame = await bob.next(MessageNew)
-        assert frame.delivery.state is State.QUEUED and frame.delivery.attempt == 2
-        await fails(ClaimLost, bob.relay.renew(sent.message.id, bob.request()))
+        (delivery,) = (await world.operator.message(sent.message.id)).deliveries
+        assert (delivery.state, delivery.attempt) == (State.QUEUED, 2)
+        await fails(ClaimLost, relay.renew(sent.message.id, bob.request()))
         stale = bob.receipt(State.SUBMITTING, attempt=1)
-        await fails(ClaimLost, bob.relay.receipt(sent.message.id, stale), "attempt 2")
+        await fails(ClaimLost, relay.receipt(sent.message.id, stale), "attempt 2")
+
+
+async def test_a_lease_does_not_run_out_by_the_clock_while_its_runner_is_on_the_bus(world: World) -> None:
+    async with seat(world, "bob") as bob:
+        ids = [(await post(world.operator, "bob")).message.id for _ in range(2)]
+        await bob.relay.claim(ids[0], bob.request(lease_s=60))
+        await bob.relay.receipt(ids[1], bob.receipt(State.SUBMITTING, lease_s=60))
+        for _ in range(3):
+            await world.turn(1300)
+            assert [await state_of(world, id) for id in ids] == [State.CLAIMED, State.SUBMITTING]
+        world.clock.now += 1300
+        assert await bob.relay.renew(ids[0], bob.request(lease_s=60)) == pytest.approx(world.clock.now + 60)
+        assert (await bob.relay.receipt(ids[1], bob.receipt(State.SEEN, lease_s=60))).state is State.SEEN
+    await gone(world, "bob")
+    await world.turn(59)
+    assert [await state_of(world, id) for id in ids] == [State.CLAIMED, State.SEEN]
+    await world.turn(2)
+    assert [await state_of(world, id) for id in ids] == [State.QUEUED, State.UNKNOWN]
+
+
+async def test_the_relay_says_how_long_a_lease_is(world: World) -> None:
+    async with seat(world, "bob") as bob:
+        sent = await post(world.operator, "bob")
+        result = await bob.relay.claim(sent.message.id, bob.request())
+        assert result.claim_expires_at == pytest.approx(world.clock.now + bob.bus.welcome.lease_s)
 
 
 async def test_what_may_have_entered_a_provider_is_never_queued_by_itself(world: World) -> None:
     async with seat(world, "bob") as bob:
+        await bob.relay.agents()
+    async with await gone(world, "bob") as relay:
         for states in ((State.SUBMITTING,), (State.SUBMITTING, State.SUBMITTED), (State.SUBMITTING, State.SEEN)):
             sent = await post(world.operator, "bob")
             for state in states:
-                await bob.relay.receipt(sent.message.id, bob.receipt(state, lease_s=60))
+                await relay.receipt(sent.message.id, bob.receipt(state, lease_s=60))
             world.clock.now += 61
             # Before anybody swept: who asks is told the truth.
             assert await state_of(world, sent.message.id) is State.UNKNOWN
@@ -349,9 +377,9 @@ async def test_what_may_have_entered_a_provider_is_never_queued_by_itself(world:
             assert await state_of(world, sent.message.id) is State.UNKNOWN
             await world.turn(3600)
             assert await state_of(world, sent.message.id) is State.UNKNOWN
-            late = await bob.relay.receipt(sent.message.id, bob.receipt(State.SEEN))
+            late = await relay.receipt(sent.message.id, bob.receipt(State.SEEN))
             assert late.state is State.SEEN
-            assert (await bob.relay.receipt(sent.message.id, bob.receipt(State.DONE))).state is State.DONE
+            assert (await relay.receipt(sent.message.id, bob.receipt(State.DONE))).state is State.DONE
 
 
 async def test_five_failed_attempts_make_a_dead_letter_that_can_be_redelivered(world: World) -> None:

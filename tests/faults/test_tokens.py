@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,10 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
-    async with served(folder / "relay.db") as (core, url):
+async def staged(
+    folder: Path, clock: Callable[[], float] = time.time, steady: Callable[[], float] | None = None
+) -> AsyncIterator[Stage]:
+    async with served(folder / "relay.db", clock, steady) as (core, url):
         stage = Stage(folder, core, url)
         person = TokenRequest(subject="person:op", scopes=(SEND, OPERATOR, ADMIN), profile_id="relay-operator")
         stage.operator.use_token((await core.tokens.mint(person)).token)

@@ -239,8 +239,11 @@ class Mail:
                     expires_at=entry.message.expires_at,
                     claimable=entry.message.claimable,
                     retired=member is not None and member.removed,
+                    attended=(attended := member is not None and member.attends(delivery)),
                 )
                 self.put(entry, index, lapsed)
+                if attended:
+                    entry.deliveries[index] = deliveries.attend(lapsed, now)
 
     def next_due(self) -> float | None:
         """Return the instant when a lease or a delay ends next."""

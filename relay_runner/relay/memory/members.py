@@ -11,6 +11,7 @@ from relay_runner.errors import ClaimLost
 from relay_runner.protocol import acceptance
 from relay_runner.protocol.agents import OFFLINE_AFTER_S, TIMELINE_KEPT, Agent, Status, TimelineEvent, unheard
 from relay_runner.protocol.frames import Hello, ServerFrame, Superseded
+from relay_runner.protocol.messages import Delivery
 from relay_runner.relay.memory.board import Board
 
 Frames = asyncio.Queue[ServerFrame | None]
@@ -42,6 +43,10 @@ class Member:
             capabilities=hello.capabilities,
             broad=hello.broad,
         )
+
+    def attends(self, delivery: Delivery) -> bool:
+        """Say whether the instance that holds a delivery is on the bus."""
+        return self.frames is not None and delivery.instance_id == self.hello.instance_id
 
 
 class Members:

@@ -114,6 +114,9 @@ class Store(Protocol):
         """The store's own name, made once."""
         ...
 
+    lease_s: float
+    """How long a lease is that nobody asks another length for."""
+
     @property
     def signing_key(self) -> bytes:
         """The secret that signs tokens, made once."""

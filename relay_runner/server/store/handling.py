@@ -19,7 +19,7 @@ def claim(tx: Transaction, message_id: int, request: ClaimRequest) -> ClaimResul
     """Let an agent claim its own delivery, or a claimable one that it answers to."""
     current_instance(tx, request.agent_id, request.instance_id)
     stored, now_is = _find(tx, message_id, request.agent_id)
-    result = deliveries.claim(now_is, request, tx.now)
+    result = deliveries.claim(now_is, request, tx.now, lease_s=tx.lease_s)
     if result.granted and result.delivery is not None:
         save(tx, stored, result.delivery)
     return result
@@ -29,7 +29,7 @@ def renew(tx: Transaction, message_id: int, request: ClaimRequest) -> Delivery:
     """Prolong a claim."""
     current_instance(tx, request.agent_id, request.instance_id)
     stored, now_is = _find(tx, message_id, request.agent_id)
-    return save(tx, stored, deliveries.renew(now_is, request, tx.now))
+    return save(tx, stored, deliveries.renew(now_is, request, tx.now, lease_s=tx.lease_s))
 
 
 def release(tx: Transaction, message_id: int, asked: Release) -> Delivery:
@@ -43,7 +43,8 @@ def receipt(tx: Transaction, message_id: int, report: Receipt) -> Delivery:
     """Move a delivery on by its agent's report."""
     current_instance(tx, report.agent_id, report.instance_id)
     stored, now_is = _find(tx, message_id, report.agent_id)
-    return save(tx, stored, deliveries.apply_receipt(now_is, report, tx.now, claimable=stored.claimable))
+    after = deliveries.apply_receipt(now_is, report, tx.now, claimable=stored.claimable, lease_s=tx.lease_s)
+    return save(tx, stored, after)
 
 
 def inherit(tx: Transaction, agent_id: str, instance_id: str) -> tuple[int, ...]:
@@ -53,7 +54,7 @@ def inherit(tx: Transaction, agent_id: str, instance_id: str) -> tuple[int, ...]
     for stored in held:
         settled = stored.lapsed(tx.now)
         if deliveries.is_held(settled):
-            save(tx, stored, deliveries.inherit(settled, instance_id, tx.now))
+            save(tx, stored, deliveries.inherit(settled, instance_id, tx.now, lease_s=tx.lease_s))
             taken.append(settled.message_id)
         else:
             save(tx, stored, settled)
@@ -64,7 +65,11 @@ def sweep(tx: Transaction) -> int:
     """Apply what time did to the deliveries that are due; return how many there were."""
     due = [stored_of(row) for row in tx.run("deliveries_due", {"now": tx.now, "limit": MAX_SWEPT})]
     for stored in due:
-        save(tx, stored, stored.lapsed(tx.now, retired=_retired(tx, stored.delivery)))
+        lapsed = stored.lapsed(tx.now, retired=_retired(tx, stored.delivery))
+        if stored.attended and (held := deliveries.attend(lapsed, tx.now, lease_s=tx.lease_s)) is not lapsed:
+            tx.run("hold_on", (held.claim_expires_at, stored.id))  # nothing that anybody would want to be told
+        else:
+            save(tx, stored, lapsed)
     return len(due)
 
 

@@ -57,15 +57,24 @@ INSERT INTO deliveries (message_id, recipient, state, attempt, failures, updated
 VALUES (?, ?, 'queued', 1, 0, ?, ?, ?)
 -- name: deliveries
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at, EXISTS (
+        SELECT 1 FROM agents a
+        WHERE a.id = substr(recipient, 7) AND a.instance_id = deliveries.instance_id AND a.bus_id IS NOT NULL
+    )
 FROM deliveries WHERE message_id = ? ORDER BY id
 -- name: deliveries_held
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at, EXISTS (
+        SELECT 1 FROM agents a
+        WHERE a.id = substr(recipient, 7) AND a.instance_id = deliveries.instance_id AND a.bus_id IS NOT NULL
+    )
 FROM deliveries WHERE recipient = ? AND state IN ('claimed', 'submitting', 'submitted', 'seen') ORDER BY message_id
 -- name: deliveries_due
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at
+    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at, EXISTS (
+        SELECT 1 FROM agents a
+        WHERE a.id = substr(recipient, 7) AND a.instance_id = deliveries.instance_id AND a.bus_id IS NOT NULL
+    )
 FROM deliveries WHERE id IN (
     SELECT id FROM deliveries WHERE claim_expires_at IS NOT NULL AND claim_expires_at <= :now
     UNION SELECT id FROM deliveries WHERE not_before IS NOT NULL AND not_before <= :now
@@ -82,6 +91,18 @@ UPDATE deliveries SET recipient = ?, state = ?, attempt = ?, failures = ?, insta
     nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?,
     usage = ?
 WHERE id = ?
+
+-- name: move_leases
+UPDATE deliveries SET claim_expires_at = min(max(claim_expires_at + :jump, :least), :most)
+WHERE claim_expires_at IS NOT NULL
+-- name: move_delays
+UPDATE deliveries SET not_before = not_before + :jump WHERE not_before IS NOT NULL
+-- name: move_signs_of_life
+UPDATE agents SET last_seen_at = last_seen_at + :jump, bus_closed_at = bus_closed_at + :jump WHERE online
+-- name: move_commands
+UPDATE commands SET updated_at = updated_at + :jump WHERE state IN ('accepted', 'running')
+-- name: hold_on
+UPDATE deliveries SET claim_expires_at = ? WHERE id = ?
 
 -- name: list_received
 SELECT message_id FROM (
@@ -203,10 +224,10 @@ FROM (SELECT * FROM commands WHERE agent_id = ? ORDER BY seq DESC LIMIT 100) ORD
 -- name: commands_due
 SELECT id, type, target, sender, created_at, args, timeout_s, state, result, updated_at, agent_id
 FROM commands
-WHERE (state = 'accepted' AND created_at + timeout_s <= :now)
+WHERE (state = 'accepted' AND updated_at + timeout_s <= :now)
     OR (state = 'running' AND updated_at + timeout_s + :slack <= :now)
 -- name: next_command_due
-SELECT min(CASE state WHEN 'accepted' THEN created_at + timeout_s ELSE updated_at + timeout_s + ? END)
+SELECT min(CASE state WHEN 'accepted' THEN updated_at + timeout_s ELSE updated_at + timeout_s + ? END)
 FROM commands WHERE state IN ('accepted', 'running')
 -- name: update_command
 UPDATE commands SET state = ?, result = ?, updated_at = ? WHERE id = ?

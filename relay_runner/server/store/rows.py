@@ -116,11 +116,18 @@ class Stored:
     delivery: Delivery
     claimable: bool
     expires_at: float
+    attended: bool
+    """The instance that holds it is on the bus."""
 
     def lapsed(self, now: float, *, retired: bool = False) -> Delivery:
         """Return the delivery as it is at `now`."""
         return deliveries.lapse(
-            self.delivery, now, expires_at=self.expires_at, claimable=self.claimable, retired=retired
+            self.delivery,
+            now,
+            expires_at=self.expires_at,
+            claimable=self.claimable,
+            retired=retired,
+            attended=self.attended,
         )
 
 
@@ -145,7 +152,7 @@ def stored_of(row: Row) -> Stored:
         updated_at=row[16],
         usage=None if row[17] is None else _shown(_usage_or_none, row[17], lambda why: None),
     )
-    return Stored(row[0], delivery, bool(row[18]), row[19])
+    return Stored(row[0], delivery, bool(row[18]), row[19], bool(row[20]))
 
 
 def delivery_values(delivery: Delivery) -> Row:

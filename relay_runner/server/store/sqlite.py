@@ -19,6 +19,7 @@ from relay_runner.protocol.attachments import Attachment
 from relay_runner.protocol.events import Event
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.messages import (
+    LEASE_S,
     ClaimRequest,
     ClaimResult,
     Delivery,
@@ -30,8 +31,9 @@ from relay_runner.protocol.messages import (
     Release,
 )
 from relay_runner.protocol.orders import RUNNING_SLACK_S
-from relay_runner.server.store import agents, attachments, handling, messages, orders, permissions, tidy, views
+from relay_runner.server.store import agents, attachments, handling, leases, messages, orders, permissions, tidy, views
 from relay_runner.server.store.base import Counts, Follower, Joined
+from relay_runner.server.store.clock import StoreClock
 from relay_runner.server.store.desk import SqliteDesk
 from relay_runner.server.store.files import LocalFiles
 from relay_runner.server.store.reader import Reader
@@ -40,13 +42,21 @@ from relay_runner.server.store.writer import Transaction, Writer, connect
 
 
 class SqliteStore(SqliteDesk):
-    """Implements `store.base.Store`; `clock` tells the time to every rule."""
+    """Implements `store.base.Store`; `clock` tells the time to every rule, and `steady` when it jumped."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
+        *,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._path = path
-        self._writer = Writer(path, clock)
-        self._reader = Reader(path, clock)
-        self._clock = clock
+        self._clock = StoreClock(clock, steady)
+        self._writer = Writer(path, self._clock, lease_s=lease_s, on_jump=leases.move_along)
+        self._reader = Reader(path, self._clock)
+        self.lease_s = lease_s
         self.files = LocalFiles(path.with_name(f"{path.stem}-attachments"))
         self._relay_id = ""
         self._signing_key = b""
@@ -75,6 +85,7 @@ class SqliteStore(SqliteDesk):
         self._signing_key = _keep(connection, "signing_key", secrets.token_bytes(32))
         # No bus outlives the process that held it; who was online gets the time of a silence to come back.
         connection.execute(queries()["forget_buses"], (self._clock(),))
+        leases.grant_round(Transaction(connection, 0, self._clock(), self.lease_s))
 
     @property
     def relay_id(self) -> str:

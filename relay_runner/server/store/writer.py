@@ -20,9 +20,10 @@ from typing import Any, NamedTuple, TypeVar
 from relay_runner.errors import RelayRefused, StoreError
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.events import Event
-from relay_runner.protocol.messages import Delivery, Message
+from relay_runner.protocol.messages import LEASE_S, Delivery, Message
 from relay_runner.protocol.permissions import Permission
 from relay_runner.server.store.base import Change, Follower
+from relay_runner.server.store.clock import StoreClock
 from relay_runner.server.store.rows import Row, to_json
 from relay_runner.server.store.sql import queries
 
@@ -37,11 +38,13 @@ T = TypeVar("T")
 class Transaction:
     """What an operation works on: named statements, the instant it happens at, and the events it causes."""
 
-    def __init__(self, connection: sqlite3.Connection, seq: int, now: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, seq: int, now: float, lease_s: float = LEASE_S) -> None:
         self._connection = connection
         self._queries = queries()
         self.seq = seq
         self.now = now
+        self.lease_s = lease_s
+        """How long a lease is that nobody asked another length for."""
         self.changes: list[Change] = []
 
     def run(self, name: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
@@ -91,9 +94,19 @@ class _Asked(NamedTuple):
 class Writer:
     """Runs operations in groups, in the order they were asked for."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: StoreClock,
+        *,
+        lease_s: float = LEASE_S,
+        on_jump: Callable[[Transaction, float], None] = lambda tx, jump: None,
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._lease_s = lease_s
+        self._on_jump = on_jump
+        """Moves the ends of what runs along with a clock that jumped, before anything is judged by it."""
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         self._followers: list[Follower] = []
         self._thread = threading.Thread(target=self._work, name="relay-writer", daemon=True)
@@ -150,9 +163,14 @@ class Writer:
 
     def _commit(self, batch: list[_Asked]) -> tuple[list[object], list[Change]]:
         connection = self._connection
+        jump = self._clock.jump()
+        if jump < 0:  # earlier: whoever reads meanwhile sees leases that are too long, never one that ran out
+            self._clock.believe(jump)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            results, changes = self._perform(connection, batch)
+            if jump:
+                self._on_jump(self._transaction(self._seq, jump), jump)
+            results, changes = self._perform(connection, batch, jump)
             rows = [(c.event.seq, c.event.type, c.event.at, to_json(c.event.data)) for c in changes]
             connection.executemany(queries()["insert_event"], rows)
             connection.execute("COMMIT")
@@ -160,17 +178,25 @@ class Writer:
             log.error("cannot write %s: %s", self._path, error)
             _roll_back(connection)
             return [_store_error(self._path, error)] * len(batch), []
+        if jump > 0:  # later, for the same reason
+            self._clock.believe(jump)
         if changes:
             self._seq = changes[-1].event.seq
         self.commits += 1
         return results, changes
 
-    def _perform(self, connection: sqlite3.Connection, batch: list[_Asked]) -> tuple[list[object], list[Change]]:
+    def _transaction(self, seq: int, jump: float) -> Transaction:
+        """Return what an operation works on; a jump forward is taken into account in it, and believed after it."""
+        return Transaction(self._connection, seq, self._clock() + max(jump, 0.0), self._lease_s)
+
+    def _perform(
+        self, connection: sqlite3.Connection, batch: list[_Asked], jump: float
+    ) -> tuple[list[object], list[Change]]:
         results: list[object] = []
         changes: list[Change] = []
         seq = self._seq
         for asked in batch:
-            transaction = Transaction(connection, seq, self._clock())
+            transaction = self._transaction(seq, jump)
             connection.execute("SAVEPOINT operation")
             try:
                 results.append(asked.operation(transaction))

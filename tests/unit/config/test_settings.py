@@ -106,6 +106,19 @@ def test_a_wrong_file_is_named_with_its_mistake(tmp_path: Path, paths: Paths, te
         config.load(paths, tmp_path, {})
 
 
+def test_a_lease_has_a_sane_length_and_is_the_users_business(tmp_path: Path, paths: Paths) -> None:
+    write(paths.config_file, "lease_s = 30")
+    assert config.load(paths, None, {}).lease_s == 30.0
+    for bad in ("0", "-1", "nan", "1e9"):
+        write(paths.config_file, f"lease_s = {bad}")
+        with pytest.raises(ConfigError, match="lease_s"):
+            config.load(paths, None, {})
+    paths.config_file.unlink()
+    write(tmp_path / ".relay-runner.toml", "lease_s = 1")
+    with pytest.raises(ConfigError, match="may not stand"):
+        config.load(paths, tmp_path, {})
+
+
 def test_the_largest_attachment_is_the_person_s_to_say(tmp_path: Path, paths: Paths) -> None:
     assert config.load(paths, None, {}).max_attachment_bytes == 25 * 1024 * 1024
     write(paths.config_file, "max_attachment_mib = 0.5")

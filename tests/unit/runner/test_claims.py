@@ -1,5 +1,7 @@
+import asyncio
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,7 @@ async def test_an_answer_that_comes_after_the_end_of_a_claim_changes_nothing(
 
 
 async def test_a_lease_that_only_ran_out_does_not_silence_the_end_of_the_turn(journal: Journal) -> None:
+    """The relay was alone with its clock: the bus broke, and came back after the end of the lease."""
     slept = [0.0]
     desk = Desk(journal, MemoryRelay(Hub(lambda: time.time() + slept[0])), lease_s=3600.0)
     async with desk.running():
@@ -156,8 +159,11 @@ async def test_a_lease_that_only_ran_out_does_not_silence_the_end_of_the_turn(jo
         (submission,) = await desk.process.until(1)
         desk.sees(submission)
         await desk.reaches(id, State.SEEN)
-        slept[0] = LEASE_S + 1
+        slept[0] = 3601.0
+        member = desk.operator.hub.members.all["bob"]
+        frames, member.frames = member.frames, None
         desk.operator.hub.sweep()
+        member.frames = frames
         assert (await desk.delivery(id)).state is State.UNKNOWN
         await desk.claims._renew(desk.claims.held()[0])
         desk.ends(submission, result="worth the wait")
@@ -185,3 +191,62 @@ async def test_a_refused_token_at_a_renewal_loses_nothing(journal: Journal, monk
 def test_what_is_asked_carries_the_lease(journal: Journal) -> None:
     claims = Claims(MemoryRelay(), "bob", "i1", lease_s=60.0)
     assert claims.request(3) == ClaimRequest(agent_id="bob", instance_id="i1", attempt=3, lease_s=60.0)
+
+
+class _Renewed(MemoryRelay):
+    """Notes what is renewed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewed: asyncio.Queue[int] = asyncio.Queue()
+
+    async def renew(self, message_id: int, request: ClaimRequest) -> float:
+        self.renewed.put_nowait(message_id)
+        return 0.0
+
+
+@contextlib.asynccontextmanager
+async def renewing(clocks: list[float]) -> AsyncIterator[tuple[Claims, _Renewed]]:
+    """Run claims that go by these two clocks, the wall's and the steady one."""
+    relay = _Renewed()
+    claims = Claims(relay, "bob", "i1", wall=lambda: clocks[0], steady=lambda: clocks[1])
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(claims.run())
+        yield claims, relay
+        running.cancel()
+
+
+async def test_everything_is_renewed_at_once_after_a_sleep() -> None:
+    clocks = [1000.0, 1000.0]
+    async with renewing(clocks) as (claims, relay), asyncio.timeout(10):
+        for id in (1, 2):
+            claims.hold(id, 1)
+        clocks[0] += 1300.0
+        claims._changed.set()  # or MAX_SLEEP_S later
+        assert {await relay.renewed.get() for _ in range(2)} == {1, 2}
+        clocks[0] += 1.0
+        claims._changed.set()
+        await asyncio.sleep(0)
+        assert relay.renewed.empty()
+
+
+async def test_a_clock_that_was_set_back_delays_no_renewal() -> None:
+    clocks = [1000.0, 1000.0]
+    async with renewing(clocks) as (claims, relay), asyncio.timeout(10):
+        claims.hold(1, 1)
+        clocks[0] -= 1e6
+        clocks[1] += LEASE_S * RENEW_AT
+        claims._changed.set()
+        assert await relay.renewed.get() == 1
+
+
+async def test_the_relay_says_how_long_a_lease_is_unless_it_was_asked_for(journal: Journal) -> None:
+    claims = Claims(MemoryRelay(), "bob", "i1", steady=lambda: 0.0)
+    assert claims.request().lease_s is None
+    claims.granted(30.0)
+    claims.hold(1, 1)
+    assert claims.held()[0].renew_at == 30.0 * RENEW_AT
+    asked = Claims(MemoryRelay(), "bob", "i1", lease_s=60.0, steady=lambda: 0.0)
+    asked.granted(30.0)
+    asked.hold(1, 1)
+    assert asked.held()[0].renew_at == 60.0 * RENEW_AT

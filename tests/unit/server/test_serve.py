@@ -21,6 +21,7 @@ from relay_runner.protocol.messages import MessageQuery, NewMessage
 from relay_runner.protocol.wire import decode
 from relay_runner.relay.http import HttpRelay
 from relay_runner.server.serve import bind, read_relay_file, serve
+from tests.contract.relays import hello
 
 pytestmark = pytest.mark.anyio
 
@@ -151,9 +152,12 @@ def test_a_relay_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert read_relay_file(tmp_path / "relay.json") is None
 
 
-async def test_the_settings_say_how_large_an_attachment_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_settings_say_what_the_relay_takes_and_grants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RELAY_RUNNER_HOME", str(tmp_path))
-    (tmp_path / "config.toml").write_text("max_attachment_mib = 2")
+    (tmp_path / "config.toml").write_text("max_attachment_mib = 2\nlease_s = 30")
     with running(tmp_path) as (_, file):
-        async with relay_of(file) as relay:
+        async with relay_of(file) as relay, relay.connect(hello("bob")) as bus:
             assert (await relay.attachment_limits()).max_bytes == 2 * 1024 * 1024
+            assert bus.welcome.lease_s == 30.0

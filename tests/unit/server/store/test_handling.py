@@ -9,6 +9,7 @@ import pytest
 
 from relay_runner.errors import ClaimLost, RelayUnauthorized
 from relay_runner.protocol.messages import ClaimRequest, Receipt, State
+from relay_runner.server.store.agents import BUS_GRACE_S
 from tests.unit.server.store.world import keeping
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +36,7 @@ async def test_a_claim_that_ran_out_goes_to_nobody_whom_it_does_not_mean(tmp_pat
         await keeper.join("eve")
         message_id = await keeper.post("tag:x", claimable=True)
         assert (await keeper.store.claim(message_id, request("ann"))).granted
+        await keeper.leave("ann")
         keeper.clock.now += 61
         # Nobody swept yet; the claim ran out all the same, and eve is not meant.
         with pytest.raises(RelayUnauthorized):
@@ -51,6 +53,10 @@ async def test_a_sweep_settles_what_is_due_and_says_when_the_next_is(tmp_path: P
         await keeper.store.claim(second, request("bob", 20))
         report = Receipt(agent_id="bob", instance_id="one", attempt=1, state=State.SUBMITTING, lease_s=30)
         await keeper.store.receipt(second, report)
+        await keeper.leave("bob")
+        keeper.clock.now += BUS_GRACE_S
+        await keeper.store.sweep()
+        keeper.clock.now -= BUS_GRACE_S
         keeper.changes.clear()
         assert await keeper.store.sweep() == pytest.approx(keeper.clock.now + 10)
         keeper.clock.now += 10
@@ -69,6 +75,7 @@ async def test_a_lease_that_ran_out_cannot_be_renewed_before_the_sweep_either(tm
         await keeper.join("bob")
         message_id = await keeper.post("bob")
         await keeper.store.claim(message_id, request("bob", 10))
+        await keeper.leave("bob")
         keeper.clock.now += 11
         with pytest.raises(ClaimLost):
             await keeper.store.renew(message_id, request("bob"))

@@ -43,14 +43,14 @@ FILES = '["of old", {"id": "i", "name": "n", "size": 1, "sha256": "s"}]'
 
 def test_a_delivery_comes_back_as_it_was() -> None:
     for delivery in (FULL, Delivery(message_id=3, recipient=None)):
-        stored = stored_of((9, 3, *delivery_values(delivery), 1, 100.0))
+        stored = stored_of((9, 3, *delivery_values(delivery), 1, 100.0, 0))
         assert (stored.id, stored.delivery, stored.claimable, stored.expires_at) == (9, delivery, True, 100.0)
         assert len(delivery_values(delivery)) == len(Delivery.__struct_fields__) - 1
 
 
 def test_a_stored_delivery_lapses_by_its_own_end() -> None:
     queued = replace(FULL, state=State.QUEUED, claim_expires_at=None)
-    stored = stored_of((9, 3, *delivery_values(queued), 0, 100.0))
+    stored = stored_of((9, 3, *delivery_values(queued), 0, 100.0, 0))
     assert stored.lapsed(100.0, retired=True).reason == "agent-removed"
     assert stored.lapsed(99.0).state is State.QUEUED
 

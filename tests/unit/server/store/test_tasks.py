@@ -35,6 +35,7 @@ async def test_a_claim_that_lapses_by_the_clock_opens_its_task(tmp_path: Path) -
         task = await keeper.store.create_task(OPERATOR_CALLER, NewTask(subject="s"))
         carrier = await keeper.post("tag:w", claimable=True, payload={"taskId": task.id})
         await keeper.store.claim(carrier, ClaimRequest(agent_id="bob", instance_id="one", lease_s=60))
+        await keeper.leave("bob")
         keeper.clock.now += 60
         await keeper.store.sweep()
         assert (await keeper.store.get_task(OPERATOR_CALLER, task.id)).state is TaskState.OPEN

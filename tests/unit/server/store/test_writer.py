@@ -11,6 +11,7 @@ import pytest
 
 from relay_runner.errors import RelayRefused, StoreError
 from relay_runner.server.store.base import Change
+from relay_runner.server.store.clock import StoreClock
 from relay_runner.server.store.sql import schema
 from relay_runner.server.store.writer import Transaction, Writer, connect
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 def opened(path: Path) -> tuple[Writer, list[Change]]:
     connection = connect(path)
     connection.executescript(schema())
-    writer = Writer(path, lambda: 5.0)
+    writer = Writer(path, StoreClock(lambda: 5.0))
     changes: list[Change] = []
     writer.follow(changes.extend)
     writer.start(connection)

@@ -34,6 +34,10 @@ class Keeper:
         """Make an agent known."""
         await self.store.join(hello(agent_id, instance_id, **more), f"bus-{agent_id}-{instance_id}")
 
+    async def leave(self, agent_id: str, instance_id: str = "one") -> None:
+        """Close an agent's bus."""
+        await self.store.leave(agent_id, f"bus-{agent_id}-{instance_id}")
+
     async def post(self, to: str, body: str = "x", **more: object) -> int:
         """Post a message and return its id."""
         new = NewMessage(to=to, body=body, **more)  # type: ignore[arg-type]
