@@ -67,10 +67,12 @@ class Caller:
         if self.subject.startswith(f"{Kind.AGENT}:"):
             raise RelayUnauthorized("an agent cannot answer permissions", status=403, code="forbidden")
 
-    def need_permissions_of(self, agent_id: str | None) -> None:
-        """Raise unless they may list an agent's permissions, or with None everybody's."""
-        if not self.operates:
-            self.need_agent(agent_id or "")
+    def need_agent_or_operator(self, agent_id: str | None) -> None:
+        """Raise unless they operate or act as that agent's runner; with None, for all agents, only operators may."""
+        if agent_id is None:
+            self.need_operator()
+        elif not self.operates:
+            self.need_agent(agent_id)
 
     def may_see(self, *principals: str | None) -> bool:
         """Say whether they may read what concerns these principals."""

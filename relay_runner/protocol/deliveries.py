@@ -126,7 +126,9 @@ def claim(delivery: Delivery, request: ClaimRequest, now: float, *, lease_s: flo
     early = delivery.not_before is not None and delivery.not_before > now
     stale = request.attempt is not None and request.attempt != delivery.attempt
     if delivery.state is not State.QUEUED or early or stale:
-        return ClaimResult(granted=False, holder=delivery.recipient, delivery=delivery)
+        # What another agent made of it, its nonce above all, is nobody else's business.
+        own = delivery if delivery.recipient in (None, principal) else None
+        return ClaimResult(granted=False, holder=delivery.recipient, delivery=own)
     delivery = replace(
         delivery,
         recipient=principal,

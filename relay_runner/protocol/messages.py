@@ -216,6 +216,7 @@ class ClaimResult(Wire, frozen=True, kw_only=True):
     claim_expires_at: float | None = None
     holder: str | None = None
     delivery: Delivery | None = None
+    """None where it is another agent's."""
 
 
 class Release(Wire, frozen=True, kw_only=True):

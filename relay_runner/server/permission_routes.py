@@ -26,7 +26,7 @@ async def _open_permission(call: Call) -> Permission:
 
 async def _permissions(call: Call) -> list[Permission]:
     query = query_of(call.query, PermissionQuery)
-    call.caller.need_permissions_of(query.agent_id)
+    call.caller.need_agent_or_operator(query.agent_id)
     return await call.store.permissions(query)
 
 

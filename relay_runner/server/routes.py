@@ -128,15 +128,13 @@ async def _agent(call: Call) -> Agent:
 
 async def _obligations(call: Call) -> list[MessageRecord]:
     agent_id = call.text("id")
-    if not call.caller.operates:
-        call.caller.need_agent(agent_id)
+    call.caller.need_agent_or_operator(agent_id)
     return await call.store.obligations(call.caller, agent_id)
 
 
 async def _remove_agent(call: Call) -> None:
     agent_id = call.text("id")
-    if not call.caller.operates:
-        call.caller.need_agent(agent_id)
+    call.caller.need_agent_or_operator(agent_id)
     await call.store.remove_agent(agent_id)
 
 
@@ -165,8 +163,7 @@ async def _command(call: Call) -> Command:
 
 async def _commands(call: Call) -> list[Command]:
     agent_id = call.query.get("agentId", "")
-    if not call.caller.operates:
-        call.caller.need_agent(agent_id)
+    call.caller.need_agent_or_operator(agent_id or None)
     return await call.store.commands(agent_id, pending=call.query.get("pending") == "true")
 
 

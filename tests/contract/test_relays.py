@@ -285,6 +285,23 @@ async def test_a_report_needs_its_proof_its_attempt_and_its_holder(world: World)
         assert await state_of(world, message_id) is State.SUBMITTING
 
 
+async def test_a_claim_tells_a_stranger_nothing_of_what_became_of_a_message(world: World) -> None:
+    async with (
+        seat(world, "bob", tags=("x",)) as bob,
+        seat(world, "ann", tags=("x",)) as ann,
+        seat(world, "eve") as eve,
+    ):
+        sent = await post(world.operator, "tag:x", claimable=True)
+        await fails(RelayUnauthorized, eve.relay.claim(sent.message.id, eve.request()), "not for agent:eve")
+        assert (await bob.relay.claim(sent.message.id, bob.request())).granted
+        for state in (State.SUBMITTING, State.SEEN, State.DONE):
+            await bob.relay.receipt(sent.message.id, bob.receipt(state, nonce="n", result="secret"))
+            await fails(RelayUnauthorized, eve.relay.claim(sent.message.id, eve.request()), "not for agent:eve")
+            await fails(RelayUnauthorized, eve.relay.renew(sent.message.id, eve.request()), "not for agent:eve")
+            lost = await ann.relay.claim(sent.message.id, ann.request())
+            assert (lost.granted, lost.holder, lost.delivery) == (False, "agent:bob", None)
+
+
 async def test_one_of_twenty_claimers_wins(world: World) -> None:
     async with AsyncExitStack() as stack:
         seats = [await stack.enter_async_context(seat(world, f"w{n}", tags=("worker",))) for n in range(20)]
@@ -295,7 +312,8 @@ async def test_one_of_twenty_claimers_wins(world: World) -> None:
         results = await asyncio.gather(*[one.relay.claim(sent.message.id, one.request()) for one in seats])
         winners = [one for one, result in zip(seats, results, strict=True) if result.granted]
         assert len(winners) == 1
-        assert {result.holder for result in results if not result.granted} == {f"agent:{winners[0].agent_id}"}
+        losers = [result for result in results if not result.granted]
+        assert {(result.holder, result.delivery) for result in losers} == {(f"agent:{winners[0].agent_id}", None)}
         again = await winners[0].relay.claim(sent.message.id, winners[0].request())
         assert again.granted
         loser = next(one for one in seats if one is not winners[0])

@@ -60,7 +60,7 @@ class MemoryDesk:
 
     async def permissions(self, query: PermissionQuery) -> list[Permission]:
         """Return the permissions that `query` asks for, oldest first."""
-        self._caller.need_permissions_of(query.agent_id)
+        self._caller.need_agent_or_operator(query.agent_id)
         return self.hub.questions.asked(query)
 
     async def permission(self, permission_id: str) -> Permission:

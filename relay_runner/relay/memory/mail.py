@@ -150,6 +150,9 @@ class Mail:
     def _is_for(self, principal: str, message: Message, delivery: Delivery) -> bool:
         if delivery.recipient is not None or delivery.state is not State.QUEUED:
             return delivery.recipient == principal
+        return self._is_meant_for(principal, message)
+
+    def _is_meant_for(self, principal: str, message: Message) -> bool:
         member = self._members.all.get(principal.removeprefix("agent:"))
         return member is not None and message.to in member.addresses and message.sender != principal
 
@@ -194,13 +197,11 @@ class Mail:
         entry = self.entry(message_id)
         principal = agent_principal(agent_id)
         chosen = deliveries.choose(entry.deliveries, principal)
-        if chosen is None:
-            if entry.message.claimable:
-                return entry, 0
+        if chosen is None and not entry.message.claimable:
             raise RelayNotFound(f"there is no message {message_id} for {principal}")
-        if chosen.recipient is None and not self._is_for(principal, entry.message, chosen):
+        if (chosen is None or chosen.recipient is None) and not self._is_meant_for(principal, entry.message):
             raise RelayUnauthorized(f"message {message_id} is not for {principal}", status=403, code="forbidden")
-        return entry, next(index for index, delivery in enumerate(entry.deliveries) if delivery is chosen)
+        return entry, next((index for index, delivery in enumerate(entry.deliveries) if delivery is chosen), 0)
 
     def put(self, entry: Entry, index: int, delivery: Delivery) -> Delivery:
         """Keep a delivery that changed, and tell of it."""

@@ -86,13 +86,11 @@ def _find(tx: Transaction, message_id: int, agent_id: str) -> tuple[Stored, Deli
     """
     found = [(stored, stored.lapsed(tx.now)) for stored in views.stored_deliveries(tx, message_id)]
     chosen = deliveries.choose([now_is for _, now_is in found], agent_principal(agent_id))
-    if chosen is None:
-        if any(stored.claimable for stored, _ in found):
-            return found[0]
+    if chosen is None and not any(stored.claimable for stored, _ in found):
         raise RelayNotFound(f"there is no message {message_id} for agent:{agent_id}")
-    if chosen.recipient is None:
+    if chosen is None or chosen.recipient is None:  # claimable, by whom it means
         message = views.message(tx, message_id)
         own = views.own_addresses(tx, agent_principal(agent_id))
         if message.to not in own or message.sender == agent_principal(agent_id):
             raise RelayUnauthorized(f"message {message_id} is not for agent:{agent_id}", status=403, code="forbidden")
-    return next(pair for pair in found if pair[1] is chosen)
+    return next((pair for pair in found if pair[1] is chosen), found[0])

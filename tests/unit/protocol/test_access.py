@@ -52,12 +52,12 @@ def test_who_may_answer_permissions() -> None:
 
 
 def test_who_may_list_permissions() -> None:
-    OPERATES.need_permissions_of(None)
-    OPERATES.need_permissions_of("bob")
-    BOB.need_permissions_of("bob")
-    for agent_id in (None, "ann"):
-        with pytest.raises(RelayUnauthorized):
-            BOB.need_permissions_of(agent_id)
+    OPERATES.need_agent_or_operator(None)
+    OPERATES.need_agent_or_operator("bob")
+    BOB.need_agent_or_operator("bob")
+    for agent_id, lacks in ((None, "operator"), ("ann", "agent:ann")):
+        with pytest.raises(RelayUnauthorized, match=f"lacks the scope {lacks}$"):
+            BOB.need_agent_or_operator(agent_id)
 
 
 def test_who_may_see_what() -> None:

@@ -48,3 +48,11 @@ async def test_curl_can_answer_and_is_refused_with_a_line(tmp_path: Path) -> Non
         assert (await client.post("/api/v1/permissions/p1/decision", json={"decision": "approve"})).status_code == 403
         assert (await client.get("/api/v1/permissions?agentId=bob")).status_code == 200
         assert (await client.get("/api/v1/permissions")).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["permissions", "commands", "commands?pending=true"])
+async def test_whoever_may_only_send_is_told_what_a_list_of_everybody_takes(tmp_path: Path, path: str) -> None:
+    async with raw(tmp_path) as (core, client):
+        headers = {"Authorization": f"Bearer {await token_of(core, 'person:ann', 'send')}"}
+        answer = await client.get(f"/api/v1/{path}", headers=headers)
+        assert (answer.status_code, answer.json()["error"]["message"]) == (403, "this token lacks the scope operator")
