@@ -29,5 +29,5 @@ async def test_every_part_that_lives_is_a_service_and_a_lost_claim_reaches_the_i
         assert sorted(services) == ["claims", "inbox", "overtime", "receipts"]
         for service in services.values():
             service.close()
-        assert path._claims.on_lost == path.inbox._lost
-        assert path.receipts.on_told == path._claims.drop
+        assert path.claims.on_lost == path.inbox._lost
+        assert path.receipts.on_told == path.claims.drop

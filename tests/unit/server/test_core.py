@@ -36,6 +36,7 @@ async def test_what_is_due_soon_happens_on_time_and_without_being_asked(tmp_path
     core = Core(SqliteStore(tmp_path / "r.db"))
     async with core.running():
         await core.store.join(hello("bob"), "bus")
+        await core.store.leave("bob", "bus")
         message_id = (await core.store.accept(OPERATOR, NewMessage(to="bob", body="x"))).message.id
         lease = ClaimRequest(agent_id="bob", instance_id="one", lease_s=0.2)
         await core.store.claim(message_id, lease)
