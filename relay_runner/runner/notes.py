@@ -23,6 +23,7 @@ from relay_runner.providers.base import (
     SubagentStarted,
     TurnEnded,
     TurnStarted,
+    Unusable,
 )
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.work import POSTED, Work
@@ -42,6 +43,7 @@ class Notes:
         on_lost: Callable[[str], None],
         on_turn: Callable[[str], None],
         on_idle: Callable[[], None],
+        on_unusable: Callable[[str], object],
     ) -> None:
         self._work = work
         self._identity = identity
@@ -49,6 +51,7 @@ class Notes:
         self._on_lost = on_lost
         self._on_turn = on_turn
         self._on_idle = on_idle
+        self._on_unusable = on_unusable
 
     def take(self, event: Event) -> None:
         """Note one event."""
@@ -82,6 +85,9 @@ class Notes:
                 self._identity.learn({"context": msgspec.to_builtins(context)})
             case Degraded(reason):
                 self._work.degraded = reason
+            case Unusable(reason):
+                self._work.timeline.add("provider-unusable", reason=reason)
+                self._on_unusable(reason)
             case Learnt(values):
                 self._identity.learn(values)
 

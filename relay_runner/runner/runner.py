@@ -111,6 +111,7 @@ class Runner:
             on_lost=self._delivering.flights.session_lost,
             on_turn=self._launcher.spoken_in,
             on_idle=self._supervisor.provider_idle,
+            on_unusable=lambda reason: self._supervisor.order(Order.RESTART, reason),
         )
         self._control.on_status = self._posted
         self._ordering = Ordering(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,29 @@ def test_a_killed_runner_is_replaced_and_the_conversation_goes_on(
         assert (delivery["outcome"], delivery["result"], times) == ("completed", "worked", 1)
     else:
         assert (moment, delivery["state"], times) == ("before the evidence", "unknown", 0)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_server_whose_socket_was_cleaned_away_is_replaced_and_goes_on(
+    place: Home, model: FakeResponses, busy: bool
+) -> None:
+    place.start("cx", "codex")
+    assert place.settled(place.send("cx", "SAY:one"))["result"] == "one"
+    provider, session = place.provider_pid("cx"), place.file("cx", "info.json")["sessionId"]
+    cut = place.send("cx", "HANG:60\nSAY:never") if busy else None
+    if cut is not None:
+        place.reaches(cut, "seen")
+    kill(place.runner_pid("cx"))
+    (place.state / "agents" / "cx" / "codex.sock").resolve().unlink()
+    begun = time.monotonic()
+    place.start("cx", "codex")
+    assert time.monotonic() - begun < 45, "nothing is waited for that cannot come"
+    assert place.provider_pid("cx") != provider and not running(provider)
+    if cut is not None:
+        assert place.settled(cut)["outcome"] == "interrupted"
+    assert place.settled(place.send("cx", "SAY:two"))["result"] == "two"
+    assert place.file("cx", "info.json")["sessionId"] == session
+    assert "the socket of Codex's app-server was removed" in place.log("cx")
 
 
 def test_a_killed_app_server_comes_back_with_the_same_conversation(

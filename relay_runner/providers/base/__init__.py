@@ -34,6 +34,7 @@ from relay_runner.providers.base.events import (
     SubagentStarted,
     TurnEnded,
     TurnStarted,
+    Unusable,
 )
 from relay_runner.providers.base.exchange import (
     ABSENT,
@@ -98,6 +99,7 @@ __all__ = [
     "TurnStarted",
     "TurnState",
     "Uncertain",
+    "Unusable",
     "Versions",
     "nothing_owed",
     "unsure",

@@ -158,6 +158,13 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class Unusable:
+    """The program runs, and nothing can reach it again: it is to be ended, and started again with its session."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Learnt:
     """What the provider told about itself: model, effort, version."""
 
@@ -178,6 +185,7 @@ Event = (
     | Limited
     | ContextUsed
     | Degraded
+    | Unusable
     | Learnt
 )
 Emit = Callable[[Event], None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from relay_runner.providers.base import (
     SessionLost,
     SessionStarted,
     TurnEnded,
+    Unusable,
 )
 from relay_runner.providers.beside import beside
 from relay_runner.providers.codex import family, launch, operations, projection, restarted, rollout, session, settings
@@ -39,14 +41,24 @@ log = logging.getLogger(__name__)
 RECONNECT_S = 0.05
 RETRY_S = 1.0
 TICK_S = 0.5
+CUT_OFF_S = 2.0
 PAGE = 20
 
 
 class Link:
     """Stay connected and subscribed, keep what is known, and tell what happens."""
 
-    def __init__(self, spec: LaunchSpec, plan: LaunchPlan, emit: Emit, *, process: str, adopted: bool) -> None:
-        """`process` tells this app-server from every other."""
+    def __init__(
+        self,
+        spec: LaunchSpec,
+        plan: LaunchPlan,
+        emit: Emit,
+        *,
+        process: str,
+        adopted: bool,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`process` tells this app-server from every other; `alive` says whether it runs."""
         self.spec = spec
         self.plan = plan
         self.emit = emit
@@ -72,6 +84,9 @@ class Link:
             enter=self._enter,
         )
         self._adopted = adopted
+        self._alive = alive
+        self._cut_off_at: float | None = None
+        """Since when it lives without the socket at which it listened."""
         self._calls = ToolCalls(spec.tools)
         self._unknown: list[Request] = []
         self._met: session.Session | None = None
@@ -97,6 +112,7 @@ class Link:
             except Disconnected as error:
                 if self.session is not None and self._memo.stage is Stage.READY:
                     self.become(Stage.DEGRADED, str(error))
+                self._cut_off(time.monotonic())
                 await asyncio.sleep(RECONNECT_S)
             except ProviderError as error:
                 self.become(Stage.DEGRADED, str(error))
@@ -109,6 +125,18 @@ class Link:
                 self.client = None
                 self.approvals.lost()
                 self.changed.set()
+
+    def _cut_off(self, now: float) -> None:
+        """Tell once when a live server has lost its socket: it stands in /tmp (0.171), and is never made again."""
+        listened = self._adopted or self.session is not None
+        if not listened or launch.socket(self.spec).exists() or self._memo.stage is Stage.STOPPING or not self._alive():
+            self._cut_off_at = None
+        elif self._cut_off_at is None:
+            self._cut_off_at = now
+        elif now - self._cut_off_at > CUT_OFF_S:
+            # One that ends takes its socket away first, so it is given a moment.
+            self._cut_off_at = math.inf
+            self.emit(Unusable("the socket of Codex's app-server was removed"))
 
     async def _join(self, client: Client) -> None:
         self.tracker.status.joining()

@@ -53,7 +53,9 @@ class CodexProcess:
         self._spec = spec
         self._plan = plan
         self._terminal = terminal
-        self._link = Link(spec, plan, emit, process=spec.control.provider_session_id, adopted=adopted)
+        self._link = Link(
+            spec, plan, emit, process=spec.control.provider_session_id, adopted=adopted, alive=terminal.alive
+        )
         self._room = self._link.room
 
     @property

@@ -39,6 +39,7 @@ class Desk:
             on_lost=self.lost.append,
             on_turn=self.turns.append,
             on_idle=self._idle,
+            on_unusable=lambda reason: None,
         )
 
     def _idle(self) -> None:

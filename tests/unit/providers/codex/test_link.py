@@ -16,9 +16,12 @@ from relay_runner.providers.base import (
     SubagentStarted,
     TurnEnded,
     TurnStarted,
+    Unusable,
 )
 from relay_runner.providers.codex import goals, questions, status, subagents
 from relay_runner.providers.codex.launch import SOCKET
+from relay_runner.providers.codex.link import CUT_OFF_S
+from relay_runner.providers.codex.memo import Stage
 from tests.contract.providers import launch_spec
 from tests.terminals import until
 from tests.unit.providers.codex import asks
@@ -178,3 +181,28 @@ async def test_a_reconnect_finds_sub_agents_that_run_and_those_that_do_not(place
     await until(lambda: len(place.told(SubagentStarted)) == 2)
     assert [event.id for event in place.told(SubagentStarted)] == ["child", "other"]
     assert [event.id for event in place.told(SubagentEnded)] == ["child"]
+
+
+async def test_a_server_that_lives_without_its_socket_is_unusable_and_told_once(tmp_path: Path) -> None:
+    async with watched(tmp_path, adopted=True) as made:
+        link = made.process._link
+        for at in (0.0, CUT_OFF_S, CUT_OFF_S + 0.1, CUT_OFF_S * 2, CUT_OFF_S * 9):
+            link._cut_off(1e9 + at)  # later than what the link itself found
+        assert len(made.told(Unusable)) == 1
+
+
+async def test_one_that_has_not_listened_yet_or_is_dead_or_is_ending_is_not(tmp_path: Path) -> None:
+    async with watched(tmp_path) as made:
+        for at in (0.0, 100.0):
+            made.process._link._cut_off(1e9 + at)
+        assert not made.told(Unusable), "it may only be slow to start"
+    async with watched(tmp_path, adopted=True) as made:
+        made.pane.living = False
+        for at in (0.0, 100.0):
+            made.process._link._cut_off(1e9 + at)
+        assert not made.told(Unusable)
+        made.pane.living = True
+        made.process._link.become(Stage.STOPPING)
+        for at in (0.0, 100.0):
+            made.process._link._cut_off(1e9 + at)
+        assert not made.told(Unusable)
