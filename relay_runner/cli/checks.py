@@ -53,6 +53,9 @@ def _state() -> Check:
         return Check(FAIL, "state folder", f"{folder} cannot be written", f"chmod u+rwx {folder}")
     if stat.S_IMODE(status.st_mode) & 0o077:
         return Check(WARN, "state folder", f"{folder} is open to others", f"chmod 700 {folder}")
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        how = f"hooks and relay-runner inside agents cannot run there: set {config.HOME_VARIABLE} to a folder elsewhere"
+        return Check(WARN, "state folder", f"{folder} is mounted noexec", how)
     return Check(OK, "state folder", str(folder))
 
 

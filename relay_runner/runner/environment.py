@@ -6,6 +6,7 @@ control server with a secret of its own.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -60,6 +61,13 @@ def of_provider(
 def without_foreign(environ: Mapping[str, str], own: Collection[str]) -> dict[str, str]:
     """Return an environment without the keys of models that are not the program's own."""
     return {name: value for name, value in environ.items() if name in own or name not in CREDENTIALS}
+
+
+def unrunnable(folder: Path) -> str | None:
+    """Say why the programs in the folder cannot be run, or None: its file system may be mounted `noexec`."""
+    if all(os.access(script, os.X_OK) for script in folder.iterdir()):
+        return None
+    return f"programs in {folder} cannot be run (is it mounted noexec?): no hooks, no relay-runner inside"
 
 
 def write_programs(folder: Path, programs: Mapping[str, tuple[str, ...]]) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from relay_runner.config import AgentPaths, private_dir
+from relay_runner.config import HOME_VARIABLE, AgentPaths, private_dir
 from relay_runner.errors import ProviderUnsupported
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
@@ -48,6 +48,8 @@ class Launched:
     """That port is, for all that is known, another user's: who reads its hooks there, and answers them?"""
     unheld: bool = False
     """It was adopted, and nothing keeps its port while no runner is here: an older version started it."""
+    crippled: str | None = None
+    """Why what we give it to run cannot be run."""
     lost: str | None = None
     """The session that it was to go on with, and could not: it begins anew."""
 
@@ -118,6 +120,8 @@ class Launcher:
         for note in plan.notes:
             log.warning("%s", note)
         environment.write_programs(self._paths.bin, plan.programs)
+        if crippled := environment.unrunnable(self._paths.bin):
+            log.error("%s; set %s to a folder elsewhere", crippled, HOME_VARIABLE)
         width, height = self._options.screen or (WIDTH, HEIGHT)
         started_at = time.time()
         terminal = await self._terminals.open(
@@ -133,7 +137,15 @@ class Launcher:
                 listener=self._control.listener,
             )
         )
-        launched = Launched(spec, plan, terminal, adopted=False, started_at=started_at, lost=self._lost(spec, plan))
+        launched = Launched(
+            spec,
+            plan,
+            terminal,
+            adopted=False,
+            started_at=started_at,
+            lost=self._lost(spec, plan),
+            crippled=crippled,
+        )
         self._save(launched)
         self._launches += 1
         log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")

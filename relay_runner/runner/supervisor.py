@@ -143,9 +143,10 @@ class Supervisor:
         """Watch one process to its end; return the delay before the next one, or why there is none."""
         self._terminal = launched.terminal
         self._work.unreachable = None
-        self._work.degraded = DEAF if launched.deaf else UNHELD if launched.unheld else None
+        self._work.degraded = DEAF if launched.deaf else UNHELD if launched.unheld else launched.crippled
         # One that cannot go on with its session would pay for it with all that was said.
-        self._flaw = self._work.degraded if launched.deaf or self._provider.capabilities.resume else None
+        mends = launched.deaf or (launched.unheld and self._provider.capabilities.resume)
+        self._flaw = self._work.degraded if mends else None
         if launched.stolen:
             log.error("%s: its hooks are not ours any more, and it is restarted", STOLEN)
             self.order(Order.RESTART, STOLEN)

@@ -73,3 +73,10 @@ def test_the_private_relay_runner_works_and_is_private(tmp_path: Path) -> None:
     assert version.returncode == 0 and version.stdout.startswith("relay-runner")
     hello = subprocess.run(["hello"], env=environ, capture_output=True, text=True, timeout=30)
     assert hello.stdout == "its here\n"
+
+
+def test_programs_that_cannot_be_run_are_told(tmp_path: Path) -> None:
+    environment.write_programs(tmp_path / "bin", {"more": ("true",)})
+    assert environment.unrunnable(tmp_path / "bin") is None
+    (tmp_path / "bin" / "more").chmod(0o600)  # to the system the same as a folder that is mounted noexec
+    assert "cannot be run" in str(environment.unrunnable(tmp_path / "bin"))
