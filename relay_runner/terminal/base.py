@@ -24,6 +24,7 @@ class Key(StrEnum):
     ESCAPE = "Escape"
     CTRL_C = "C-c"
     CTRL_D = "C-d"
+    CTRL_G = "C-g"
     CTRL_S = "C-s"
     CTRL_U = "C-u"
     UP = "Up"

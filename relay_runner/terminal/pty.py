@@ -38,6 +38,7 @@ _KEYS = {
     Key.ESCAPE: b"\x1b",
     Key.CTRL_C: b"\x03",
     Key.CTRL_D: b"\x04",
+    Key.CTRL_G: b"\x07",
     Key.CTRL_S: b"\x13",
     Key.CTRL_U: b"\x15",
     Key.UP: b"\x1b[A",

@@ -19,7 +19,7 @@ from relay_runner.config import AgentPaths, unproxied, write_private
 from relay_runner.errors import ConfigError, ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
-from relay_runner.providers.claude import hook_client, profile
+from relay_runner.providers.claude import editor, editor_client, hook_client, profile
 from relay_runner.providers.claude.asks import HOOK as PERMISSION_HOOK
 from relay_runner.providers.claude.flags import offers
 from relay_runner.providers.claude.home import ClaudeHome
@@ -92,6 +92,7 @@ def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> Launch
     check_args(spec.args)
     settings = spec.agent_dir / SETTINGS_FILE
     write_private(settings, msgspec.json.format(msgspec.json.encode(settings_of(spec)), indent=2))
+    editor.prepare(spec.agent_dir, spec.control.provider_session_id, home.config_dir)
     for old in spec.agent_dir.glob("rewake-*.lock"):
         old.unlink(missing_ok=True)
     session, session_id, notes = _session(spec, home)
@@ -119,7 +120,10 @@ def plan(spec: LaunchSpec, command: tuple[str, ...], home: ClaudeHome) -> Launch
         session_id=session_id,
         resumed=session[0] == "--resume",
         title=spec.label or spec.agent_id,
-        programs={HOOK_PROGRAM: (sys.executable, "-S", "-E", str(Path(hook_client.__file__)))},
+        programs={
+            HOOK_PROGRAM: (sys.executable, "-S", "-E", str(Path(hook_client.__file__))),
+            editor.PROGRAM: (sys.executable, "-S", "-E", str(Path(editor_client.__file__))),
+        },
         notes=(*notes, *more),
     )
 
@@ -136,7 +140,9 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
         "permissions": {"allow": [*(f"Bash(relay-runner {verb}:*)" for verb in RELAY_VERBS), _may_read(spec)]},
     }
     settings["statusLine"] = status_line(spec)
-    settings["env"] = unproxied(spec.environ, *ClaudeHome.of(spec.environ).environs(spec.cwd, settings_sources(spec)))
+    # What a settings file sets goes before the environment, and ours before theirs.
+    set_there = ClaudeHome.of(spec.environ).environs(spec.cwd, settings_sources(spec))
+    settings["env"] = {**unproxied(spec.environ, *set_there), **editor.variables(spec.environ, *set_there)}
     if spec.approval_mode == "bypass":
         settings["skipDangerousModePermissionPrompt"] = True
     if spec.trust_folder:

@@ -19,7 +19,8 @@ from enum import Enum, auto
 from relay_runner.errors import ProviderRefused, TerminalError
 from relay_runner.protocol.envelope import nonces as nonces_of
 from relay_runner.providers.base import Held, SubmitResult, Submitted, Uncertain
-from relay_runner.providers.claude.screen import InputRow, input_row
+from relay_runner.providers.claude.editor import Editor, Put
+from relay_runner.providers.claude.screen import InputRow, box, input_row
 from relay_runner.terminal.base import Key, Terminal
 
 TYPING_HOLD_S = 60.0
@@ -36,9 +37,12 @@ _LOOK_S = 0.05
 CHANNEL = "paste"
 DIALOG = Held("dialog open")
 TYPING = Held("person typing")
+UNSEEN = Held("the message does not show in the input row")
 _KEPT = 50
 _FOLDED = re.compile(r"\[Pasted text #\d+ \+(\d+) lines\]")
 _FOLD_CHARS = 800
+_TELLING = 12
+"""So many characters of a message are not what a person types by chance."""
 _FOLD_NEWLINES = 2
 
 
@@ -51,6 +55,15 @@ def _folds_to(text: str) -> int | None:
 def _squash(text: str) -> str:
     """Return a text without the blanks that the box puts in where it breaks a line."""
     return "".join(text.split())
+
+
+def _holds(shown: str, text: str) -> bool:
+    """Say whether what the input box shows is a part of this text, and nothing else.
+
+    A long text is cut at either end, at times in the middle of a line (2.1.332).
+    """
+    part = _squash(shown).removeprefix("\u276f").removesuffix("\u2026")
+    return len(part) >= min(_TELLING, len(_squash(text))) and part in _squash(text)
 
 
 class Room(Enum):
@@ -71,24 +84,38 @@ class _Draft:
 class Paste:
     """Pastes of one terminal; remembers since when a person's draft stands there."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, editor: Editor | None = None) -> None:
         self._terminal = terminal
+        self._editor = editor
         self._draft: _Draft | None = None
         self._hints: set[str] = set()
         """What stood in the input row and turned out to be no draft."""
+        self._last = ("", "")
+        """The nonce and the text of the last message."""
         self._folded: dict[str, int] = {}
         """By nonce, how the last long messages look in the input row, where a person's own paste may stand as well."""
 
     async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
         """Put `text` in once; `entered` says whether the program's own records have it."""
+        ours = self._remember(text)
         try:
-            room = await self._make_room()
+            # What a runner that died put in and did not submit stands there still: it is replaced, or taken off.
+            left = await self._shows(ours)
+            room = Room.FREE if left else await self._make_room()
         except TerminalError as error:
             return Held(str(error))
         if isinstance(room, Held):
             return room
-        ours = self._remember(text)
-        if room is Room.FREE:
+        put = await self._edit(text, ours) if room is Room.FREE else Put.NOT
+        if put is Put.REFUSED:
+            return TYPING
+        if put is Put.UNSEEN:
+            return UNSEEN
+        if put is Put.SHOWN:
+            await self._terminal.press(Key.ENTER)
+        elif room is Room.FREE:
+            if left and not await self._clear():
+                return TYPING
             await self._terminal.paste(text, then=Key.ENTER)
         elif not await self._put_to_the_test(text, ours):
             return TYPING
@@ -100,6 +127,25 @@ class Paste:
         if await self._wait(entered, EVIDENCE_S):
             return Submitted(CHANNEL)
         return await self._give_up(ours, entered)
+
+    async def _edit(self, text: str, ours: tuple[str, ...]) -> Put:
+        """Put a message into the empty row as typed, where that can be done; nothing is submitted by it."""
+        if self._editor is None or not ours:
+            return Put.NOT
+        return await self._editor.put(text, ours[0], lambda: self._alone(ours))
+
+    async def _shows(self, nonces: Iterable[str]) -> bool:
+        """Say whether one of these messages stands in the input box, however much of it is scrolled away."""
+        shown = box(await self._terminal.capture())
+        return any(f'nonce="{nonce}"' in shown for nonce in nonces)
+
+    async def _alone(self, nonces: Iterable[str]) -> bool:
+        """Say whether the last message, and nothing else, stands in the input box."""
+        return self._last[0] in tuple(nonces) and _holds(box(await self._terminal.capture()), self._last[1])
+
+    async def _clear(self) -> bool:
+        await self._terminal.press(Key.CTRL_C)
+        return await self._until_clear()
 
     async def _make_room(self) -> Held | Room:
         """Return what keeps a message from the input row; a person's line that was waited for is put aside."""
@@ -151,8 +197,10 @@ class Paste:
 
     async def take_back(self, nonces: Iterable[str]) -> bool:
         """Clear our own text when an Escape put it back into the input row: an Enter would send it once more."""
-        row = await self._row()
-        if row is None or not self._is_ours(row, nonces):
+        screen = await self._terminal.capture()
+        row, wanted = input_row(screen), tuple(nonces)
+        last_one = self._last[0] in wanted and _holds(box(screen), self._last[1])
+        if not (row is not None and self._is_ours(row, wanted)) and not last_one:
             return False
         await self._terminal.press(Key.CTRL_C)
         await self._until_clear()
@@ -161,6 +209,7 @@ class Paste:
     def _remember(self, text: str) -> tuple[str, ...]:
         """Note how a message will look in the input row; return its nonce."""
         ours = nonces_of(text)[:1]
+        self._last = (ours[0] if ours else "", text)
         if ours and (newlines := _folds_to(text)) is not None:
             self._folded[ours[0]] = newlines
         while len(self._folded) > _KEPT:
@@ -201,7 +250,7 @@ class Paste:
 
     async def _stands(self, ours: Iterable[str]) -> bool:
         row = await self._row()
-        return row is not None and self._is_ours(row, ours)
+        return (row is not None and self._is_ours(row, ours)) or await self._alone(ours)
 
     async def _until_clear(self) -> bool:
         deadline = time.monotonic() + CLEAR_S

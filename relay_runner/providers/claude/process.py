@@ -28,6 +28,7 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude import asks, profile, reminder
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
+from relay_runner.providers.claude.editor import Editor
 from relay_runner.providers.claude.ending import explain_exit, find
 from relay_runner.providers.claude.failures import Limits
 from relay_runner.providers.claude.health import HOOKLESS, Health, Part
@@ -91,7 +92,7 @@ class ClaudeProcess:
             self._spending.begin(transcript)
         self._closing = Closing(emit, self._spending, self._records.file)
         self._rewake = Rewake()
-        self._paste = Paste(terminal)
+        self._paste = Paste(terminal, Editor(spec.agent_dir, terminal, spec.control.provider_session_id))
         self._operations = Operations(
             terminal,
             self._paste,

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from relay_runner.terminal.base import Screen, Style
 
 _RULE = re.compile(r"^─{10,}")
+_BORDER = re.compile(r"^─{3,}")
+"""The rules around the box; one may say how much of a long text is scrolled away."""
 _INPUT = re.compile(r"^\u276f(?:\u00a0|$)")
 _TEXT_COLUMN = 2
 
@@ -89,6 +91,21 @@ def input_row(screen: Screen) -> InputRow | None:
             more = _below(screen, number)
             return InputRow(text, bool(text or more), more)
     return None
+
+
+def box(screen: Screen) -> str:
+    """Return what the input box shows, also of a text whose beginning is scrolled away; "" where there is none.
+
+    A long text scrolls in its box (2.1.332), or the box grows over the whole screen (2.1.197): then its upper rule is
+    gone, and only the cursor tells it from what stands above a dialog.
+    """
+    borders = [number for number, line in enumerate(screen.lines) if _BORDER.match(line)]
+    if not borders:
+        return ""
+    top, bottom = (borders[-2], borders[-1]) if len(borders) > 1 else (-1, borders[-1])
+    if top < 0 and not 0 <= screen.cursor[1] < bottom:
+        return ""
+    return "\n".join(screen.lines[top + 1 : bottom])
 
 
 def start_dialog(screen: Screen) -> StartDialog | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from relay_runner.errors import ProviderRefused, TerminalError
 from relay_runner.providers.base import Held, Submitted, Uncertain
-from relay_runner.providers.claude import paste
-from relay_runner.providers.claude.paste import DIALOG, TYPING, Paste
+from relay_runner.providers.claude import editor, editor_client, paste
+from relay_runner.providers.claude.editor import Editor
+from relay_runner.providers.claude.editor_client import OFFER, TAKEN, WITHDRAWN
+from relay_runner.providers.claude.paste import DIALOG, TYPING, UNSEEN, Paste
 from relay_runner.terminal.base import Key
 from tests.unit.providers.claude.box import Box
 
@@ -204,3 +207,115 @@ async def test_a_long_message_given_back_is_cleared_and_a_persons_paste_is_not()
     assert not await rung.take_back(["other"])
     assert await rung.take_back(["n"])
     assert box.text == ""
+
+
+LONG = TEXT.replace("x", "\n".join(f"\tline {number}" for number in range(9)))
+
+
+class Editing(Box):
+    """A box whose Ctrl-G opens our editor on what stands in it."""
+
+    def __init__(self, folder: Path, text: str = "") -> None:
+        super().__init__(text)
+        self.folder = folder
+        self.opens = True
+        self.typed_first = ""
+        """What a person types between the look at the box and the key."""
+        self.pasted = 0
+
+    async def press(self, *keys: Key) -> None:
+        if keys == (Key.CTRL_G,) and self.opens:
+            draft = self.folder / "draft"
+            draft.write_text(self.text + self.typed_first)
+            assert editor_client.claim(str(self.folder), OFFER, TAKEN)
+            editor_client.put(str(self.folder), str(draft))
+            self.text = draft.read_text()
+        await super().press(*keys)
+
+    async def paste(self, text: str, *, then: Key | None = None) -> None:
+        self.pasted += 1
+        await super().paste(text, then=then)
+
+
+def editing(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = "") -> tuple[Editing, Paste]:
+    for name in ("CLAIM_S", "PUT_S"):
+        monkeypatch.setattr(editor, name, 0.05)
+    editor.prepare(folder, "p1", folder / "config")
+    box = Editing(folder, text)
+    return box, Paste(box, Editor(folder, box, "p1"))
+
+
+def entered(box: Box) -> Callable[[], bool]:
+    return lambda: LONG in box.entered
+
+
+async def test_a_message_goes_through_the_editor_and_nothing_is_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    box.swallow = 1
+    assert await way.put(LONG, entered(box)) == Submitted("paste")
+    assert (box.entered, box.pasted) == ([LONG], 0)
+    assert box.pressed == [Key.CTRL_G, Key.ENTER, Key.ENTER]
+
+
+async def test_a_person_who_types_before_the_editor_opens_keeps_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    box.typed_first = "half a li"
+    assert await way.put(LONG, entered(box)) == TYPING
+    assert (box.text, box.entered) == ("half a li", []) and Key.ENTER not in box.pressed
+
+
+async def test_where_no_editor_opens_it_is_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    box.opens = False
+    assert await way.put(LONG, entered(box)) == Submitted("paste")
+    assert (box.entered, box.pasted) == ([LONG], 1) and (tmp_path / WITHDRAWN).exists()
+
+
+async def test_what_does_not_show_is_not_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    box.folds = True
+    assert await way.put(LONG, entered(box)) == UNSEEN
+    assert box.entered == [] and Key.ENTER not in box.pressed
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_what_a_dead_runner_put_in_and_did_not_submit_goes_in_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    box, way = editing(tmp_path, monkeypatch, LONG)
+    box.opens = opens
+    assert await way.put(LONG, entered(box)) == Submitted("paste")
+    assert box.entered == [LONG] and box.text == ""
+
+
+async def test_a_long_message_that_an_escape_gave_back_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    assert await way.put(LONG, entered(box)) == Submitted("paste")
+    box.text = LONG.partition("\n")[2]  # its beginning is scrolled away
+    assert not await way.take_back(["another"])
+    assert await way.take_back(["n"]) and box.text == ""
+    box.text = f"{LONG.partition(chr(10))[2]} and what a person adds"
+    assert not await way.take_back(["n"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "whole"),
+    [
+        ("\u276f\u00a0" + LONG, True),
+        ("    line 3\n  line 4\n  line 5", True),
+        ("    line 3\n  line 4\n  line 5\n  li\u2026\n\n", True),
+        ("\u276f\u00a0", False),
+        ("", False),
+        ("\u276f\u00a0line 3", False),  # so little may be a person's
+        ("\u276f\u00a0" + LONG + " hey", False),
+        ("a person: " + LONG, False),
+    ],
+)
+def test_a_part_of_a_message_is_told_from_a_persons_words(shown: str, whole: bool) -> None:
+    assert paste._holds(shown, LONG) is whole

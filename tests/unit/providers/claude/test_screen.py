@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from relay_runner.providers.claude.screen import InputRow, input_row, last_words, start_dialog
+from relay_runner.providers.claude.screen import InputRow, box, input_row, last_words, start_dialog
 from relay_runner.terminal.base import Screen, Style
 from tests.unit.providers.claude.box import RULE, hinted, screen
 from tests.unit.providers.claude.recorded import recorded, versions
@@ -135,3 +135,20 @@ def test_last_words(line: str, words: str) -> None:
 def test_no_last_words() -> None:
     assert last_words(screen()) is None
     assert last_words(None) is None
+
+
+RULES = "─" * 40
+
+
+@pytest.mark.parametrize(
+    ("lines", "cursor", "shown"),
+    [
+        ((RULES, "\u276f\u00a0hello", RULES, "  ? for shortcuts"), (7, 1), "\u276f\u00a0hello"),
+        (("● ok", "─── ↑ 48 more ───── test ─", "  line 31", "  end", RULES, "  manual"), (5, 3), "  line 31\n  end"),
+        (("  line 2", "  end", RULES, "  ctrl+g to edit"), (5, 1), "  line 2\n  end"),  # 2.1.197: no upper rule
+        (("● said", RULES, " Do you want to proceed?", " \u276f 1. Yes"), (0, 3), ""),
+        (("just text",), (0, 0), ""),
+    ],
+)
+def test_the_box_is_what_stands_between_its_rules(lines: tuple[str, ...], cursor: tuple[int, int], shown: str) -> None:
+    assert box(Screen(lines=lines, cursor=cursor)) == shown
