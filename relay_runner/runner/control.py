@@ -41,6 +41,8 @@ from relay_runner.errors import (
     RelayUnavailable,
     TerminalError,
 )
+from relay_runner.http_limits import ACCEPTED, LimitedProtocol, limited
+from relay_runner.lean import uvicorn
 from relay_runner.log import hide
 from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
@@ -49,7 +51,6 @@ from relay_runner.protocol.wire import admit, convert, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
 from relay_runner.runner.group import task_group
-from relay_runner.runner.lean import HttpToolsProtocol, uvicorn
 from relay_runner.runner.proxy import proxy_routes
 
 log = logging.getLogger(__name__)
@@ -172,13 +173,14 @@ class ControlServer:
         assert self._socket is not None
         config = uvicorn.Config(
             self._app,
-            http=_Connection,
+            http=limited(made=_Connection),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=1,
+            backlog=ACCEPTED,
         )
         server = self._server = _Server(config)
         with self._socket, contextlib.ExitStack() as stack:
@@ -303,7 +305,9 @@ class _Guard:
 
 
 def _refuse(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message, "hint": None}}, status_code=status)
+    return JSONResponse(
+        {"error": {"code": code, "message": message, "hint": None}}, status_code=status, headers={"connection": "close"}
+    )
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -320,14 +324,14 @@ def _bounded(receive: Receive) -> Receive:
     return inner
 
 
-class _Connection(HttpToolsProtocol):
+class _Connection(LimitedProtocol):
     """One connection: over the unix socket only this user's, and marked where the other side is gone already.
 
     It waited in the backlog while no runner was here, and what it says is as old as that.
     """
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection.family == socket.AF_UNIX:
             if peer_uid(connection) != os.getuid():
@@ -346,6 +350,11 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # uvicorn's number is how many are accepted at once, too
 
 
 def _listen_at(path: Path) -> socket.socket:

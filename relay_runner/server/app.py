@@ -35,5 +35,5 @@ async def _no_route(request: Request, error: Exception) -> Response:
     what = f"{request.method} {request.url.path[:200]}"
     message = f"there is no {what}" if status == 404 else f"{what} is not allowed"
     problem = Problem(code="no-route", message=message, hint="see /api/v1/openapi.json")
-    headers = error.headers if isinstance(error, HTTPException) else None
+    headers = {**(error.headers or {} if isinstance(error, HTTPException) else {}), "connection": "close"}
     return Response(encode(ProblemBody(error=problem)), status, headers, media_type="application/json")

@@ -72,4 +72,4 @@ async def _refuse(scope: Scope, send: Send, reason: str) -> None:
         await send({"type": "websocket.http.response.start", "status": 403, "headers": headers})
         await send({"type": "websocket.http.response.body", "body": body})
     else:
-        await send_answer(send, 403, body)
+        await send_answer(send, 403, body, close=True)

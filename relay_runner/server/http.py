@@ -167,16 +167,20 @@ class Endpoint:
 
     async def _send(self, send: Send, status: int, body: bytes, content_type: str = "application/json") -> None:
         self._core.metrics.requests[status] += 1
-        await send_answer(send, status, body, content_type)
+        await send_answer(send, status, body, content_type, close=self._route.open)
 
 
-async def send_answer(send: Send, status: int, body: bytes, content_type: str = "application/json") -> None:
-    """Send a whole answer."""
+async def send_answer(
+    send: Send, status: int, body: bytes, content_type: str = "application/json", *, close: bool = False
+) -> None:
+    """Send a whole answer; only who showed a good token keeps the connection."""
     headers = [(b"content-length", str(len(body)).encode())]
     if body:
         headers.append((b"content-type", content_type.encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if close or status == 401:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

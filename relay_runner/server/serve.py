@@ -23,6 +23,7 @@ import uvicorn
 from relay_runner import __version__
 from relay_runner.config import Paths, private_dir, write_private
 from relay_runner.errors import ConfigError, ProtocolError
+from relay_runner.http_limits import ACCEPTED, Limits, limited, raise_file_limit
 from relay_runner.protocol.addresses import person_principal
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
 from relay_runner.protocol.calls import RelayFile
@@ -67,6 +68,7 @@ def serve(
         if not is_loopback(host):
             log.warning("the relay listens on %s: whoever reaches it there and has a token may use it", host)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        raise_file_limit()
         try:
             asyncio.run(_Life(paths, host, listener, started_by, max_attachment_bytes, lease_s, ready).run())
         finally:
@@ -166,15 +168,17 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then announce."""
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # uvicorn's number is how many are accepted at once, too
         if self._announce is not None:
             await self._announce()
 
 
-def server_config(app: Any) -> uvicorn.Config:
+def server_config(app: Any, limits: Limits | None = None) -> uvicorn.Config:
     """Return how uvicorn is to serve the relay."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=limited(limits),  # type: ignore[arg-type]
         ws="websockets-sansio",
         ws_max_size=16 * 1024 * 1024,
         ws_per_message_deflate=False,
@@ -188,7 +192,7 @@ def server_config(app: Any) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
-        backlog=BACKLOG,
+        backlog=ACCEPTED,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from relay_runner.http_limits import Limits
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.agents import AgentState, Status
 from relay_runner.protocol.frames import Hello, ServerFrame
@@ -154,13 +155,16 @@ async def gone(world: World, agent_id: str) -> Relay:
 
 @asynccontextmanager
 async def served(
-    path: Path, clock: Callable[[], float] = time.time, steady: Callable[[], float] | None = None
+    path: Path,
+    clock: Callable[[], float] = time.time,
+    steady: Callable[[], float] | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[tuple[Core, str]]:
     """Run the embedded relay in this event loop, on a free port."""
     core = Core(SqliteStore(path, clock, steady), clock)
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = Server(server_config(build(core)))
+    server = Server(server_config(build(core), limits))
     up = asyncio.Event()
 
     async def announce() -> None:

@@ -308,3 +308,20 @@ async def test_a_hook_that_is_too_deep_comes_without_what_is_too_deep(server: Co
             assert (await client.get("/healthz")).status_code == 200
     (hook,) = process.hooks
     assert hook.payload["tool_name"] == "Bash" and CUT in encode(hook.payload).decode()
+
+
+async def test_a_head_without_an_end_is_refused_and_half_sent_requests_are_in_nobodys_way(
+    server: ControlServer,
+) -> None:
+    writers = []
+    for _ in range(50):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.endpoint.port)
+        writer.write(b"POST /hooks/Stop HTTP/1.1\r\nHost: localhost\r\n")
+        writers.append(writer)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoint.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nX: " + b"y" * 100_000)
+    assert b" 431 " in await asyncio.wait_for(reader.read(), 20)
+    async with _client(server) as client:
+        assert (await client.get("/healthz")).status_code == 200
+    for one in (*writers, writer):
+        one.close()

@@ -29,10 +29,22 @@ WAIT_S = 30.0
 
 
 @contextmanager
-def running(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], RelayFile]]:
+def running(
+    home: Path, *options: str, within: tuple[str, ...] = ()
+) -> Iterator[tuple[subprocess.Popen[str], RelayFile]]:
     """Run a relay until the end of the context."""
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "relay_runner.server", "--home", str(home), "--ready-fd", str(writer), *options]
+    command = [
+        *within,
+        sys.executable,
+        "-m",
+        "relay_runner.server",
+        "--home",
+        str(home),
+        "--ready-fd",
+        str(writer),
+        *options,
+    ]
     with subprocess.Popen(command, pass_fds=(writer,), stderr=subprocess.PIPE, text=True) as process:
         os.close(writer)
         try:
@@ -161,3 +173,21 @@ async def test_the_settings_say_what_the_relay_takes_and_grants(
         async with relay_of(file) as relay, relay.connect(hello("bob")) as bus:
             assert (await relay.attachment_limits()).max_bytes == 2 * 1024 * 1024
             assert bus.welcome.lease_s == 30.0
+
+
+async def test_half_sent_requests_do_not_stop_a_relay_that_may_open_few_files(tmp_path: Path) -> None:
+    few = ("sh", "-c", 'ulimit -n 256 && exec "$0" "$@"')
+    with running(tmp_path, within=few) as (process, file):
+        port = int(file.url.rpartition(":")[2])
+        writers = []
+        for _ in range(300):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+            writers.append(writer)
+        async with relay_of(file) as relay:
+            await relay.send(NewMessage(to="person:ann", body="x"))
+            assert len(await relay.messages(MessageQuery())) == 1
+        for writer in writers:
+            writer.close()
+        process.terminate()
+        assert process.wait(WAIT_S) == 0

@@ -1,4 +1,4 @@
-"""uvicorn without its command line: `from relay_runner.runner.lean import uvicorn`.
+"""uvicorn without its command line: `from relay_runner.lean import uvicorn`.
 
 Importing uvicorn imports its command line and its supervisors, and with them click and multiprocessing: 2 MiB in every
 runner (uvicorn 0.54, measured). Serving needs neither, so something small stands in for them while it is imported.
@@ -28,9 +28,9 @@ class _StandIn(ModuleType):
 _imported = sys.modules.setdefault(_COMMAND_LINE, _StandIn(_COMMAND_LINE))
 
 import uvicorn  # noqa: E402
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: E402
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol  # noqa: E402
 
 if isinstance(_imported, _StandIn):
     del sys.modules[_COMMAND_LINE]  # whoever wants the real one gets it
 
-__all__ = ["HttpToolsProtocol", "uvicorn"]
+__all__ = ["STATUS_LINE", "HttpToolsProtocol", "uvicorn"]

@@ -8,7 +8,7 @@ import sys
 
 SCRIPT = """
 import json, sys
-from relay_runner.runner.lean import uvicorn
+from relay_runner.lean import uvicorn
 heavy = sorted({"click", "multiprocessing", "uvicorn.main"} & set(sys.modules))
 import uvicorn.main
 print(json.dumps([heavy, uvicorn.Server.__module__, uvicorn.main.main is not None]))
