@@ -15,6 +15,7 @@ from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from relay_runner.pipes import Heard
 from relay_runner.protocol.envelope import sanitise
 
 MAX_BYTES = 5_000_000
@@ -35,7 +36,7 @@ _hidden: set[str] = set()
 
 def setup(file: Path | None = None, *, stderr: bool = True, level: int = logging.INFO) -> None:
     """Send this process's log to stderr and to `file` (0600, rotated by size), whichever of them is asked for."""
-    handlers: list[logging.Handler] = [logging.StreamHandler()] if stderr else []
+    handlers: list[logging.Handler] = [Heard()] if stderr else []
     if file is not None:
         handlers.append(PrivateFile(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"))
     root = logging.getLogger()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Callable
 
+from relay_runner import pipes
 from relay_runner.cli import exits
 from relay_runner.errors import RelayRunnerError
 
 DEBUG_VARIABLE = "RELAY_RUNNER_DEBUG"
-_SPEECH = (1, 2)
-"""Stdout and stderr, by number: what stands in `sys.stdout` may be something else."""
 
 
 def guarded(
@@ -27,7 +25,7 @@ def guarded(
     except KeyboardInterrupt:
         return exits.INTERRUPTED_BY_PERSON
     except Exception as raised:
-        if isinstance(_first(raised), BrokenPipeError) and _hang_up():
+        if isinstance(_first(raised), BrokenPipeError) and pipes.hang_up():
             return int(exits.Exit.OK)
         error = ours(raised)
         also(error)
@@ -65,21 +63,4 @@ def _tell(error: RelayRunnerError, *, as_json: bool, debug: bool) -> None:
     try:
         output.fail(error, as_json=as_json, debug=debug)
     except BrokenPipeError:
-        _hang_up()
-
-
-def _hang_up() -> bool:
-    """Say whether a reader of ours went away (`| head`): nothing is wrong then, and nothing more can be said.
-
-    What is still buffered goes nowhere, so that the interpreter does not complain of it at its end. A pipe that broke
-    elsewhere (to a program that we started) is an error like any other.
-    """
-    poller = select.poll()
-    for descriptor in _SPEECH:
-        poller.register(descriptor, 0)
-    unread = [descriptor for descriptor, event in poller.poll(0) if event & (select.POLLERR | select.POLLHUP)]
-    for descriptor in unread:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
-    return bool(unread)
+        pipes.hang_up()

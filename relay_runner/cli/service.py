@@ -16,7 +16,7 @@ import sys
 from enum import StrEnum
 from typing import NoReturn
 
-from relay_runner import config, log
+from relay_runner import config, log, pipes
 from relay_runner.cli import choices, exits, foreground, output, spawned
 from relay_runner.cli.choices import Request
 from relay_runner.cli.failing import guarded, ours
@@ -68,15 +68,26 @@ def in_foreground(descriptor: int, answer: Answer | None = None) -> int:
     paths = config.paths()
     log.setup(paths.agent(request.options.agent_id).log)
     try:
-        ended = asyncio.run(foreground.run(request, paths, on_ready=lambda info: _answer(answer, request, info)))
+        ended = asyncio.run(
+            foreground.run(request, paths, tell=_note, on_ready=lambda info: _answer(answer, request, info))
+        )
     except Exception as raised:
         if answer is not None:
             answer.fail(ours(raised))
         raise
     if answer is not None:
         answer.fail(_never_ready(ended))
-    output.note(f"{request.options.agent_id} ended: {output.line(ended.reason, 1000)}")
+    _note(f"{request.options.agent_id} ended: {output.line(ended.reason, 1000)}")
     return ended.code
+
+
+def _note(text: str) -> None:
+    """Tell on stderr; that nobody reads it any more is no reason to end, or to end otherwise."""
+    try:
+        output.note(text)
+    except OSError:
+        if not pipes.hang_up():
+            raise
 
 
 def _answer(answer: Answer | None, request: Request, info: RunnerInfo) -> None:
@@ -127,10 +138,7 @@ def in_background(descriptor: int) -> int:
 
 
 def _tell(descriptor: int, line: Line) -> None:
-    try:
-        os.write(descriptor, encode(line) + b"\n")
-    except OSError:
-        return  # nobody reads any more: the person detached, or the terminal is gone
+    pipes.write(descriptor, encode(line) + b"\n")  # or nobody reads: the person detached, the terminal is gone
 
 
 def main() -> None:

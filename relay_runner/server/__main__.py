@@ -9,6 +9,8 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from relay_runner import pipes
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LOG_BYTES = 5_000_000
 LOG_BACKUPS = 2
@@ -26,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def ready(file: RelayFile) -> None:
         if options.ready_fd is not None:
-            os.write(options.ready_fd, b"ready\n")
+            pipes.write(options.ready_fd, b"ready\n")  # whoever started us may be gone: others are served all the same
             os.close(options.ready_fd)
 
     try:
@@ -45,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
             ready=ready,
         )
     except RelayRunnerError as error:
-        sys.stderr.write(f"relay-runner: {error}\n")
+        try:
+            sys.stderr.write(f"relay-runner: {error}\n")
+        except OSError:
+            pipes.hang_up()
         return 1
     return 0
 
@@ -57,7 +62,7 @@ def log_handler(detached: bool, file: Path) -> logging.Handler:
     sets the umask that keeps the file private.
     """
     if not detached:
-        return logging.StreamHandler()
+        return pipes.Heard()
     return RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8", delay=True)
 
 

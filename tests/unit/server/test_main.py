@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from relay_runner.pipes import Heard
 from relay_runner.server import __main__ as module
 from relay_runner.server.__main__ import log_handler, main
 
@@ -47,4 +48,4 @@ def test_the_log_of_a_relay_in_the_background_is_rotated(tmp_path: Path, monkeyp
         handler.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["relay.log", "relay.log.1", "relay.log.2"]
     assert file.stat().st_size <= 100
-    assert type(log_handler(False, file)) is logging.StreamHandler
+    assert type(log_handler(False, file)) is Heard

@@ -191,3 +191,29 @@ async def test_half_sent_requests_do_not_stop_a_relay_that_may_open_few_files(tm
             writer.close()
         process.terminate()
         assert process.wait(WAIT_S) == 0
+
+
+async def test_a_relay_outlives_whoever_started_it(tmp_path: Path) -> None:
+    """Its starter is gone before it is ready, and nobody reads what it logs."""
+    unread = []
+    for _ in range(2):
+        reading, writing = os.pipe()
+        os.close(reading)
+        unread.append(writing)
+    ready, stderr = unread
+    command = [sys.executable, "-m", "relay_runner.server", "--home", str(tmp_path), "--ready-fd", str(ready)]
+    with subprocess.Popen(command, pass_fds=(ready,), stderr=stderr) as process:
+        for writing in unread:
+            os.close(writing)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while (file := read_relay_file(tmp_path / "relay.json")) is None:
+                    assert process.poll() is None
+                    await asyncio.sleep(0.02)
+            async with relay_of(file) as relay:
+                await relay.send(NewMessage(to="person:ann", body="x"))
+                assert len(await relay.messages(MessageQuery())) == 1
+            process.terminate()
+            assert process.wait(WAIT_S) == 0
+        finally:
+            process.kill()
