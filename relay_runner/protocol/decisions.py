@@ -2,6 +2,7 @@
 
 open_permission   the same id again is the same question; what can be answered now, and the note, may be others
 decide            one decision; whoever comes later is told which one stands
+reopen            an answer that had no effect is taken off, and another one can be given
 close             whatever a runner reports first of the end stands
 """
 
@@ -124,6 +125,8 @@ def update_permission(permission: Permission, update: PermissionUpdate, now: flo
     if permission.state is PermissionState.CLOSED:
         return permission
     changed = permission
+    if update.reopened and permission.state is PermissionState.DECIDED:
+        changed = _reopen(permission)
     if update.note is not None:
         changed = replace(changed, note=_line(update.note))
     if update.decisions is not None:
@@ -197,6 +200,19 @@ def _check_new(new: NewPermission) -> None:
         raise RelayRefused(f"a permission has at most {MAX_QUESTIONS} questions, each with its own id", status=422)
     if len(encode(new.metadata)) > MAX_METADATA_BYTES:
         raise RelayRefused(f"the metadata is larger than {MAX_METADATA_BYTES} bytes", status=422)
+
+
+def _reopen(permission: Permission) -> Permission:
+    """Return the permission as if nobody had answered."""
+    return replace(
+        permission,
+        state=PermissionState.OPEN,
+        decision=None,
+        reason=None,
+        answers={},
+        decided_by=None,
+        decided_at=None,
+    )
 
 
 def _close(permission: Permission, update: PermissionUpdate) -> Permission:

@@ -1,6 +1,7 @@
 """Permissions: a provider asks to act, somebody answers, and everybody is told.
 
     open -> decided -> closed        somebody answered over the relay, and the runner put the answer in
+    open -> decided -> open          the answer went in and had no effect, or could not be put in: it is asked again
     open -> closed                   answered at the provider's own dialog, run out, or withdrawn
 
 A runner opens a permission under an id of its own choosing, so that telling the relay twice is telling it once. The
@@ -163,3 +164,5 @@ class PermissionUpdate(Wire, frozen=True, kw_only=True):
     note: str | None = None
     decisions: tuple[Decision, ...] | None = None
     """What may be answered from now on; none when it was left to the terminal."""
+    reopened: bool = False
+    """The answer had no effect: it is asked as if nobody had answered, and `note` says why."""

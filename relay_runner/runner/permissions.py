@@ -230,7 +230,10 @@ class Permissions:
         except (ProviderUnsupported, ProviderRefused, TimeoutError) as error:
             why = str(error) or f"the program did not take the answer within {PUT_S:g} s"
             log.warning("permission %s cannot be answered from here: %s", step.id, why)
-            self._table.kept_out(AT_THE_TERMINAL if isinstance(error, ProviderUnsupported) else why)
+            if isinstance(error, ProviderUnsupported):
+                self._table.kept_out(AT_THE_TERMINAL)
+            else:
+                self._table.refused(why)
             await self._insist(process, step)
         except (ProviderError, TerminalError) as error:
             log.warning("permission %s: %s", step.id, error)

@@ -52,6 +52,8 @@ class Entry(Wire, frozen=True, kw_only=True):
     """The relay knows that it is asked."""
     noted: str | None = None
     """The note that the relay knows."""
+    reopened: bool = False
+    """The answer that went in had no effect, and the relay does not know that yet."""
     stale: bool = False
     """Asked of an earlier runner; the program has not said again that it asks."""
 

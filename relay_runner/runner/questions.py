@@ -1,6 +1,7 @@
 """What an agent asks, from the first word of its program to the last word to the relay: a pure table.
 
     asked ─► answer from the relay ─► put in ─► closed (applied)            told to the relay: opened, closed
+                                   ─► without an effect: asked again, as if nobody had answered
           ─► answered at the program's own dialog ─► closed (terminal)
           ─► the deadline: left to the terminal, where a person is; denied, where nobody is (expired)
           ─► interrupted, ended ─► closed (withdrawn)
@@ -70,6 +71,8 @@ class Questions:
                 return
             # It was taken for over too soon, and the relay does not know that yet.
             known = replace(known, resolution=None, decision=None, stale=True)
+        if known is not None and event.reopened and known.given is not None:
+            known = _unanswered(known)
         new = NewPermission(
             id=event.id,
             agent_id=self._agent_id,
@@ -81,7 +84,7 @@ class Questions:
             questions=event.questions,
             note=event.note,
             session_id=session_id,
-            expires_at=now + self._deadline_s if known is None else known.new.expires_at,
+            expires_at=now + self._deadline_s if known is None or event.reopened else known.new.expires_at,
             metadata=pruned(dict(event.metadata)),
         )
         if known is None:
@@ -97,7 +100,7 @@ class Questions:
     def answer(self, id: str, given: Given) -> bool:
         """Take an answer from elsewhere; False where it is over, or was answered before."""
         entry = self._entries.get(id)
-        if entry is None or entry.over or entry.given is not None:
+        if entry is None or entry.over or entry.given is not None or entry.reopened:
             return False
         self._entries[id] = replace(entry, given=given)
         return True
@@ -171,6 +174,15 @@ class Questions:
             self._entries[entry.id] = replace(entry, stuck=True, note=note)
         self._catch_up()
 
+    def refused(self, note: str) -> None:
+        """The answer went in and had no effect: another one can be given; our own at the deadline was the last."""
+        entry = self._done()
+        if entry is not None and not entry.over:
+            self._entries[entry.id] = replace(
+                entry if entry.expired else _unanswered(entry), stuck=entry.expired, note=note
+            )
+        self._catch_up()
+
     def again(self) -> None:
         """The answer was not put in for now; it is tried again."""
         self._done()
@@ -206,6 +218,8 @@ class Questions:
     def next_report(self) -> Report | None:
         """Return what the relay is to be told next."""
         for entry in self.all():
+            if entry.reopened:
+                return Report(entry.id, self._update(entry))
             if not entry.opened:
                 return Report(entry.id, entry.new)
             if entry.over or entry.note != entry.noted:
@@ -220,6 +234,8 @@ class Questions:
         if isinstance(report.call, NewPermission):
             # What changed meanwhile is told anew.
             self._entries[report.id] = replace(entry, opened=entry.new == report.call)
+        elif report.call.reopened:
+            self._entries[report.id] = replace(entry, reopened=False, noted=report.call.note)
         elif report.call.resolution is not None:
             del self._entries[report.id]
         else:
@@ -227,6 +243,14 @@ class Questions:
         return self._entries.get(report.id)
 
     def _update(self, entry: Entry) -> PermissionUpdate:
+        if entry.reopened:
+            return PermissionUpdate(
+                agent_id=self._agent_id,
+                instance_id=self._instance_id,
+                note=entry.note,
+                decisions=entry.new.decisions,
+                reopened=True,
+            )
         return PermissionUpdate(
             agent_id=self._agent_id,
             instance_id=self._instance_id,
@@ -236,3 +260,8 @@ class Questions:
             note=entry.note,
             decisions=() if entry.left or entry.stuck else None,
         )
+
+
+def _unanswered(entry: Entry) -> Entry:
+    """Return the entry without the answer that had no effect; the relay is to be told."""
+    return replace(entry, given=None, put=False, stuck=False, expired=False, left=False, reopened=entry.opened)

@@ -122,6 +122,8 @@ class PermissionAsked:
     note: str | None = None
     """For people; `answer at the terminal` where no answer from elsewhere can be put in."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    reopened: bool = False
+    """The answer that was put in had no effect: it is asked as if nobody had answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,20 @@ def test_a_secret_answer_is_forgotten_at_the_end() -> None:
     assert update_permission(decided, update(resolution=Resolution.APPLIED), 3.0).answers == {"name": "n"}
 
 
+def test_an_answer_that_had_no_effect_can_be_given_again() -> None:
+    decided = decide(
+        opened(decisions=(Decision.APPROVE, Decision.DENY)), NewDecision(decision=Decision.APPROVE), "a", 2
+    )
+    told = update(reopened=True, note="it did not act on approve", decisions=(Decision.DENY,))
+    again = update_permission(decided, told, 3)
+    assert (again.state, again.decision, again.decided_by) == (PermissionState.OPEN, None, None)
+    assert (again.note, again.decisions) == ("it did not act on approve", (Decision.DENY,))
+    assert frame_of(again) is None
+    assert decide(again, NewDecision(decision=Decision.DENY), "b", 4).decision is Decision.DENY
+    closed = update_permission(decided, update(resolution=Resolution.APPLIED, decision=Decision.APPROVE), 3)
+    assert update_permission(closed, told, 4) == closed
+
+
 def test_a_report_of_another_agent_finds_nothing() -> None:
     with pytest.raises(RelayNotFound):
         update_permission(opened(), update(agent_id="eve", resolution=Resolution.APPLIED), 2.0)

@@ -80,15 +80,23 @@ class Life(RuleBasedStateMachine):
     def is_answered(self, number: int, given_: Given) -> None:
         entry = self.table.get(f"p{number}")
         taken = self.table.answer(f"p{number}", given_)
-        assert taken == (entry is not None and not entry.over and entry.given is None)
+        open_ = entry is not None and not entry.over and entry.given is None and not entry.reopened
+        assert taken == open_
         if taken:
             self.first[f"p{number}"] = given_
+
+    @rule(number=st.integers(1, 4))
+    def had_no_effect(self, number: int) -> None:
+        entry = self.table.get(f"p{number}")
+        if entry is not None and entry.put and not entry.over:
+            self.table.ask(asked(f"p{number}", reopened=True), self.now)
+            self.first.pop(f"p{number}", None)
 
     @rule(number=st.integers(1, 4), answered=st.booleans())
     def is_over(self, number: int, answered: bool) -> None:
         self.table.closed(PermissionClosed(f"p{number}", "script", answered))
 
-    @rule(outcome=st.sampled_from(["took", "missed", "kept_out", "again"]), heard=st.booleans())
+    @rule(outcome=st.sampled_from(["took", "missed", "kept_out", "refused", "again"]), heard=st.booleans())
     def acts(self, outcome: str, heard: bool) -> None:
         step = self.table.next_step(self.now)
         if isinstance(step, Leave):
@@ -106,8 +114,11 @@ class Life(RuleBasedStateMachine):
                 "took": self.table.took,
                 "missed": self.table.missed,
                 "kept_out": lambda: self.table.kept_out("no"),
+                "refused": lambda: self.table.refused("no effect"),
                 "again": self.table.again,
             }[outcome]()
+            if outcome == "refused":
+                self.first.pop(step.id, None)
 
     @rule(seconds=st.sampled_from([1.0, 11.0]))
     def time_passes(self, seconds: float) -> None:
@@ -176,6 +187,41 @@ def test_an_answer_goes_in_once_and_is_told() -> None:
     assert questions.next_step(99.0) is None
     questions.closed(PermissionClosed("p1", "script"))
     assert ends(questions) == [(Resolution.APPLIED, Decision.APPROVE)]
+
+
+def test_an_answer_without_an_effect_is_taken_off_and_another_one_can_be_given() -> None:
+    of = table()
+    of.ask(asked(), 0)
+    tell_all(of)
+    assert of.answer("p1", APPROVE)
+    assert isinstance(of.next_step(1), Put)
+    of.took()
+    of.ask(asked(reopened=True, note="it did not act on approve"), 5)
+    assert not of.answer("p1", APPROVE), "the relay still has the answer of before"
+    (reopened, opened) = tell_all(of)
+    assert isinstance(reopened, PermissionUpdate) and (reopened.reopened, reopened.note) == (
+        True,
+        "it did not act on approve",
+    )
+    assert isinstance(opened, NewPermission) and opened.expires_at == 15
+    assert of.answer("p1", DENY)
+    assert of.next_step(6) == Put("p1", DENY)
+    of.refused("the dialog did not take the key")
+    (reopened,) = tell_all(of)
+    assert isinstance(reopened, PermissionUpdate) and reopened.reopened
+    assert of.waiting() != () and of.answer("p1", APPROVE)
+    assert of.next_step(7) == Put("p1", APPROVE)
+    of.took()
+    of.closed(PermissionClosed("p1", "script", True, Decision.APPROVE))
+    assert ends(of) == [(Resolution.APPLIED, Decision.APPROVE)]
+
+
+def test_our_own_denial_without_an_effect_is_the_last() -> None:
+    of = table(headless=True)
+    of.ask(asked(), 0)
+    assert isinstance(of.next_step(11), Put)
+    of.refused("the dialog did not take the key")
+    assert of.next_step(12) is None and of.waiting() != ()
 
 
 def test_the_deadline_leaves_it_to_a_person_at_the_terminal() -> None:
