@@ -143,6 +143,9 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
     # What a settings file sets goes before the environment, and ours before theirs.
     set_there = ClaudeHome.of(spec.environ).environs(spec.cwd, settings_sources(spec))
     settings["env"] = {**unproxied(spec.environ, *set_there), **editor.variables(spec.environ, *set_there)}
+    # What another program of this user writes to its inbox socket comes past the relay, unnamed; at an agent that
+    # bypasses permissions it even opens a dialog (2.1.260 on). A project's own stricter value would win.
+    settings["crossSessionInbound"] = "refuse"
     if spec.approval_mode == "bypass":
         settings["skipDangerousModePermissionPrompt"] = True
     if spec.trust_folder:
