@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import uuid
 from pathlib import Path
@@ -15,10 +16,14 @@ import pytest
 from relay_runner.errors import ProviderExited, ProviderNotReady
 from relay_runner.protocol.envelope import body_text
 from relay_runner.protocol.messages import Outcome, Timing
+from relay_runner.protocol.permissions import Decision
 from relay_runner.providers.base import (
+    Answer,
     Degraded,
     Held,
     Learnt,
+    PermissionAsked,
+    PermissionClosed,
     ProcessState,
     Seen,
     SessionStarted,
@@ -29,7 +34,8 @@ from relay_runner.providers.base import (
     TurnStarted,
     TurnState,
 )
-from relay_runner.providers.claude import ClaudeProvider, paste
+from relay_runner.providers.claude import ClaudeProvider, paste, pending
+from relay_runner.providers.claude.asks import Ask
 from relay_runner.providers.claude.process import ClaudeProcess
 from relay_runner.terminal.base import Key, TerminalSpec
 from relay_runner.terminal.tmux import TmuxTerminals
@@ -77,6 +83,62 @@ async def test_a_read_only_agent_has_no_tools_that_write(
         tools = {tool["name"] for tool in model.requests[-1].body["tools"]}
         assert "Read" in tools
         assert not tools & {"Bash", "Edit", "Write", "NotebookEdit"}
+
+
+@pytest.mark.parametrize("mode", ["ask", "bypass"])
+async def test_what_another_session_sends_past_the_relay_is_refused(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, mode: str
+) -> None:
+    async with started(tmp_path, tmux, model, approval_mode=mode) as rig:
+        home = Path(rig.plan.env["HOME"])
+        told = json.loads((home / f".claude/sessions/{rig.terminal.process.pid}.json").read_text())
+        if (inbox := told.get("messagingSocketPath")) is None:
+            pytest.skip("this version has no inbox socket")
+        _, writer = await asyncio.open_unix_connection(inbox)
+        frame = {"type": "user", "message": {"role": "user", "content": "SAY:from a stranger"}}
+        writer.write(json.dumps(frame).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+        submission = await rig.say("SAY:from the relay")
+        await rig.event(TurnEnded, submission.nonce)
+        assert len(model.requests) == 1 and "from a stranger" not in str(model.requests[0].body)
+        assert not [event for event in rig.events if isinstance(event, PermissionAsked)]
+        assert rig.process.state is ProcessState.IDLE
+
+
+async def test_a_plan_is_shown_and_its_approval_goes_in(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
+) -> None:
+    async with started(tmp_path, tmux, model) as rig:
+        for prompt in ("TOOL:EnterPlanMode {}\nSAY:in", "SAY:where"):
+            submission = await rig.say(prompt)
+            await rig.event(TurnEnded, submission.nonce)
+        (path,) = set(re.findall(r"/[^ \"\\`]*/plans/[^ \"\\`]*\.md", json.dumps([one.body for one in model.requests])))
+        plan = "TOOL:Write " + json.dumps({"file_path": path, "content": "Do it well."})
+        submission = await rig.say(f"{plan}\nTOOL:ExitPlanMode {{}}\nSAY:begun")
+        asked = await rig.event(PermissionAsked)
+        assert (asked.kind, asked.detail) == ("plan", "Do it well.")
+        await rig.reach(ProcessState.WAITING)
+        assert await rig.process.answer(asked.id, Answer(Decision.APPROVE))
+        assert (await rig.event(PermissionClosed)).decision is Decision.APPROVE
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "begun"
+
+
+async def test_an_answer_that_the_program_ignores_is_asked_again(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored = {"hookSpecificOutput": {"hookEventName": "PermissionRequest"}}
+    monkeypatch.setattr(Ask, "reply", lambda self, answer: ignored)
+    monkeypatch.setattr(pending, "TAKEN_S", 1.0)
+    async with started(tmp_path, tmux, model) as rig:
+        submission = await rig.say("RUN:mkdir made\nSAY:made it")
+        asked = await rig.event(PermissionAsked)
+        await rig.reach(ProcessState.WAITING)
+        assert await rig.process.answer(asked.id, Answer(Decision.APPROVE))
+        await until(lambda: any(isinstance(one, PermissionAsked) and one.reopened for one in rig.events))
+        assert await rig.process.answer(asked.id, Answer(Decision.APPROVE)), "the dialog's key answers it"
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "made it"
+        assert (rig.spec.cwd / "made").is_dir()
 
 
 async def test_a_dialog_at_the_start_is_named(tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic) -> None:

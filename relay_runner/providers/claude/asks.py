@@ -78,11 +78,18 @@ class Ask:
         if self.tool == QUESTION_TOOL:
             return [question.text for question in self._questions()]
         if self.tool == PLAN_TOOL:
-            return ["exit plan mode", "Here is Claude's plan"]
+            return ["exit plan mode", "Here is Claude's plan", "Claude has written up a plan"]
         values = [value for value in self.input.values() if isinstance(value, str) and value.strip()]
         return [max(values, key=len)] if values else []
 
-    def asked(self, id: str, decisions: tuple[Decision, ...] | None = None, note: str | None = None) -> PermissionAsked:
+    def asked(
+        self,
+        id: str,
+        decisions: tuple[Decision, ...] | None = None,
+        note: str | None = None,
+        *,
+        reopened: bool = False,
+    ) -> PermissionAsked:
         """Return what the runner is told; `decisions` are what can be answered where that is not everything."""
         kind, title, detail = self._described()
         questions = self._questions()
@@ -98,6 +105,7 @@ class Ask:
             decisions=offered if decisions is None else decisions,
             questions=questions,
             note=note or (None if decisions != () else AT_THE_TERMINAL),
+            reopened=reopened,
             metadata={"tool": self.tool, **({"subagentId": self.agent_id} if self.agent_id else {})},
         )
 
@@ -111,6 +119,8 @@ class Ask:
         allow: dict[str, Any] = {"behavior": "allow"}
         if self.tool == QUESTION_TOOL:
             allow["updatedInput"] = {**self.input, "answers": self._answers(answer.answers)}
+        elif self.tool == PLAN_TOOL:
+            allow["updatedInput"] = dict(self.input)  # without it 2.1.260 and later ignore the answer
         elif answer.decision is Decision.APPROVE_SESSION and (rule := self.rule()) is not None:
             allow["updatedPermissions"] = [
                 {"type": "addRules", "rules": [rule], "behavior": "allow", "destination": "session"}

@@ -1,13 +1,17 @@
 """Claude Code's permission questions: asked by a hook that is held open, answered by its reply, or at the dialog.
 
-    hook PermissionRequest ─► asked ─► reply to the hook                       answered from elsewhere
+    hook PermissionRequest ─► asked ─► reply to the hook, the dialog goes      answered from elsewhere
+                                   ─► reply to the hook, the dialog stays      asked again, by the dialog's keys
                                    ─► the dialog goes (state file, screen)     answered at the terminal
                                    ─► the hook hangs up, the turn is idle      withdrawn
                                    ─► left: an empty reply; the dialog asks on
+    a dialog without a hook        ─► asked, as the screen shows it            by its keys
 
 The dialog stands beside the hook, and what is answered there does not end the hook: the state file tells, and where
 several subagents ask at once, the screen. A subagent in the background shows its dialog only when the hook is over: it
 is let go as soon as a person looks at the terminal, and then only the dialog's keys can answer.
+An answer counts once the program has gone on: 2.1.332 ignores some (a plan's `allow` without its input), and says
+nothing of it.
 What is asked is kept in a file for the runner that comes after: the hook dies with us, and the dialog's own key can
 still answer, where the screen proves that it is the same dialog.
 """
@@ -31,7 +35,6 @@ from relay_runner.providers.base import (
     HookCall,
     HookReply,
     LaunchSpec,
-    PermissionAsked,
     PermissionClosed,
     ProcessState,
     StateChanged,
@@ -40,21 +43,18 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude import memory
 from relay_runner.providers.claude.asks import BY_KEY, Ask
 from relay_runner.providers.claude.dialog import YES, Dialog, dialog_of, proves, shows
+from relay_runner.providers.claude.keys import DialogKeys
 from relay_runner.providers.claude.pending import Pending
+from relay_runner.providers.claude.sight import Sight
+from relay_runner.providers.claude.state_file import ASKING
+from relay_runner.providers.claude.strange import OPENED_S, STRANGE_S, Strange
 from relay_runner.providers.claude.turns import Tracker
-from relay_runner.terminal.base import Key, Terminal
+from relay_runner.terminal.base import Terminal
 
 log = logging.getLogger(__name__)
 
-PERMISSION_PROMPT = "permission prompt"
-STRANGE_S = 2.0
-"""How long a dialog that no hook told of may stand before people are told of it."""
-KEY_S = 3.0
-"""How long a key may take to close the dialog."""
-LOOK_S = 0.05
 LOOSE_S = 1.0
 """How long a question without a held call may take to show its dialog."""
-CAPTURE_S = 0.2
 HIDDEN_S = 1.0
 """How long a subagent's question may be without a dialog before it is looked whether a person is there to see one."""
 
@@ -73,15 +73,15 @@ class Permissions:
         adopted: bool,
     ) -> None:
         self._terminal = terminal
+        self._keys = DialogKeys(terminal)
         self._tracker = tracker
         self._emit = emit
         self._look = look
         self._file = spec.agent_dir / memory.FILE
         self._process_id = spec.control.provider_session_id
         self._open: dict[str, Pending] = {}
-        self._strange_since: float | None = None
-        """Since when a dialog stands there that no hook told of."""
-        self._captured_at = float("-inf")
+        self._strange = Strange(self._process_id)
+        self._sight = Sight(terminal)
         self._interrupted = False
         """Whether the last turn was."""
         kept = memory.read(self._file)
@@ -92,7 +92,17 @@ class Permissions:
 
     @property
     def _waiting(self) -> bool:
-        return self._tracker.state is ProcessState.WAITING and self._tracker.detail == PERMISSION_PROMPT
+        return self._tracker.state is ProcessState.WAITING and self._tracker.detail in ASKING
+
+    @property
+    def _showing(self) -> bool:
+        """Whether a dialog is open in which the model asks nothing."""
+        return self._tracker.state is ProcessState.WAITING and self._tracker.started and not self._waiting
+
+    @property
+    def held(self) -> bool:
+        """Whether a call is held open for an answer."""
+        return any(pending.hook is not None for pending in self._all())
 
     # --- what is asked ------------------------------------------------------------------------------------------------
 
@@ -134,11 +144,9 @@ class Permissions:
         if pending.hook is not None and pending.ask is not None:
             if answer.decision is Decision.APPROVE_SESSION and pending.ask.rule() is None:
                 self._granted[pending.ask.key] = None
-            pending.given = answer
+            pending.given, pending.given_at = answer, time.monotonic()
             self._save()
             pending.let_go(HookReply(pending.ask.reply(answer)))
-            if not pending.shown:  # it has no dialog that could tell
-                self._close(pending)
             return True
         return await self._press(pending, answer)
 
@@ -154,29 +162,34 @@ class Permissions:
             pending.withdrawn = not failed
 
     async def _press(self, pending: Pending, answer: Answer) -> bool:
-        """Answer by the dialog's key, where the screen proves which dialog it is."""
+        """Answer by the dialog's keys, where the screen proves which dialog it is."""
         dialog = dialog_of(await self._terminal.capture())
-        if pending.ask is None or dialog is None or not proves(dialog, pending.ask):
+        if not (pending.same(dialog) or (pending.ask is None and answer.decision is not Decision.APPROVE)):
             raise ProviderUnsupported("only its dialog can answer this", hint=AT_THE_TERMINAL)
         if answer.decision not in BY_KEY and answer.decision is not Decision.DENY:
             raise ProviderUnsupported("the dialog's keys cannot say that exactly", hint=AT_THE_TERMINAL)
+
+        async def over() -> bool:
+            self._look()
+            await self.tend()
+            return pending.id not in self._open
+
+        def cancelled(dialog: Dialog | None) -> bool:
+            # What is open by itself may take more than one Escape, and look different after each.
+            return pending.same(dialog) if pending.ask is not None else self._showing or pending.looks_like(dialog)
+
         pending.given = answer
         try:
             if answer.decision is Decision.APPROVE:
-                await self._terminal.type(YES)
+                took = await self._keys.choose(YES, pending.same, over)
             else:
-                await self._terminal.press(Key.ESCAPE)
-        except TerminalError:
+                took = await self._keys.cancel(cancelled, over)
+        except (TerminalError, ProviderError):
             pending.given = None  # it can be answered again: the dialog is looked at first, as it was now
             raise
-        deadline = time.monotonic() + KEY_S
-        while pending.id in self._open:
-            if time.monotonic() > deadline:
-                pending.given = None
-                raise ProviderRefused("the dialog did not take the key", hint=AT_THE_TERMINAL)
-            await asyncio.sleep(LOOK_S)
-            self._look()
-            await self.tend()
+        if not took:
+            pending.given = None
+            raise ProviderRefused("the dialog did not take the key", hint=AT_THE_TERMINAL)
         return True
 
     # --- what becomes of it -------------------------------------------------------------------------------------------
@@ -199,41 +212,51 @@ class Permissions:
 
     async def tend(self) -> None:
         """Look at what no event tells: which dialog is up, who hung up, what an earlier runner was asked."""
-        if not self._waiting:
-            self._strange_since = None
+        if self._waiting:
+            await self._tend_dialog()
+        elif self._showing:
+            await self._tend_opened()
+        else:
+            self._strange.over()
             await self._step_aside()
             for pending in self._all():
                 loose = pending.loose_since
                 if loose is not None and not pending.shown and time.monotonic() - loose > LOOSE_S:
-                    self._close(pending, answered=False)
+                    self._close(pending, answered=pending.given is not None)
+
+    async def _tend_dialog(self) -> None:
+        """The model asks something: compare what was asked with what is shown, where there is a doubt."""
+        alone = self._all()[0] if len(self._open) == 1 and not self._lost else None
+        if alone is not None and alone.ask is not None and not alone.ask.agent_id:
+            alone.is_up()
+            if not alone.overdue:
+                return
+        glance = await self._sight.dialog()
+        if glance.seen and self._waiting:
+            self._compare(glance.dialog)
+
+    async def _tend_opened(self) -> None:
+        """Something else is open: a person's business, unless no person is there."""
+        for pending in self._all():
+            if pending.ask is None:
+                pending.is_up()
+        if self._open or not self._strange.stands(OPENED_S):
             return
-        alone = len(self._open) == 1 and not self._lost
-        if alone and all(pending.ask is None or not pending.ask.agent_id for pending in self._all()):
-            next(iter(self._open.values())).is_up()
+        glance = await self._sight.dialog()
+        if not glance.seen or not self._showing:
             return
-        if time.monotonic() - self._captured_at < CAPTURE_S:
-            return
-        self._captured_at = time.monotonic()
-        try:
-            dialog = dialog_of(await self._terminal.capture())
-        except (TerminalError, ProviderError) as error:
-            log.info("the dialog cannot be seen: %s", error)
-            return
-        if self._waiting:
-            self._compare(dialog)
+        if await self._sight.attended():
+            self._strange.again()
+        else:
+            self._meet(glance.dialog)
 
     async def _step_aside(self) -> None:
         """Let the hooks of subagents go whose dialogs a person at the terminal should see."""
         now = time.monotonic()
         hidden = [one for one in self._all() if one.hidden]
-        if not any(now - one.asked_at > HIDDEN_S for one in hidden) or now - self._captured_at < CAPTURE_S:
+        if not any(now - one.asked_at > HIDDEN_S for one in hidden) or not self._sight.due():
             return
-        self._captured_at = now
-        try:
-            if not await self._terminal.attended():
-                return
-        except (TerminalError, ProviderError) as error:
-            log.info("nobody knows who looks at the terminal: %s", error)
+        if not await self._sight.attended():
             return
         for pending in hidden:
             pending.stepped_aside = True
@@ -243,12 +266,15 @@ class Permissions:
         """Compare what is asked with what is shown."""
         if dialog is not None:
             self._find_lost(dialog)
-        up = [one for one in self._all() if one.ask is None or (dialog is not None and shows(dialog, one.ask))]
+        up = [one for one in self._all() if _is_up(one, dialog)]
         if not up:
+            for pending in self._all():
+                if pending.ask is None:  # another dialog has taken its place
+                    self._close(pending)
             if not self._open:
                 self._meet(dialog)
             return
-        self._strange_since = None
+        self._strange.over()
         for pending in self._all():
             if pending not in up and (pending.given is not None or all(pending.lay_upon(one) for one in up)):
                 self._close(pending)
@@ -257,9 +283,21 @@ class Permissions:
 
     def _see(self, pending: Pending, dialog: Dialog | None) -> None:
         """Its dialog is up."""
-        if pending.stepped_aside and not pending.shown and pending.ask is not None and dialog is not None:
+        if pending.overdue and pending.ask is not None and dialog is not None:
+            self._ask_again(pending, pending.ask, dialog)
+        elif pending.stepped_aside and not pending.shown and pending.ask is not None and dialog is not None:
             self._emit(pending.ask.asked(pending.id, BY_KEY if proves(dialog, pending.ask) else ()))
         pending.is_up()
+
+    def _ask_again(self, pending: Pending, ask: Ask, dialog: Dialog) -> None:
+        """The program was given an answer, and its dialog stands there as before."""
+        pending.missed_out()
+        missed = pending.missed.decision if pending.missed is not None else "an answer"
+        log.warning("permission %s: Claude Code did not act on %s, it is asked again", pending.id, missed)
+        note = f"Claude Code did not act on {missed}"
+        proven = proves(dialog, ask)
+        note = note if proven else f"{note}: {AT_THE_TERMINAL}"
+        self._emit(ask.asked(pending.id, BY_KEY if proven else (), note, reopened=True))
 
     def _find_lost(self, dialog: Dialog) -> None:
         """Ask again what an earlier runner was asked, where its dialog is up."""
@@ -273,16 +311,11 @@ class Permissions:
             return
 
     def _meet(self, dialog: Dialog | None) -> None:
-        """Tell people of a dialog that no hook told of; only the terminal can answer it."""
-        now = time.monotonic()
-        self._strange_since = self._strange_since or now
-        if now - self._strange_since < STRANGE_S:
-            return
-        id = permission_id(self._process_id, secrets.token_hex(16))
-        self._open[id] = strange = Pending(id, None)
-        strange.is_up()
-        title = dialog.title if dialog is not None else "Claude Code asks something"
-        self._emit(PermissionAsked(id, "tool", title, "screen", decisions=(), note=AT_THE_TERMINAL))
+        """Tell people of a dialog that no hook told of."""
+        if self._strange.stands(STRANGE_S):
+            pending, asked = self._strange.ask(dialog)
+            self._open[pending.id] = pending
+            self._emit(asked)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -294,7 +327,8 @@ class Permissions:
         if self._open.pop(pending.id, None) is None:
             return
         pending.let_go()
-        decision = pending.given.decision if pending.given is not None else None
+        given = pending.given or pending.missed
+        decision = given.decision if given is not None else None
         if decision is None and pending.withdrawn:
             answered = False
         elif decision is None and cut_off:
@@ -307,3 +341,10 @@ class Permissions:
         kept = tuple(memory.Kept.of(one.id, one.ask) for one in self._all() if one.ask is not None)
         granted = tuple(self._granted)
         memory.write(self._file, memory.Memory(self._process_id, (*self._lost.values(), *kept), granted))
+
+
+def _is_up(pending: Pending, dialog: Dialog | None) -> bool:
+    """Say whether the dialog that is shown looks like this question's."""
+    if pending.ask is None:
+        return pending.looks_like(dialog)
+    return dialog is not None and shows(dialog, pending.ask)

@@ -37,11 +37,13 @@ from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.ladder import Ladder
 from relay_runner.providers.claude.operations import COMPACT, NAMES, TYPED, CommandEvidence, Operations
 from relay_runner.providers.claude.paste import Paste
-from relay_runner.providers.claude.permissions import PERMISSION_PROMPT, Permissions
+from relay_runner.providers.claude.permissions import Permissions
 from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Rewake
+from relay_runner.providers.claude.sight import SecondLook
 from relay_runner.providers.claude.spending import Spending
 from relay_runner.providers.claude.start import Start, introduction
+from relay_runner.providers.claude.state_file import ASKING
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
@@ -107,6 +109,9 @@ class ClaudeProcess:
         self._permissions = Permissions(
             spec, terminal, self._tracker, lambda event: self._tell((event,)), self.look, adopted=adopted
         )
+        self._second_look = SecondLook(
+            terminal, self._tracker, lambda: self._permissions.held, self._tell, self._records.state_text
+        )
         self._start = Start(spec, terminal, self._tracker, self._health, self._tell, self._changed, adopted=adopted)
 
     @property
@@ -121,6 +126,7 @@ class ClaudeProcess:
         while True:
             self.look()
             await self._permissions.tend()
+            await self._second_look.tend()
             await self._see_to_silence()
             resting = self.state is ProcessState.IDLE and not (self._ladder.submitting or self._closing.waiting)
             await asyncio.sleep(SLOW_S if resting else FAST_S)
@@ -244,7 +250,7 @@ class ClaudeProcess:
         for _ in range(2):
             if self.state is ProcessState.IDLE:
                 return
-            if self.state is not ProcessState.BUSY and self._tracker.detail != PERMISSION_PROMPT:
+            if self.state is not ProcessState.BUSY and self._tracker.detail not in ASKING:
                 raise ProviderRefused("a dialog is open", hint="answer it in the terminal")
             self._permissions.interrupting()
             self._tracker.stopping()

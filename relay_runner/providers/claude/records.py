@@ -98,6 +98,10 @@ class Records:
         reading = self._state_file.read()
         return reading is None or now - reading.since >= LATE_S
 
+    def state_text(self) -> str:
+        """Return what the state file says, for the log."""
+        return self._state_file.text()
+
     def file(self) -> Path | None:
         """Return the present session's transcript; None before anything was said in it."""
         path = self._lines.path if self._lines is not None else None

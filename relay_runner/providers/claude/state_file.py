@@ -20,6 +20,11 @@ BUSY = "busy"
 WAITING = "waiting"
 IDLE = frozenset({"idle", "shell"})
 """`shell` is idle with a background command still running."""
+ASKING = frozenset({"permission prompt", "input needed"})
+"""What it waits for when the model asks something; `input needed` is 2.1.332's word for questions."""
+LOGGED_CHARS = 2000
+DIALOG_OPEN = "dialog open"
+"""What it waits for when a person opened something, or the program shows something by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,14 @@ class StateFile:
         if stamp != self._stamp and (reading := self._parse(path)) is not None:
             self._stamp, self._reading = stamp, reading
         return self._reading
+
+    def text(self) -> str:
+        """Return what the file says, for the log."""
+        path = self._home.state_file(self._pid)
+        try:
+            return path.read_text(encoding="utf-8", errors="replace")[:LOGGED_CHARS]
+        except OSError as error:
+            return f"{path.name}: {error.strerror}"
 
     def _parse(self, path: Path) -> Reading | None:
         """Return what the file says; None when it is being written, or left by an older process with this pid."""

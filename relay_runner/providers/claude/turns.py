@@ -33,7 +33,7 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude import failures
 from relay_runner.providers.claude.carried import IDLE_GRACE_S, Carried
 from relay_runner.providers.claude.parts import STATE_FILE, OpenTurn, PromptHooks, Session, Subagents
-from relay_runner.providers.claude.state_file import BUSY, WAITING, Reading
+from relay_runner.providers.claude.state_file import BUSY, DIALOG_OPEN, WAITING, Reading
 from relay_runner.providers.claude.transcript import TAKEN_BACK
 
 BUSY_GRACE_S = 1.0
@@ -59,6 +59,8 @@ class Tracker:
         """What a dialog asks before the program says anything of itself."""
         self._turn: OpenTurn | None = None
         self._reading: Reading | None = None
+        self._doubted: Reading | None = None
+        """What the state file says and the screen does not."""
         self._ended_at = float("-inf")
         # An adopted process may have been at work for long: nothing to wait for.
         self._busy_grace_s = 0.0 if adopted else BUSY_GRACE_S
@@ -127,6 +129,8 @@ class Tracker:
 
     def read(self, reading: Reading | None, now: float) -> list[Event]:
         """Take what the state file says now, changed or not; also the clock's tick."""
+        if reading == self._doubted:
+            reading = None  # until it says something else, hooks and transcript stand in for it
         self._reading = reading
         if reading is None and self._turn is not None:
             self._check_told(self._turn, now)
@@ -157,6 +161,11 @@ class Tracker:
     def asks(self, question: str | None, now: float) -> list[Event]:
         """Take what a dialog on the screen asks while the program starts; None: there is no dialog."""
         self._asks = question
+        return self._drain("screen", now)
+
+    def doubt(self, now: float) -> list[Event]:
+        """Take note that the screen shows no dialog: what the state file says is not believed until it changes."""
+        self._doubted, self._reading = self._reading, None
         return self._drain("screen", now)
 
     def stopping(self) -> None:
@@ -230,7 +239,7 @@ class Tracker:
 
     def _check_busy(self, reading: Reading, now: float) -> None:
         """Open a turn that no hook told of."""
-        working = reading.status in (BUSY, WAITING) and reading.waiting_for != "dialog open"
+        working = reading.status in (BUSY, WAITING) and reading.waiting_for != DIALOG_OPEN
         if working and now - max(reading.since, self._ended_at) >= self._busy_grace_s:
             turn = self._open(STATE_FILE, now)
             turn.prompted_at = reading.since

@@ -21,8 +21,10 @@ from relay_runner.providers.base import (
     ProcessState,
     StateChanged,
 )
+from relay_runner.providers.claude import keys, pending, sight
 from relay_runner.providers.claude import permissions as module
 from relay_runner.providers.claude.permissions import Permissions
+from relay_runner.terminal.base import Key
 from tests.terminals import until
 from tests.unit.providers.claude.room import SESSION, Room, room, watched
 
@@ -40,8 +42,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRANGE_S", 0.05)
     monkeypatch.setattr(module, "LOOSE_S", 0.1)
     monkeypatch.setattr(module, "HIDDEN_S", 0.05)
-    monkeypatch.setattr(module, "CAPTURE_S", 0.0)
-    monkeypatch.setattr(module, "KEY_S", 0.3)
+    monkeypatch.setattr(module, "OPENED_S", 0.05)
+    monkeypatch.setattr(sight, "CAPTURE_S", 0.0)
+    monkeypatch.setattr(keys, "KEYS_S", 0.3)
+    monkeypatch.setattr(keys, "AGAIN_S", 0.05)
 
 
 class Held:
@@ -215,7 +219,8 @@ async def test_a_background_subagent_has_no_dialog_and_is_closed_with_its_answer
         question = await asked(room)
         assert await room.process.answer(question.id, Answer(Decision.APPROVE))
         assert await held.decision() == APPROVED
-        assert room.told(PermissionClosed) == [PermissionClosed(question.id, "state-file", True, Decision.APPROVE)]
+        assert room.told(PermissionClosed) == []
+        assert await closed(room, question.id) == PermissionClosed(question.id, "state-file", True, Decision.APPROVE)
 
 
 async def test_a_person_at_the_terminal_is_shown_what_a_background_subagent_asks(room: Room) -> None:
@@ -239,11 +244,87 @@ async def test_a_dialog_that_no_hook_told_of_is_told_to_people(room: Room) -> No
         room.box.dialog = dialog("rm -rf /")
         await waits(room)
         question = await asked(room)
-        assert (question.title, question.decisions, question.note) == ("Bash command: rm -rf /", (), AT_THE_TERMINAL)
+        assert (question.title, question.decisions) == ("Bash command: rm -rf /", (Decision.APPROVE, Decision.ABORT))
+        assert "rm -rf /" in (question.detail or "") and "> Yes" in (question.detail or "")
+        room.box.dialog = dialog("rm -rf ~")
         with pytest.raises(ProviderUnsupported):
-            await room.process.answer(question.id, Answer(Decision.DENY))
+            await room.process.answer(question.id, Answer(Decision.APPROVE))
+        assert (room.box.typed, room.box.pressed) == ([], [])
+        room.box.dialog = dialog("rm -rf /")
+        answering = asyncio.ensure_future(room.process.answer(question.id, Answer(Decision.APPROVE)))
+        await until(lambda: "1" in room.box.typed)
         room.status("busy")
-        assert (await closed(room, question.id)).answered
+        assert await asyncio.wait_for(answering, 10)
+        assert (await closed(room, question.id)).decision is Decision.APPROVE
+
+
+@pytest.mark.parametrize("detail", ["input needed", "dialog open"])
+async def test_whatever_is_open_where_no_person_is_can_be_cancelled(room: Room, detail: str) -> None:
+    async with working(room):
+        room.box.dialog = (RULE, " Held message from another session", "", "  \u276f Deny it", "    Deliver it")
+        room.status("waiting", detail)
+        question = await asked(room)
+        assert (question.title, question.decisions) == ("Held message from another session", (Decision.ABORT,))
+        answering = asyncio.ensure_future(room.process.answer(question.id, Answer(Decision.DENY)))
+        await until(lambda: Key.ESCAPE in room.box.pressed)
+        room.status("busy")
+        assert await asyncio.wait_for(answering, 10)
+
+
+async def test_what_a_person_at_the_terminal_opened_is_that_persons_business(room: Room) -> None:
+    async with working(room):
+        room.box.dialog, room.box.watched = (RULE, " Settings", "  \u276f One", "    Two"), True
+        room.status("waiting", "dialog open")
+        looks = room.box.looks
+        await until(lambda: room.box.looks > looks + 5)
+        assert room.told(PermissionAsked) == []
+
+
+async def test_a_dialog_in_another_ones_place_is_another_question(room: Room) -> None:
+    async with working(room):
+        room.box.dialog = (RULE, " Held message from another session", "", "  \u276f Deny it", "    Deliver it")
+        await waits(room)
+        first = await asked(room)
+        room.box.dialog = dialog("rm -rf /")
+        assert (await closed(room, first.id)).answered
+        assert (await asked(room, 2)).title == "Bash command: rm -rf /"
+
+
+async def test_an_answer_that_the_program_does_not_act_on_is_asked_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "TAKEN_S", 0.1)
+    async with working(room):
+        held = Held(room, "mkdir x")
+        question = await asked(room)
+        room.box.dialog = dialog("mkdir x")
+        await waits(room)
+        assert await room.process.answer(question.id, Answer(Decision.APPROVE))
+        assert await held.decision() == APPROVED
+        again = await asked(room, 2)
+        assert (again.id, again.reopened) == (question.id, True)
+        assert again.decisions == (Decision.APPROVE, Decision.ABORT)
+        assert again.note == "Claude Code did not act on approve"
+        answering = asyncio.ensure_future(room.process.answer(question.id, Answer(Decision.APPROVE)))
+        await until(lambda: "1" in room.box.typed)
+        room.status("busy")
+        assert await asyncio.wait_for(answering, 10)
+        assert len(room.told(PermissionClosed)) == 1
+
+
+async def test_an_answer_that_was_only_slow_is_still_that_answer(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "TAKEN_S", 0.1)
+    async with working(room):
+        Held(room, "mkdir x && true | cat")
+        question = await asked(room)
+        room.box.dialog = dialog("mkdir x && true |", "Bash command")
+        await waits(room)
+        assert await room.process.answer(question.id, Answer(Decision.APPROVE))
+        room.box.dialog = dialog("mkdir x && true | cat…")
+        again = await asked(room, 2)
+        assert (again.decisions, again.note) == ((), f"Claude Code did not act on approve: {AT_THE_TERMINAL}")
+        room.status("busy")
+        assert (await closed(room, question.id)).decision is Decision.APPROVE
 
 
 # --- the next runner --------------------------------------------------------------------------------------------------
