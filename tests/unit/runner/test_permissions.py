@@ -266,16 +266,18 @@ async def test_an_answer_that_only_the_terminal_can_give_says_so(tmp_path: Path)
     async with office.open() as service:
         service.ready()
         assert office.process is not None
-        for id, error, note in (
-            ("p1", ProviderUnsupported("the hook is gone"), AT_THE_TERMINAL),
-            ("p2", ProviderRefused("it wants a colour"), "it wants a colour"),
+        for id, error, note, state in (
+            ("p1", ProviderUnsupported("the hook is gone"), AT_THE_TERMINAL, PermissionState.DECIDED),
+            ("p2", ProviderRefused("it wants a colour"), "it wants a colour", PermissionState.OPEN),
         ):
             office.process.answer_error = error
             office.process.asks(id)
             await office.until(id, state=PermissionState.OPEN)
             await office.operator.decide(id, APPROVE)
-            assert (await office.until(id, note=note)).state is PermissionState.DECIDED
-        assert len(office.process.answers) == 2 and office.process.interrupts == 0
+            assert (await office.until(id, note=note)).state is state
+        await office.operator.decide("p2", DENY)
+        await until(lambda: office.process is not None and len(office.process.answers) == 3)
+        assert office.process.interrupts == 0
 
 
 async def test_a_terminal_that_fails_is_tried_again(tmp_path: Path) -> None:
