@@ -42,7 +42,7 @@ def ps(as_json: JsonFlag = False) -> None:
                 output.age(row["since"]),
                 row["queued"],
                 row["pid"] or "-",
-                row["detail"] or output.reasons(row["busyReasons"]) or _reached(row) or "-",
+                "; ".join(part for part in _why(row) if part) or "-",
             )
             for row in rows
         ],
@@ -219,6 +219,7 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
         "status": str(status.agent_status) if status is not None else "offline",
         "busyReasons": list(status.busy_reasons) if status is not None else [],
         "detail": own.explain(told, known=agent is not None) if silent or status is None else status.detail,
+        "held": [to_builtins(one) for one in status.held] if status is not None else [],
         "ready": status.ready if status is not None else False,
         "pid": runner.pid if runner else None,
         "runnerId": runner.runner_id if runner else (agent.runner_id if agent else None),
@@ -235,6 +236,12 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
         "transport": to_builtins(transport),
         "timeline": [to_builtins(event) for event in status.timeline] if status is not None else [],
     }
+
+
+def _why(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a person should know of what the agent is at, and of what waits there."""
+    waits = output.held([(one["messageId"], one["reason"], one["since"]) for one in row["held"]])
+    return row["detail"] or output.reasons(row["busyReasons"]) or _reached(row), waits
 
 
 def _reached(row: dict[str, Any]) -> str:

@@ -89,6 +89,12 @@ def reasons(busy: Sequence[str]) -> str:
     return ", ".join(told) if told else "works on its own turn" if busy else ""
 
 
+def held(messages: Sequence[tuple[int, str, float]], now: float | None = None) -> str:
+    """Return what an agent has and cannot put in, for a person: `message 41 is held: person typing (2m)`."""
+    told = [f"message {id} is held: {reason} ({age(since, now)})" for id, reason, since in messages[:1]]
+    return "".join(told) + (f", and {len(messages) - 1} more" if len(messages) > 1 else "")
+
+
 def age(at: float | None, now: float | None = None) -> str:
     """Return how long ago an instant was: `12s`, `5m`, `3h`, `2d`; a dash for none."""
     if not at:

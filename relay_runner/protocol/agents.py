@@ -121,6 +121,15 @@ def context(
     )
 
 
+class HeldMessage(Wire, frozen=True, kw_only=True):
+    """A message that its agent has and cannot put in now, why, and since when."""
+
+    message_id: int
+    reason: str
+    """`person typing`, `dialog open`, and what else a program says."""
+    since: float
+
+
 class Status(Wire, frozen=True, kw_only=True):
     """What a runner publishes of its agent."""
 
@@ -142,6 +151,8 @@ class Status(Wire, frozen=True, kw_only=True):
     """`starting`, `restarting`, `shutting-down`, `killed` or None."""
     detail: str | None = None
     """One line for a person: why it is in error, what it waits for."""
+    held: tuple[HeldMessage, ...] = ()
+    """What waits at the agent itself for longer than a moment, the oldest first."""
     transport: Transport | None = None
     auth: Auth | None = None
     timeline: tuple[TimelineEvent, ...] = ()
@@ -176,5 +187,5 @@ class Agent(Wire, frozen=True, kw_only=True):
 
 def unheard(status: Status) -> Status:
     """Return what is left of the status of an agent that is not heard of: an error stands, all else is over."""
-    over = replace(status, ready=False, busy_reasons=(), active_work=(), active_subagents=0, transport=None)
+    over = replace(status, ready=False, busy_reasons=(), active_work=(), active_subagents=0, held=(), transport=None)
     return over if status.agent_status is AgentState.ERROR else replace(over, agent_status=AgentState.OFFLINE)

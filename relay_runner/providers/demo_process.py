@@ -42,6 +42,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.providers.demo_context import ContextEstimate
 from relay_runner.providers.demo_records import condense, events, find, input_line
+from relay_runner.providers.snapshot import snapshot
 from relay_runner.providers.tail import Follower, JsonLines
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
@@ -210,6 +211,10 @@ class DemoProcess:
         if id not in self._operated:
             raise ProviderExited(f"the demo agent ended before it could {action}")
         return {"session": self._operated.pop(id)["session"]}
+
+    async def snapshot(self) -> str:
+        """Return what the terminal shows."""
+        return await snapshot(self._terminal)
 
     async def quit(self) -> None:
         """Ask the program to end: Ctrl-C stops what it does or empties its line, Ctrl-D ends it."""

@@ -31,6 +31,7 @@ from relay_runner.providers.base import (
     Uncertain,
 )
 from relay_runner.providers.quiet import QuietScreen, answer, cursor_line
+from relay_runner.providers.snapshot import snapshot
 from relay_runner.terminal import processes
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
@@ -176,6 +177,10 @@ class GenericProcess:
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Refuse: nothing is known of the program."""
         raise ProviderUnsupported(f"generic cannot {action}")
+
+    async def snapshot(self) -> str:
+        """Return what the terminal shows."""
+        return await snapshot(self._terminal)
 
     async def quit(self) -> None:
         """Say that there is no more input, if the program waits for some."""

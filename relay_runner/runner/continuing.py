@@ -42,12 +42,15 @@ from relay_runner.runner.flight import find
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.holding import Holding
 from relay_runner.runner.journal import Journal, Row, Stage
+from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
+MAX_HELD_S = 5.0
+"""What is held again and again is looked at less and less often, down to this."""
 SOON_S = 0.2
 MAX_REFUSALS = 5
 
@@ -74,6 +77,7 @@ class Continuing:
         flights: Flights,
         holding: Holding,
         refusing: Refusing,
+        obstacles: Obstacles,
     ) -> None:
         self._relay = relay
         self._journal = journal
@@ -82,6 +86,9 @@ class Continuing:
         self._flights = flights
         self._holding = holding
         self._refusing = refusing
+        self._obstacles = obstacles
+        self._holds: dict[int, Held] = {}
+        """What held the continuation of a message last, and for how long it waits because of that."""
         self._cut_off: dict[int, CutOff] = {}
         flights.landing.on_limit = self._limited
 
@@ -106,6 +113,11 @@ class Continuing:
         """End everything that waits to be continued: the agent will not be back."""
         for cut_off in list(self._cut_off.values()):
             self._settle(cut_off, State.DONE, Outcome.INTERRUPTED, f"{reason}, while it waited for the end of a limit")
+
+    def hasten(self) -> None:
+        """Let everything be tried at once."""
+        for cut_off in self._cut_off.values():
+            cut_off.not_before = 0.0
 
     def next_due(self) -> float | None:
         """Return when there is something to do by the clock next."""
@@ -152,7 +164,7 @@ class Continuing:
                 cut_off.row = fresh
             submission = Submission(words := continuation(row.message), nonce, render(words, nonce))
             held = await process.obstacle(submission)
-            if held is None:
+            if held is None and row.message.id not in self._holds:
                 await self._announce(cut_off)
         except (ClaimLost, RelayRefused) as error:
             if isinstance(error, RelayUnauthorized):
@@ -165,7 +177,7 @@ class Continuing:
             cut_off.not_before = time.time() + RETRY_S
         else:
             if held is not None:
-                cut_off.not_before = time.time() + held.retry_s
+                cut_off.not_before = time.time() + await self._held(cut_off, held)
             else:
                 await self._hand_over(process, cut_off, submission)
 
@@ -205,7 +217,6 @@ class Continuing:
             row.message, row.attempt, row.nonce, Stage.HANDING, check_in_s=backoff.LIMIT_S, continues=True
         )
         self._journal.advance(row.nonce, Stage.HANDING, time.time())
-        log.info("message %d is continued", row.message.id)
         try:
             result = await process.submit(submission)
         except ProviderRefused as error:
@@ -217,17 +228,41 @@ class Continuing:
             log.warning("message %d: %s", row.message.id, error)
             flight.check_at = time.time()
             return
+        if not isinstance(result, Held):
+            log.info("message %d is continued", row.message.id)
+            self._passed(row.message.id)
         if flight.nonce not in self._flights:
             return  # the process ended meanwhile, and its records settled it
         match result:
             case Submitted(channel):
                 self._flights.submitted(flight, channel)
-            case Held(retry_s=retry_s) if not self._flights.proven(flight):
+            case Held() if not self._flights.proven(flight):
                 self._flights.land(flight)
-                self.back(flight.nonce, wait_s=retry_s)
+                self.back(flight.nonce, wait_s=await self._held(cut_off, result))
             case Uncertain(reason):
                 log.warning("the continuation of message %d may have entered: %s", row.message.id, reason)
                 flight.check_at = time.time()
+
+    async def _held(self, cut_off: CutOff, held: Held) -> float:
+        """Take note of what holds a continuation; its sender is told once. Return how long to wait."""
+        row = cut_off.row
+        before = self._holds.get(row.message.id)
+        again = before is not None and before.reason == held.reason
+        retry_s = min(max(before.retry_s, held.retry_s) * 1.5, MAX_HELD_S) if before and again else held.retry_s
+        self._holds[row.message.id] = Held(held.reason, retry_s)
+        self._obstacles.met(row.message.id, held.reason)
+        if not again:
+            log.info("message %d cannot be continued yet: %s", row.message.id, held.reason)
+            receipt = self._receipts.make(
+                row.attempt, State.SEEN, row.nonce, evidence=row.evidence, held=held.reason, usage=row.usage
+            )
+            self._receipts.post(row.message.id, receipt)
+        return retry_s
+
+    def _passed(self, message_id: int) -> None:
+        """Nothing holds a continuation any more."""
+        self._holds.pop(message_id, None)
+        self._obstacles.over(message_id)
 
     def back(self, nonce: str, *, wait_s: float = 0.0) -> None:
         """A continuation provably did not enter: it goes in later."""
@@ -266,6 +301,7 @@ class Continuing:
         )
         self._journal.settle(row.nonce, receipt, time.time(), post=post)
         self._drop(cut_off)
+        self._passed(row.message.id)
         if not post:  # else the claim is kept until the relay knows
             self._claims.drop(row.message.id)
         self._receipts.wake()

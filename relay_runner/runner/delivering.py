@@ -18,6 +18,7 @@ from relay_runner.runner.identity import Identity
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.local import LocalMail
+from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.options import RunnerOptions
 from relay_runner.runner.overtime import Overtime
 from relay_runner.runner.receipts import Receipts
@@ -61,6 +62,7 @@ class Delivering:
             "claims": self.claims,
             "receipts": self.receipts,
         }
+        obstacles = Obstacles(work, publish)
         holding = Holding(**at_relay, work=work, publish=publish, least_s=options.least_hold_s)
         self.refusing = Refusing(**at_relay, budgets=options.budgets, agent_id=agent_id)
         self.reminding = Reminding(
@@ -77,7 +79,10 @@ class Delivering:
             holding=holding,
             refusing=self.refusing,
             reminding=self.reminding,
-            continuing=Continuing(**at_relay, flights=self.flights, holding=holding, refusing=self.refusing),
+            obstacles=obstacles,
+            continuing=Continuing(
+                **at_relay, flights=self.flights, holding=holding, refusing=self.refusing, obstacles=obstacles
+            ),
         )
         self._overtime = Overtime(options.turn_timeout_s, flights=self.flights, journal=journal, process=process)
 

@@ -32,6 +32,7 @@ from relay_runner.runner.flights import Flights
 from relay_runner.runner.group import task_group
 from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.local import LOCAL_ID
+from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
 
@@ -57,6 +58,7 @@ class Handover:
         flights: Flights,
         queue: InboxQueue,
         attachments: AttachmentCache,
+        obstacles: Obstacles,
     ) -> None:
         self._relay = relay
         self._journal = journal
@@ -65,6 +67,7 @@ class Handover:
         self._flights = flights
         self._queue = queue
         self._attachments = attachments
+        self._obstacles = obstacles
         self._going: Entry | None = None
         """What is being put in just now: whatever happens to it meanwhile, its next step finds out."""
 
@@ -114,6 +117,7 @@ class Handover:
             self._journal.forget(row.nonce)
         self._queue.remove(entry.key)
         self._claims.drop(entry.message.id)
+        self._obstacles.over(entry.message.id)
 
     def lose(self, message_id: int) -> None:
         """Forget what waits of a message that is not ours any more; where it still is, the relay shows it again."""
@@ -193,6 +197,8 @@ class Handover:
         self._journal.advance(flight.nonce, Stage.HANDING, time.time())
         try:
             result = await process.submit(submission)
+            if not isinstance(result, Held):
+                self._obstacles.over(entry.message.id)
         except ProviderRefused as error:
             return None if self._flights.proven(flight) else await self._put_back(flight, str(error))
         except (ProviderError, TerminalError) as error:
@@ -219,16 +225,18 @@ class Handover:
         The journal keeps the entry as `submitting`: a poll that still shows it so at the relay recognises it.
         """
         self._journal.advance(nonce, Stage.SUBMITTING, time.time())
-        news = held.reason != entry.held
-        entry.retry_s = held.retry_s if news else min(max(entry.retry_s, held.retry_s) * 1.5, MAX_HELD_S)
-        entry.held = held.reason
+        news, again = held.reason != entry.held, held.reason == entry.reason
+        entry.retry_s = min(max(entry.retry_s, held.retry_s) * 1.5, MAX_HELD_S) if again else held.retry_s
+        entry.held = entry.reason = held.reason
+        self._obstacles.met(entry.message.id, held.reason)
         entry.not_before = time.time() + entry.retry_s
         # A claimable message is anybody's again while it is held here: it is claimed anew for the next try.
         entry.claimed = not entry.message.claimable
         self._queue.add(entry)
         if not news:
             return
-        log.info("message %d is held: %s", entry.message.id, held.reason)
+        if not again:  # it is looked at again and again: the log is told once
+            log.info("message %d is held: %s", entry.message.id, held.reason)
         receipt = self._receipts.make(entry.attempt, State.QUEUED, nonce, held=held.reason)
         try:
             await self._relay.receipt(entry.message.id, receipt)
@@ -240,6 +248,7 @@ class Handover:
 
     async def _put_back(self, flight: Flight, reason: str) -> tuple[Message, Delivery] | None:
         """Nothing entered: the relay queues it again as another attempt, or ends it after the last."""
+        self._obstacles.over(flight.message.id)
         self._flights.land(flight)
         self._journal.advance(flight.nonce, Stage.SUBMITTING, time.time())
         delay_s = backoff.of_attempt(flight.attempt)

@@ -43,6 +43,7 @@ from relay_runner.runner.handover import Handover
 from relay_runner.runner.holding import Holding
 from relay_runner.runner.journal import Journal, Stage
 from relay_runner.runner.leftovers import Leftovers
+from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
@@ -72,6 +73,7 @@ class Inbox:
         refusing: Refusing,
         continuing: Continuing,
         reminding: Reminding,
+        obstacles: Obstacles,
     ) -> None:
         self._journal = journal
         self._claims = claims
@@ -83,6 +85,7 @@ class Inbox:
         self._refusing = refusing
         self._continuing = continuing
         self._reminding = reminding
+        self._obstacles = obstacles
         self._queue = InboxQueue()
         self._handover = Handover(
             relay=relay,
@@ -92,6 +95,7 @@ class Inbox:
             flights=flights,
             queue=self._queue,
             attachments=attachments,
+            obstacles=obstacles,
         )
         self._leftovers = Leftovers(
             journal=journal,
@@ -153,6 +157,7 @@ class Inbox:
         """Stop delivering: the process ended. Its records tell what became of the flights."""
         process = self._process or self._candidate
         self._process = self._process_id = self._candidate = None
+        self._obstacles.clear()
         if process is not None:
             for flight in self._flights.all():
                 await self._leftovers.settle(flight, process)
@@ -184,8 +189,10 @@ class Inbox:
         return len(self._queue)
 
     def go_on(self) -> str | None:
-        """End the wait for a limit now; return what was waited for, or None."""
-        held = self._holding.end()
+        """End the wait for a limit now, and try at once what is held; return what was waited for, or None."""
+        held = self._holding.end() or self._obstacles.reason
+        self._queue.hasten()
+        self._continuing.hasten()
         self._changed.set()
         return held
 
@@ -225,6 +232,8 @@ class Inbox:
             process = self._target
             if process is not None:
                 await self._flights.check(process)
+                self._look_at_state(process)
+                await self._obstacles.tend(process)
             self._continuing.expire()
             self._reminding.expire()
             if (refused := await self._refusing.step(self._queue.waiting())) is not None:
@@ -283,6 +292,13 @@ class Inbox:
             can_interrupt=busy and self._capabilities.interrupt,
         )
 
+    def _look_at_state(self, process: Process) -> None:
+        """Take note of what waits because the program itself does: at a dialog, say."""
+        if process.state not in (ProcessState.STARTING, ProcessState.WAITING):
+            return
+        for entry in self._queue.waiting()[:1]:
+            self._obstacles.met(entry.message.id, f"the program is {process.state}")
+
     async def _wait(self) -> None:
         now = time.time()
         due = (
@@ -291,6 +307,7 @@ class Inbox:
             self._continuing.next_due(),
             self._holding.next_due(),
             self._reminding.next_due(),
+            self._obstacles.next_due(),
         )
         times = [at for at in due if at is not None]
         try:

@@ -29,6 +29,8 @@ class Entry:
     claimed: bool = False
     held: str | None = None
     """Why it was held at the last try, None when it was not."""
+    reason: str | None = None
+    """Why it was held last, also while another try goes on."""
     retry_s: float = 0.0
 
     @property
@@ -63,6 +65,12 @@ class InboxQueue:
     def waiting(self) -> list[Entry]:
         """Return all entries, oldest first."""
         return sorted(self._entries.values(), key=lambda entry: entry.key)
+
+    def hasten(self) -> None:
+        """Let what was held be tried at once."""
+        for entry in self._entries.values():
+            if entry.reason is not None:
+                entry.not_before = 0.0
 
     def next(self, now: float, *, idle: bool, can_steer: bool, can_interrupt: bool) -> Entry | None:
         """Return the entry to handle now: any when idle, else only one that may go into (or end) the running turn."""

@@ -14,6 +14,7 @@ from relay_runner.protocol.agents import (
     AgentState,
     Auth,
     Context,
+    HeldMessage,
     Status,
     Transport,
     TransportState,
@@ -61,6 +62,8 @@ class Work:
         """What keeps people and messages from its terminal."""
         self.limit: str | None = None
         """Until when the model's side takes no work, in the words of `Hold.text`."""
+        self.held: tuple[HeldMessage, ...] = ()
+        """The messages that cannot go in now, for longer than a moment."""
         self.error: str | None = None
         self.asks: tuple[str, ...] = ()
         """What the program waits for a person to permit, each a line."""
@@ -196,6 +199,7 @@ class Work:
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
             detail=self.error or self.complaint or self.limit or self.unreachable or self.degraded,
+            held=self.held,
             transport=self.transport,
             auth=self.auth,
             timeline=self.timeline.waiting,

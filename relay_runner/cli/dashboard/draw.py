@@ -90,7 +90,8 @@ def _agents(view: View, height: int, width: int, now: float) -> Table | Text:
 def _agent(agent: Agent, now: float) -> Row:
     status = agent.status
     state = str(status.agent_status)
-    why = status.detail or output.reasons(status.busy_reasons)
+    waits = output.held([(one.message_id, one.reason, one.since) for one in status.held], now)
+    why = "; ".join(part for part in (status.detail or output.reasons(status.busy_reasons), waits) if part)
     queued = f"{agent.queued} queued" if agent.queued else ""
     cells = [agent.id, agent.provider or "-", state, output.age(status.since, now), queued, _context(agent), why]
     row = [Text(output.line(cell)) for cell in cells]

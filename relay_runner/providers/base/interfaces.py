@@ -94,6 +94,10 @@ class Process(Protocol):
         """
         ...
 
+    async def snapshot(self) -> str:
+        """Return what the program shows and says of itself now, for the log: bounded, and never raised."""
+        ...
+
     async def quit(self) -> None:
         """Ask the program to end by itself, if it has a way; the terminal ends it by force afterwards."""
         ...

@@ -45,6 +45,7 @@ from relay_runner.providers.claude.spending import Spending
 from relay_runner.providers.claude.start import Start, introduction
 from relay_runner.providers.claude.state_file import ASKING
 from relay_runner.providers.claude.turns import Tracker
+from relay_runner.providers.snapshot import snapshot
 from relay_runner.terminal.base import ExitStatus, Key, Screen, Terminal
 
 FAST_S = 0.05
@@ -292,6 +293,12 @@ class ClaudeProcess:
         if action in TYPED and not await self._until(self._ladder.settled, ENTERING_S):
             raise ProviderRefused("a message is on its way in", hint="try again")
         return await self._operations.operate(action, args)
+
+    async def snapshot(self) -> str:
+        """Return the state, the state file that it was read from, and the screen beside it."""
+        detail = f" ({self._tracker.detail})" if self._tracker.detail else ""
+        said = f"{self.state}{detail}; state file: {self._records.state_text()}"
+        return await snapshot(self._terminal, said)
 
     async def quit(self) -> None:
         """Ask the program to end, once what it did last is written down: on SIGTERM it is gone in 100 ms.

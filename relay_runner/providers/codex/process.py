@@ -37,6 +37,7 @@ from relay_runner.providers.codex.client import Client, Disconnected, Refused
 from relay_runner.providers.codex.link import Link
 from relay_runner.providers.codex.memo import Stage
 from relay_runner.providers.codex.turns import OpenTurn
+from relay_runner.providers.snapshot import snapshot
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
 READY_S = 60.0
@@ -246,6 +247,10 @@ class CodexProcess:
         if self._link.thread_id != before:
             await self._terminal.show(self.viewer)
         return result
+
+    async def snapshot(self) -> str:
+        """Return what the terminal shows."""
+        return await snapshot(self._terminal)
 
     async def quit(self) -> None:
         """Ask the app-server to end: it would first see a running turn to its end, so that is interrupted."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 
+import msgspec
 import pytest
 
 from relay_runner import config
 from relay_runner.protocol.agents import (
     AgentState,
+    HeldMessage,
     Status,
     TimelineEvent,
     Transport,
@@ -26,7 +29,7 @@ __all__ = ["program"]
 SHAPE = {
     "agentId", "provider", "status", "busyReasons", "detail", "ready", "pid", "runnerId", "tmuxSession",
     "tmuxSocket", "sessionId", "model", "effort", "context", "queued", "obligations", "since", "transport", "timeline",
-    "spentToday",
+    "spentToday", "held",
 }  # fmt: skip
 
 
@@ -77,6 +80,7 @@ def test_the_json_shape_is_stable(world: World) -> None:
             "at": 150.0,
         },
         "queued": 1,
+        "held": [],
         "spentToday": None,
         "obligations": 0,
         "since": 100.0,
@@ -101,6 +105,19 @@ def test_the_table_says_why(world: World) -> None:
     head, row = world.run("ps")[0].splitlines()
     assert head.split() == ["AGENT", "PROVIDER", "STATUS", "SINCE", "QUEUED", "PID", "WHY"]
     assert row.split()[:3] == ["bob", "demo", "error"] and row.endswith("not logged [5min")
+
+
+def test_what_cannot_go_in_is_told_with_its_age(world: World) -> None:
+    bob = world.agent("bob")
+    held = tuple(HeldMessage(message_id=id, reason="person typing", since=time.time() - 125) for id in (41, 42))
+    idle = Status(agent_status=AgentState.IDLE, ready=True, held=held, at=1.0)
+    asyncio.run(bob.put_status("bob", "i1", idle))
+    assert world.run("ps")[0].splitlines()[1].endswith("message 41 is held: person typing (2m), and 1 more")
+    busy = msgspec.structs.replace(idle, agent_status=AgentState.BUSY, busy_reasons=("waiting: dialog open",))
+    asyncio.run(bob.put_status("bob", "i1", msgspec.structs.replace(busy, held=held[:1])))
+    assert "waiting: dialog open; message 41 is held: person typing (2m)" in world.run("ps")[0]
+    (row,) = world.json("ps")
+    assert row["held"][0]["messageId"] == 41 and row["held"][0]["reason"] == "person typing"
 
 
 def test_a_program_without_its_runner_is_told(world: World, program: subprocess.Popen[bytes]) -> None:

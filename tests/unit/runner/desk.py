@@ -29,6 +29,7 @@ from relay_runner.runner.holding import Holding
 from relay_runner.runner.inbox import Inbox
 from relay_runner.runner.journal import Journal
 from relay_runner.runner.limits import HELD, LEAST_S
+from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
@@ -96,7 +97,14 @@ class Desk:
         publish = self.presence.publish
         self.holding = Holding(**at_relay, work=self.work, publish=publish, least_s=least_hold_s)
         self.refusing = Refusing(**at_relay, budgets=budgets or Budgets(), agent_id=agent_id)
-        self.continuing = Continuing(**at_relay, flights=self.flights, holding=self.holding, refusing=self.refusing)
+        self.obstacles = Obstacles(self.work, publish)
+        self.continuing = Continuing(
+            **at_relay,
+            flights=self.flights,
+            holding=self.holding,
+            refusing=self.refusing,
+            obstacles=self.obstacles,
+        )
         self.reminding = Reminding(
             relay=self.relay, journal=journal, receipts=self.receipts, flights=self.flights, agent_id=agent_id
         )
@@ -107,6 +115,7 @@ class Desk:
             holding=self.holding,
             refusing=self.refusing,
             continuing=self.continuing,
+            obstacles=self.obstacles,
             capabilities=capabilities,
             agent_id=agent_id,
             attachments=AttachmentCache(self.relay, journal._path.with_suffix(".attachments")),

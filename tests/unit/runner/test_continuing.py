@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,6 +287,35 @@ async def test_a_continuation_that_is_held_waits_under_its_nonce(journal: Journa
         assert (await desk.reaches(await desk.send(), State.DONE)).result == "turn 2"
         assert len({one.nonce for one in desk.process.submissions[1:]}) == 1
         assert len(desk.process.submissions) == 4
+
+
+async def test_a_continuation_that_stays_held_is_told_once_and_looked_at_less_and_less(
+    journal: Journal, operator: MemoryRelay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(continuing, "MAX_HELD_S", 0.05)
+    limiting, free = Limiting(1), False
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        return limiting(process, submission) if free or not limiting.turns else Held("person typing", 0.01)
+
+    desk = _desk(journal, operator, script)
+    with caplog.at_level(logging.INFO):
+        async with desk.running():
+            id = await desk.send()
+            await desk.process.until(12)
+            delivery = await desk.delivery(id)
+            assert (delivery.state, delivery.held) == (State.SEEN, "person typing")
+            assert desk.obstacles.reason == "person typing"
+            assert desk.continuing._holds[id].retry_s == 0.05
+            free = True
+            assert desk.inbox.go_on() == "person typing", "a person may have it tried at once"
+            assert (await desk.reaches(id, State.DONE)).result == "turn 2"
+            assert desk.obstacles.reason is None
+    said = [record.getMessage() for record in caplog.records if record.name == continuing.__name__]
+    assert [one for one in said if "cannot be continued" in one] == [
+        f"message {id} cannot be continued yet: person typing"
+    ]
+    assert [one for one in said if "is continued" in one] == [f"message {id} is continued"]
 
 
 async def test_a_continuation_that_may_have_entered_is_unknown_and_never_tried_again(

@@ -1,5 +1,6 @@
 """What `test_inbox` does not reach: how often a held message is told, and a relay that is away in a hand-over."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,40 @@ async def test_what_stays_held_is_told_once(journal: Journal, monkeypatch: pytes
     assert said[:4] == [
         (State.SUBMITTING, None), (State.QUEUED, "dialog open"), (State.SUBMITTING, None), (State.SUBMITTED, None),
     ]  # fmt: skip
+
+
+async def test_what_only_a_try_finds_held_is_logged_once_and_tried_less_and_less(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handover, "MAX_HELD_S", 0.02)
+    tries = 0
+
+    def script(process: ScriptedProcess, submission: Submission) -> SubmitResult:
+        nonlocal tries
+        tries += 1
+        return Held("person typing", 0.01) if tries < 8 else Submitted("script")
+
+    desk = Desk(journal, MemoryRelay(), script=script)
+    with caplog.at_level(logging.INFO):
+        async with desk.running():
+            id = await desk.send()
+            await desk.process.until(7)
+            assert desk.obstacles.reason == "person typing"
+            await desk.reaches(id, State.SUBMITTED)
+            assert desk.obstacles.reason is None
+    said = [record.getMessage() for record in caplog.records if record.name == handover.__name__]
+    assert said.count(f"message {id} is held: person typing") == 1
+
+
+async def test_what_waits_while_the_program_does_is_shown(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        desk.process.becomes(ProcessState.WAITING)
+        await desk.send()
+        await until(lambda: desk.obstacles.reason == "the program is waiting")
+        desk.process.becomes(ProcessState.IDLE)
+        await desk.process.until(1)
+        await until(lambda: desk.obstacles.reason is None)
 
 
 async def test_what_is_held_again_after_it_was_announced_does_not_stay_on_its_way_in(
