@@ -35,6 +35,7 @@ from relay_runner.providers.claude.health import HOOKLESS, Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.ladder import Ladder
+from relay_runner.providers.claude.mode import Mode
 from relay_runner.providers.claude.operations import COMPACT, NAMES, TYPED, CommandEvidence, Operations
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.permissions import Permissions
@@ -73,6 +74,7 @@ class ClaudeProcess:
         self._adopted = adopted
         self._terminal = terminal
         self._emit = emit
+        self._mode = Mode(spec.approval_mode)
         self._health = Health(terminal, emit)
         self._changed = asyncio.Event()
         self._tracker = Tracker(adopted=adopted)
@@ -194,6 +196,7 @@ class ClaudeProcess:
                 self._tracker.goes_on(now)
                 return HookReply(more)
         self._evidence.hook(call.name, call.payload)
+        self._tell(self._mode.hook(call.payload))
         self._tell(self._tracker.hook(call.name, call.payload, now))
         if not self._tracker.prompt_hooks.missed:  # SessionStart comes where http hooks do not
             self._health.whole(Part.HOOKS)
