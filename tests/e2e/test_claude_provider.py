@@ -37,8 +37,9 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude import ClaudeProvider, paste, pending
 from relay_runner.providers.claude.asks import Ask
 from relay_runner.providers.claude.process import ClaudeProcess
+from relay_runner.providers.claude.screen import input_row
 from relay_runner.terminal.base import Key, TerminalSpec
-from relay_runner.terminal.tmux import TmuxTerminals
+from relay_runner.terminal.tmux import TmuxTerminal, TmuxTerminals
 from tests.claude import Rig, claude_environ, claude_home, plugin_copy, started
 from tests.claude import model as model
 from tests.fake_models.anthropic import FakeAnthropic
@@ -401,6 +402,24 @@ async def test_a_dialog_that_a_person_opened_holds_too(
         await rig.reach(ProcessState.IDLE)
         after = await rig.say("SAY:after", operator=True)
         assert (await rig.event(TurnEnded, after.nonce)).result == "after"
+
+
+async def test_a_view_that_no_person_looks_at_is_left(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paste, "VIEW_S", 1.0)
+    async with started(tmp_path, tmux, model) as rig:
+        first = await rig.say("SAY:something to look at")
+        await rig.event(TurnEnded, first.nonce)
+        await rig.reach(ProcessState.IDLE)
+        await cast(TmuxTerminal, rig.terminal)._run("send-keys", "-t", rig.terminal.saved.pane or "", "C-o")
+        await until(lambda: _hidden(rig))
+        submission = await rig.say("SAY:here", operator=True)
+        assert (await rig.event(TurnEnded, submission.nonce)).result == "here"
+
+
+async def _hidden(rig: Rig) -> bool:
+    return input_row(await rig.terminal.capture()) is None
 
 
 async def test_without_hooks_messages_still_go_in_with_proof(

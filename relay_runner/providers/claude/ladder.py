@@ -93,7 +93,8 @@ class Ladder:
             self._session.look()
             if (held := self.hold(submission)) is not None:
                 return held
-        return await self._paste.put(pasted(submission), self._entered(submission.nonce))
+        idle = self._tracker.state is ProcessState.IDLE
+        return await self._paste.put(pasted(submission), self._entered(submission.nonce), idle=idle)
 
     def _entered(self, nonce: str) -> Callable[[], bool]:
         """Return a question: do the program's own records have the message?"""

@@ -10,6 +10,7 @@ Enter, and what the input row becomes tells: our text alone, or a person's line 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +24,8 @@ from relay_runner.providers.claude.editor import Editor, Put
 from relay_runner.providers.claude.screen import InputRow, box, input_row
 from relay_runner.terminal.base import Key, Terminal
 
+log = logging.getLogger(__name__)
+
 TYPING_HOLD_S = 60.0
 """How long a half-typed line holds a delivery."""
 STILL_S = 3.0
@@ -32,6 +35,8 @@ ENTER_S = 2.0
 EVIDENCE_S = 10.0
 """How long the evidence may take when the text has left the input row."""
 CLEAR_S = 2.0
+VIEW_S = 60.0
+"""How long an idle program may show something else than its input row before it is led back to it."""
 _LOOK_S = 0.05
 
 CHANNEL = "paste"
@@ -88,6 +93,8 @@ class Paste:
         self._terminal = terminal
         self._editor = editor
         self._draft: _Draft | None = None
+        self._hidden_since: float | None = None
+        """Since when there is no input row."""
         self._hints: set[str] = set()
         """What stood in the input row and turned out to be no draft."""
         self._last = ("", "")
@@ -95,13 +102,16 @@ class Paste:
         self._folded: dict[str, int] = {}
         """By nonce, how the last long messages look in the input row, where a person's own paste may stand as well."""
 
-    async def put(self, text: str, entered: Callable[[], bool]) -> SubmitResult:
-        """Put `text` in once; `entered` says whether the program's own records have it."""
+    async def put(self, text: str, entered: Callable[[], bool], *, idle: bool = False) -> SubmitResult:
+        """Put `text` in once; `entered` says whether the program's own records have it.
+
+        An `idle` program may be led back to its input row by an Escape; in a running turn that would end it.
+        """
         ours = self._remember(text)
         try:
             # What a runner that died put in and did not submit stands there still: it is replaced, or taken off.
             left = await self._shows(ours)
-            room = Room.FREE if left else await self._make_room()
+            room = Room.FREE if left else await self._make_room(idle=idle)
         except TerminalError as error:
             return Held(str(error))
         if isinstance(room, Held):
@@ -147,16 +157,32 @@ class Paste:
         await self._terminal.press(Key.CTRL_C)
         return await self._until_clear()
 
-    async def _make_room(self) -> Held | Room:
+    async def _make_room(self, *, idle: bool) -> Held | Room:
         """Return what keeps a message from the input row; a person's line that was waited for is put aside."""
         row = await self._row()
         if row is None:
+            if idle:
+                await self._leave_view()
             return DIALOG
+        self._hidden_since = None
         if row.draft and row.text in self._hints:
             return Room.DOUBTFUL
         if self._typing(row, time.monotonic()):
             return TYPING
         return Room.DOUBTFUL if row.draft and not await self._stash() else Room.FREE
+
+    async def _leave_view(self) -> None:
+        """Leave what an idle program shows instead of its input row (its transcript, say), where no person looks."""
+        now = time.monotonic()
+        self._hidden_since = self._hidden_since or now
+        if now - self._hidden_since < VIEW_S or await self._terminal.attended():
+            return
+        self._hidden_since = now
+        log.warning("Claude Code is idle and shows no input row, Escape is pressed; it shows:\n%s", await self._shown())
+        await self._terminal.press(Key.ESCAPE)
+
+    async def _shown(self) -> str:
+        return (await self._terminal.capture()).tail()
 
     async def _put_to_the_test(self, text: str, ours: Iterable[str]) -> bool:
         """Paste without an Enter, and press it only when nothing but our text stands there then."""

@@ -46,6 +46,20 @@ async def test_a_dialog_gets_no_key() -> None:
     assert (box.pressed, box.text) == ([], "")
 
 
+@pytest.mark.parametrize(("idle", "watched"), [(True, False), (True, True), (False, False)])
+async def test_an_idle_program_that_no_person_looks_at_is_led_back_to_its_input_row(
+    monkeypatch: pytest.MonkeyPatch, idle: bool, watched: bool
+) -> None:
+    box = Box()
+    box.dialog, box.watched = ("Showing detailed transcript · ctrl+o to toggle",), watched
+    rung = Paste(box)
+    assert await rung.put(TEXT, has(box), idle=idle) == DIALOG
+    assert box.pressed == [], "it may be gone in a moment"
+    monkeypatch.setattr(paste, "VIEW_S", 0.0)
+    assert await rung.put(TEXT, has(box), idle=idle) == DIALOG
+    assert box.pressed == ([Key.ESCAPE] if idle and not watched else [])
+
+
 async def test_nothing_entered_while_the_terminal_could_not_be_seen() -> None:
     box = Box()
     box.broken = TerminalError("tmux did not answer within 10 s")
