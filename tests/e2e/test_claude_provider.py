@@ -404,6 +404,23 @@ async def test_a_dialog_that_a_person_opened_holds_too(
         assert (await rig.event(TurnEnded, after.nonce)).result == "after"
 
 
+@pytest.mark.parametrize("asked", ["ask", "accept-edits"])
+async def test_the_mode_that_is_reported_is_the_one_that_it_is_in(
+    tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, asked: str
+) -> None:
+    async with started(tmp_path, tmux, model, approval_mode=asked) as rig:
+        await rig.event(TurnEnded, (await rig.say("SAY:one")).nonce)
+        assert _modes(rig) == [], "it is in the mode that was asked for"
+        await cast(TmuxTerminal, rig.terminal)._run("send-keys", "-t", rig.terminal.saved.pane or "", "BTab")
+        await rig.event(TurnEnded, (await rig.say("SAY:two")).nonce)
+        await until(lambda: _modes(rig) == ["accept-edits" if asked == "ask" else "plan"])
+
+
+def _modes(rig: Rig) -> list[str]:
+    learnt = (one.values for one in rig.events if isinstance(one, Learnt))
+    return [str(values["approvalMode"]) for values in learnt if "approvalMode" in values]
+
+
 async def test_a_view_that_no_person_looks_at_is_left(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay_runner.providers.base import Event, Learnt
-from relay_runner.providers.claude.launch import PERMISSION_MODES, READ_ONLY
+from relay_runner.providers.claude.launch import PERMISSION_MODES
+from relay_runner.providers.claude.profile import READ_ONLY
 
 log = logging.getLogger(__name__)
 
