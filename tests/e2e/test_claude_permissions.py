@@ -16,8 +16,8 @@ from tests.claude import claude_environ, claude_home, model  # noqa: F401 - a fi
 from tests.e2e.test_cli_terminal import DETACH, SHOWN, person
 from tests.fake_models.anthropic import FakeAnthropic
 from tests.harness import Home, home, kill, until
-from tests.terminals import bindable, connected
 from tests.programs import version
+from tests.terminals import bindable, connected
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
 
