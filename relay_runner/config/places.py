@@ -118,6 +118,10 @@ class Paths:
         """Return the files of one agent."""
         return AgentPaths(self.agents / agent_id)
 
+    def relay_socket(self) -> Path:
+        """Return where the embedded relay listens for this user's programs."""
+        return self.sockets() / "relay.ctl"
+
     def control_socket(self, agent_id: str) -> Path:
         """Return where the runner of an agent listens for what runs inside the agent."""
         return self.sockets() / f"{hashlib.sha256(agent_id.encode()).hexdigest()[:16]}.ctl"

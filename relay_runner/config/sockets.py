@@ -48,6 +48,20 @@ def short(folder: Path, noted: Path) -> Path:
     )
 
 
+def listen_at(path: Path, backlog: int) -> socket.socket:
+    """Listen at a unix socket, in the place of what an earlier process left there; raise `OSError` where that fails."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def peer_uid(connection: socket.socket) -> int:
     """Return the user on the other side of a unix socket."""
     if hasattr(socket, "SO_PEERCRED"):

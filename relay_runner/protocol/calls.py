@@ -118,6 +118,8 @@ class RelayFile(Wire, frozen=True, kw_only=True):
     started_at: float
     started_by: str
     """`person` (`relay serve`) or `client` (started by itself on first use)."""
+    socket: str | None = None
+    """A unix socket at which it listens, too: only this user can, while anybody could take the port of a dead relay."""
     stopped: bool = False
     """Stopped on purpose: clients that lose it do not start it again."""
 

@@ -117,6 +117,8 @@ class _Dial(ws.connect):
 
 async def _dial(endpoint: Endpoint) -> ws.ClientConnection:
     options: dict[str, Any] = {"proxy": None} if endpoint.is_local else {}
+    if endpoint.socket is not None:
+        options.update(unix=True, path=endpoint.socket)
     if endpoint.url.startswith("https:"):
         options["ssl"] = ssl.create_default_context()
     try:

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from relay_runner.config import Paths, private_dir, scrub, write_private
+from relay_runner.config import Paths, private_dir, scrub, sockets, write_private
 from relay_runner.errors import ConfigError, ProtocolError, RelayRefused, RelayUnavailable
 from relay_runner.protocol.calls import Health, RelayFile
 from relay_runner.protocol.wire import PROTOCOL_VERSION, decode, encode
@@ -144,7 +144,8 @@ def _answering(paths: Paths) -> Endpoint | None:
             code="version",
         )
     if _health(file) is not None:
-        return Endpoint(file.url, file.operator_token)
+        near = file.socket if file.socket is not None and sockets.reachable(Path(file.socket)) else None
+        return Endpoint(file.url, file.operator_token, near)
     if not _alive(file):
         return None
     raise RelayUnavailable(

@@ -33,7 +33,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay_runner.config import write_private
-from relay_runner.config.sockets import peer_uid
+from relay_runner.config.sockets import listen_at, peer_uid
 from relay_runner.errors import (
     ProtocolError,
     RelayRefused,
@@ -358,17 +358,10 @@ class _Server(uvicorn.Server):
 
 
 def _listen_at(path: Path) -> socket.socket:
-    """Listen at a unix socket, in the place of what an earlier runner left there."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
+        return listen_at(path, BACKLOG)
     except OSError as error:
-        listener.close()
         raise TerminalError(f"cannot listen at {path}: {error.strerror}") from error
-    return listener
 
 
 def _listen(port: int) -> socket.socket | None:

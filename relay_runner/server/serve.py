@@ -22,6 +22,7 @@ import uvicorn
 
 from relay_runner import __version__
 from relay_runner.config import Paths, private_dir, write_private
+from relay_runner.config.sockets import listen_at
 from relay_runner.errors import ConfigError, ProtocolError
 from relay_runner.http_limits import ACCEPTED, Limits, limited, raise_file_limit
 from relay_runner.protocol.addresses import person_principal
@@ -96,6 +97,7 @@ class _Life:
         self._max_attachment_bytes = max_attachment_bytes
         self._lease_s = lease_s
         self._ready = ready
+        self._at: str | None = None
 
     async def run(self) -> None:
         store = SqliteStore(self._paths.relay_db, lease_s=self._lease_s)
@@ -107,7 +109,10 @@ class _Life:
             loop.add_signal_handler(number, self._stop)
         try:
             async with self._core.running():
-                await self._server.run_on(self._listener, self._announce)
+                with _near(self._paths) as near:
+                    self._at = near.getsockname() if near is not None else None
+                    listeners = [self._listener, *([near] if near is not None else [])]
+                    await self._server.run_on(listeners, self._announce)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -141,6 +146,7 @@ class _Life:
             protocol=PROTOCOL_VERSION,
             started_at=self._core.started_at,
             started_by=self._started_by,
+            socket=self._at,
         )
         write_private(self._paths.relay_json, encode(file))
         if before is not None:
@@ -155,10 +161,10 @@ class Server(uvicorn.Server):
 
     _announce: Callable[[], Any] | None = None
 
-    async def run_on(self, listener: socket.socket, announce: Callable[[], Any]) -> None:
-        """Serve on a bound socket until `should_exit`; `announce` is awaited once it listens."""
+    async def run_on(self, listeners: list[socket.socket], announce: Callable[[], Any]) -> None:
+        """Serve on bound sockets until `should_exit`; `announce` is awaited once it listens."""
         self._announce = announce
-        await self.serve(sockets=[listener])
+        await self.serve(sockets=listeners)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -239,6 +245,23 @@ def _listening(paths: Paths, host: str, port: int | None) -> Iterator[socket.soc
         raise ConfigError(f"cannot listen on {host} port {wanted[0]}: {failure.strerror or failure}") from failure
     with listener:
         yield listener
+
+
+@contextmanager
+def _near(paths: Paths) -> Iterator[socket.socket | None]:
+    """Listen at the unix socket for this user's programs; None where there can be none: they have the port."""
+    try:
+        path = paths.relay_socket()
+        listener = listen_at(path, BACKLOG)
+    except (ConfigError, OSError) as error:
+        log.warning("no unix socket for this user's programs: %s", error)
+        yield None
+        return
+    with listener:
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def bind(host: str, port: int) -> socket.socket:

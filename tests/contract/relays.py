@@ -171,7 +171,7 @@ async def served(
         up.set()
 
     async with core.running(), asyncio.TaskGroup() as group:
-        group.create_task(server.run_on(listener, announce))
+        group.create_task(server.run_on([listener], announce))
         try:
             async with asyncio.timeout(WAIT_S):
                 await up.wait()
