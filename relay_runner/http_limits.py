@@ -42,7 +42,9 @@ class Limits:
     head_s: float = 10.0
     body_idle_s: float = 20.0
     """How long a body may not come on."""
-    body_s: float = 600.0
+    body_s: float = 60.0
+    """How long a body may take, and a second more for each `body_rate` bytes that came."""
+    body_rate: int = 4096
     linger_s: float = 10.0
     """How long whoever does not read the end of an answer may keep the connection."""
     half_open: int = 256
@@ -171,6 +173,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._phase is Phase.IDLE or (self._phase is Phase.HEAD and not self._head_bytes):
             self._await_head(self._limits.head_s)
         elif self._phase is Phase.BODY:
+            self._body_ends_at += len(data) / self._limits.body_rate
             self._due(min(self.loop.time() + self._limits.body_idle_s, self._body_ends_at))
         self._head_bytes += len(data) if self._phase is Phase.HEAD else 0
         super().data_received(data)

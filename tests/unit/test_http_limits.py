@@ -126,6 +126,18 @@ async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, limit
         assert (await it.core.store.counts()).queued == 0
 
 
+async def test_a_body_that_comes_on_slowly_has_the_time(tmp_path: Path) -> None:
+    async with town(tmp_path, Limits(body_s=0.3, body_rate=10)) as it:
+        token = await token_of(it.core)
+        head = f"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        body = b'{"to":"person:ann","body":"' + b"x" * 40 + b'"}'
+        peer = await (await it.peer()).says(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body))
+        for start in range(0, len(body), 10):
+            await peer.says(body[start : start + 10])
+            await asyncio.sleep(0.1)
+        assert b" 201 " in await peer.answer()
+
+
 async def test_half_sent_requests_are_in_nobodys_way(tmp_path: Path) -> None:
     async with town(tmp_path, Limits(half_open=5, burst_s=0.0)) as it:
         waiting = [await (await it.peer()).says(HALF) for _ in range(20)]
