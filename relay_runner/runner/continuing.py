@@ -226,7 +226,7 @@ class Continuing:
             return
         except (ProviderError, TerminalError) as error:
             log.warning("message %d: %s", row.message.id, error)
-            flight.check_at = time.time()
+            flight.check_at = time.monotonic()
             return
         if not isinstance(result, Held):
             log.info("message %d is continued", row.message.id)
@@ -241,7 +241,7 @@ class Continuing:
                 self.back(flight.nonce, wait_s=await self._held(cut_off, result))
             case Uncertain(reason):
                 log.warning("the continuation of message %d may have entered: %s", row.message.id, reason)
-                flight.check_at = time.time()
+                flight.check_at = time.monotonic()
 
     async def _held(self, cut_off: CutOff, held: Held) -> float:
         """Take note of what holds a continuation; its sender is told once. Return how long to wait."""

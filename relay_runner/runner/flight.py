@@ -15,7 +15,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Flight:
-    """One message that is (or may be) in the provider."""
+    """One message that is (or may be) in the provider.
+
+    What it waits for is timed by a steady clock (`time.monotonic`): a wall clock that jumps must not give it up.
+    """
 
     message: Message
     attempt: int
@@ -26,6 +29,7 @@ class Flight:
     give_up_at: float
     """When an idle provider without any trace means that nobody can know."""
     begun_at: float
+    """By the wall clock."""
     seen_at: float | None = None
     continues: bool = False
     """It is the continuation of a message whose turn a limit cut off: that one was seen before."""

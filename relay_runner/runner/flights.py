@@ -79,8 +79,9 @@ class Flights:
         return flight.stage is Stage.SEEN or flight.nonce not in self._flights
 
     def next_check(self) -> float | None:
-        """Return when the provider's records must be asked next."""
-        return min((flight.check_at for flight in self._flights.values()), default=None)
+        """Return when the provider's records must be asked next, by the wall clock as it stands."""
+        due = min((flight.check_at for flight in self._flights.values()), default=None)
+        return None if due is None else time.time() + due - time.monotonic()
 
     # --- take-off and landing -----------------------------------------------------------------------------------------
 
@@ -96,13 +97,13 @@ class Flights:
         reminds: str | None = None,
     ) -> Flight:
         """Watch a message from now on; its records are asked after `check_in_s`."""
-        now = time.time()
-        check_at, give_up_at = now + check_in_s, now + self._evidence_s
+        now, steady = time.time(), time.monotonic()
+        check_at, give_up_at = steady + check_in_s, steady + self._evidence_s
         flight = Flight(
             message, attempt, nonce, stage, check_at, give_up_at, begun_at=now, continues=continues, reminds=reminds
         )
         if stage is Stage.SEEN:
-            self._is_seen(flight, now)
+            self._is_seen(flight)
         self._flights[nonce] = flight
         self._claims.hold(message.id, attempt)
         label = f"message {message.id} from {message.sender}"
@@ -126,12 +127,12 @@ class Flights:
     def submitted(self, flight: Flight, channel: str) -> None:
         """The channel took it; without evidence nothing more than this can ever be said."""
         now = time.time()
-        flight.check_at = flight.give_up_at = now + self._evidence_s
+        flight.check_at = flight.give_up_at = time.monotonic() + self._evidence_s
         if flight.stage is not Stage.HANDING:
             return  # the evidence was faster than the channel's answer
         flight.stage = Stage.SUBMITTED
         if not self._capabilities.evidence:
-            self._is_seen(flight, now)  # nothing better will ever be known of when its turn began
+            self._is_seen(flight)  # nothing better will ever be known of when its turn began
         self._journal.advance(flight.nonce, Stage.SUBMITTED, now, channel=channel)
         if not flight.continues:
             self._report(flight, State.SUBMITTED)
@@ -153,13 +154,13 @@ class Flights:
             return
         now = time.time()
         flight.stage = Stage.SEEN
-        self._is_seen(flight, now)
-        flight.check_at = flight.give_up_at = now + self._evidence_s
+        self._is_seen(flight)
+        flight.check_at = flight.give_up_at = time.monotonic() + self._evidence_s
         self._journal.advance(nonce, Stage.SEEN, now, evidence=evidence)
         self._report(flight, State.SEEN, evidence=evidence)
 
-    def _is_seen(self, flight: Flight, now: float) -> None:
-        flight.seen_at = now
+    def _is_seen(self, flight: Flight) -> None:
+        flight.seen_at = time.monotonic()
         self.on_seen()
 
     def turn_ended(self, turn: TurnEnded) -> None:
@@ -183,7 +184,7 @@ class Flights:
 
     def provider_idle(self) -> None:
         """The provider is idle: what it carried should have ended by now, so look soon."""
-        soon = time.time() + SETTLE_S
+        soon = time.monotonic() + SETTLE_S
         for flight in self._flights.values():
             if flight.stage is Stage.SEEN:
                 flight.check_at = min(flight.check_at, soon)
@@ -191,10 +192,10 @@ class Flights:
     async def check(self, process: Process) -> None:
         """Ask the provider's records about every flight that is due."""
         for flight in self.all():
-            if flight.check_at <= time.time():
+            if flight.check_at <= time.monotonic():
                 evidence = await find(process, flight.nonce)
                 if evidence is None:
-                    flight.check_at = time.time() + SETTLE_S
+                    flight.check_at = time.monotonic() + SETTLE_S
                 elif flight.nonce in self._flights:
                     self._judge(flight, evidence, process.state)
 
@@ -227,7 +228,7 @@ class Flights:
         return True
 
     def _judge(self, flight: Flight, evidence: Evidence, state: ProcessState) -> None:
-        now = time.time()
+        now = time.monotonic()
         if evidence.seen:
             self.seen(flight.nonce, evidence.source or "records")
         if evidence.seen and evidence.turn is TurnState.ENDED and evidence.outcome is not None:

@@ -204,7 +204,7 @@ class Handover:
         except (ProviderError, TerminalError) as error:
             # The provider is going down: its records are asked when it is gone.
             log.warning("message %d: %s", flight.message.id, error)
-            flight.check_at = time.time()
+            flight.check_at = time.monotonic()
             return None
         if flight.nonce not in self._flights:
             return None  # the process ended meanwhile, and `detach` settled it
@@ -216,7 +216,7 @@ class Handover:
                 await self._hold(entry, result, flight.nonce)
             case Uncertain(reason):
                 log.warning("message %d may have entered the provider: %s", flight.message.id, reason)
-                flight.check_at = time.time()
+                flight.check_at = time.monotonic()
         return None
 
     async def _hold(self, entry: Entry, held: Held, nonce: str) -> None:

@@ -42,7 +42,7 @@ class Overtime:
         """Watch, for ever."""
         while True:
             self._changed.clear()
-            now = time.time()
+            now = time.monotonic()
             due = {flight.nonce: self._due_at(flight) for flight in self._flights.all()}
             self._not_before = {nonce: at for nonce, at in self._not_before.items() if nonce in due}
             for flight in self._flights.all():
@@ -58,7 +58,7 @@ class Overtime:
         return self._not_before.get(flight.nonce, flight.seen_at + self._limit_s)
 
     async def _stop(self, flight: Flight) -> None:
-        self._not_before[flight.nonce] = time.time() + AGAIN_S
+        self._not_before[flight.nonce] = time.monotonic() + AGAIN_S
         process = self._process()
         if process is None:
             return
@@ -72,7 +72,7 @@ class Overtime:
 
     async def _wait(self, until: float | None) -> None:
         try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - time.time())):
+            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
                 await self._changed.wait()
         except TimeoutError:
             return

@@ -186,7 +186,7 @@ class Reminding:
                 owed.not_before = time.time() + retry_s if owed.give_up_at else 0.0
             case Uncertain(reason):
                 log.warning("the reminder of message %d may have entered: %s", row.message.id, reason)
-                flight.check_at = time.time()
+                flight.check_at = time.monotonic()
 
     def _take_off(self, row: Row, nonce: str, stage: Stage, *, check_in_s: float) -> Flight:
         return self._flights.take_off(row.message, row.attempt, nonce, stage, check_in_s=check_in_s, reminds=row.nonce)

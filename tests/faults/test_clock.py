@@ -78,3 +78,34 @@ async def test_a_turn_that_runs_over_a_jump_of_the_clock_completes(
         await until(done)
         end = await delivery_of(stage, id)
         assert (end.outcome, end.result, end.reason) == (Outcome.COMPLETED, "done", None)
+
+
+@pytest.mark.parametrize("jump", [LEASE_S + 400.0, -LEASE_S - 400.0])
+async def test_a_message_on_its_way_in_is_not_given_up_for_a_jump_of_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    """The clock of the whole machine jumps, between the submission and the proof of it."""
+    wall = time.time
+    async with staged(tmp_path, lambda: time.time(), time.monotonic) as stage, stage.running(await stage.token()):
+        id = (await stage.operator.send(NewMessage(to="bob", body="hello"))).message.id
+        process = stage.provider.processes[-1]
+        (submission,) = await process.until(1)
+
+        async def submitted() -> bool:
+            return (await delivery_of(stage, id)).state is State.SUBMITTED
+
+        await until(submitted)
+        monkeypatch.setattr(time, "time", lambda: wall() + jump)
+        for _ in range(3):
+            process.becomes(ProcessState.IDLE)
+            await delivery_of(stage, id)
+        process.emit(Seen(submission.nonce, "script"))
+        process.emit(TurnEnded(Outcome.COMPLETED, "script", (submission.nonce,), "done"))
+
+        async def done() -> bool:
+            return (await delivery_of(stage, id)).state is State.DONE
+
+        await until(done)
+        told = [event.data for event in await stage.core.store.events_after(0, 1000) if event.type == "delivery"]
+        assert [one["state"] for one in told if one["messageId"] == id][-1] == "done"
+        assert "unknown" not in {one["state"] for one in told}
