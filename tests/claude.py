@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from relay_runner.config import AgentPaths
 from relay_runner.protocol.envelope import render
 from relay_runner.protocol.messages import Message, Timing
 from relay_runner.providers.base import Event, LaunchPlan, LaunchSpec, Process, ProcessState, Submission
@@ -206,7 +207,7 @@ async def started(
         control=endpoint,
         environ={
             **environ,
-            "PATH": f"{agent_dir / 'bin'}:{environ['PATH']}",
+            "PATH": f"{AgentPaths(agent_dir).bin}:{environ['PATH']}",
             "AGENT_RELAY_URL": endpoint.url,
             "AGENT_RELAY_TOKEN": endpoint.secret,
             "AGENT_RELAY_PROVIDER_SESSION_ID": endpoint.provider_session_id,
@@ -226,7 +227,7 @@ async def started(
     if settings is not None:
         file = Path(plan.argv[plan.argv.index("--settings") + 1])
         file.write_text(json.dumps({**json.loads(file.read_text()), **json.loads(settings)}))
-    environment.write_programs(agent_dir / "bin", plan.programs)
+    environment.write_programs(AgentPaths(agent_dir).bin, plan.programs)
     run_dir = agent_dir / f"run-{endpoint.provider_session_id}"
     run_dir.mkdir(mode=0o700)
     terminal = await terminals.open(

@@ -127,16 +127,13 @@ def _allowed() -> list[Path] | None:
     from pathlib import Path
 
     from relay_runner.config import AgentPaths
-    from relay_runner.errors import ProtocolError
-    from relay_runner.protocol.control import RunnerInfo
-    from relay_runner.protocol.wire import decode
 
     mine = AgentPaths(Path(os.environ.get("AGENT_RELAY_CONTEXT_STATE_DIR", "/nonexistent")))
     try:
-        info = decode(mine.info.read_bytes(), RunnerInfo)
-    except (OSError, ProtocolError) as error:
+        folder = os.fsdecode(mine.folder.read_bytes())
+    except OSError as error:
         raise ConfigError("this agent's folder is not known, so nothing can be attached") from error
-    return [Path(info.cwd).resolve(), mine.attachments.resolve()]
+    return [Path(folder).resolve(), mine.attachments.resolve()]
 
 
 async def _in_session(run: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ async def run(
         tell=tell,
         on_open=opened,
         on_ready=on_ready or _not_told,
+        hidden=config.hidden(paths, config.load(paths, options.cwd).relay_token_file, os.environ),
     )
     with _signals(runner):
         return await runner.run()

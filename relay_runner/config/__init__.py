@@ -11,6 +11,7 @@ from relay_runner.config.environment import (
     scrub,
     unproxied,
 )
+from relay_runner.config.hidden import hidden
 from relay_runner.config.places import APP, HOME_VARIABLE, AgentPaths, Paths, paths, private_dir, write_private
 from relay_runner.config.settings import (
     APPROVAL_MODES,
@@ -46,6 +47,7 @@ __all__ = [
     "ProviderSettings",
     "Settings",
     "check_lease",
+    "hidden",
     "load",
     "paths",
     "private_dir",

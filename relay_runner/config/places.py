@@ -62,14 +62,32 @@ class AgentPaths:
         return self.root / "runner.log"
 
     @property
+    def inside(self) -> Path:
+        """All that a sandboxed program sees of this: nothing of it is secret.
+
+        It may write there, so that nothing of ours is read or written in it, but in the folders that it only reads.
+        """
+        return self.root / "inside"
+
+    @property
     def bin(self) -> Path:
         """First on the provider's PATH: a `relay-runner` that works."""
-        return self.root / "bin"
+        return self.inside / "bin"
 
     @property
     def attachments(self) -> Path:
         """The files that came with its messages, a folder for each: the program may read them."""
-        return self.root / "attachments"
+        return self.inside / "attachments"
+
+    @property
+    def injected(self) -> Path:
+        """What was put into its context and was too long for it: the program may read it."""
+        return self.inside / "injected"
+
+    @property
+    def folder(self) -> Path:
+        """Names the folder that it works in, for the commands that its program runs."""
+        return self.bin / ".folder"
 
     @property
     def run(self) -> Path:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from relay_runner.config import CREDENTIALS, AgentPaths, private_dir, scrub, unproxied
+from relay_runner.config import CREDENTIALS, AgentPaths, private_dir, scrub, unproxied, write_private
 from relay_runner.protocol.agents import Auth
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.runner.options import RunnerOptions
@@ -65,9 +65,15 @@ def without_foreign(environ: Mapping[str, str], own: Collection[str]) -> dict[st
 
 def unrunnable(folder: Path) -> str | None:
     """Say why the programs in the folder cannot be run, or None: its file system may be mounted `noexec`."""
-    if all(os.access(script, os.X_OK) for script in folder.iterdir()):
+    if all(os.access(script, os.X_OK) for script in folder.iterdir() if not script.name.startswith(".")):
         return None
     return f"programs in {folder} cannot be run (is it mounted noexec?): no hooks, no relay-runner inside"
+
+
+def write_inside(paths: AgentPaths, programs: Mapping[str, tuple[str, ...]], cwd: Path) -> None:
+    """Put what the program's commands need of ours where a sandboxed one can read it."""
+    write_programs(paths.bin, programs)
+    write_private(paths.folder, os.fsencode(cwd))
 
 
 def write_programs(folder: Path, programs: Mapping[str, tuple[str, ...]]) -> None:

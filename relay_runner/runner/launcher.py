@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from relay_runner.config import HOME_VARIABLE, AgentPaths, private_dir
 from relay_runner.errors import ProviderUnsupported
@@ -71,6 +72,7 @@ class Launcher:
         tools: Tools | None = None,
         auth: Callable[[], Auth | None] = lambda: None,
         owed: Owed = nothing_owed,
+        hidden: tuple[Path, ...] = (),
     ) -> None:
         self._options = options
         self._provider = provider
@@ -83,6 +85,7 @@ class Launcher:
         self._tools = tools
         self._auth = auth
         self._owed = owed
+        self._hidden = hidden
         self._launches = 0
 
     async def adopt(self) -> Launched | None:
@@ -119,7 +122,7 @@ class Launcher:
         plan = self._provider.plan(spec)
         for note in plan.notes:
             log.warning("%s", note)
-        environment.write_programs(self._paths.bin, plan.programs)
+        environment.write_inside(self._paths, plan.programs, spec.cwd)
         if crippled := environment.unrunnable(self._paths.bin):
             log.error("%s; set %s to a folder elsewhere", crippled, HOME_VARIABLE)
         width, height = self._options.screen or (WIDTH, HEIGHT)
@@ -223,6 +226,7 @@ class Launcher:
             owed=self._owed,
             isolated_home=options.isolated_home or (options.profile.isolated and self._can_isolate),
             secrets=options.secrets,
+            hidden=self._hidden,
         )
 
     def _save(self, launched: Launched) -> None:

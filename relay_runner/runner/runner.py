@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from relay_runner.config import Paths, private_dir
@@ -64,8 +65,10 @@ class Runner:
         on_open: Callable[[RunnerInfo], None] = lambda info: None,
         on_ready: Callable[[RunnerInfo], None] = lambda info: None,
         environ: Mapping[str, str] | None = None,
+        hidden: tuple[Path, ...] = (),
     ) -> None:
         self._options = options
+        self._hidden = hidden
         self._relay = relay
         self._provider = provider
         self._terminals = terminals
@@ -156,6 +159,7 @@ class Runner:
             environ=environ,
             auth=lambda: self._work.auth,
             owed=self._delivering.reminding.owed,
+            hidden=self._hidden,
             tools=RelayTools(
                 self._relay,
                 self._journal,

@@ -28,7 +28,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from relay_runner.config import write_private
+from relay_runner.config import AgentPaths, write_private
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.protocol.envelope import render
 from relay_runner.protocol.messages import Message
@@ -325,7 +325,7 @@ async def claude_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
         control = ControlServer(cast(Relay, None), spec.agent_dir / "control.json", status=lambda: b"{}")
         control.bind(None)
         inside = {
-            "PATH": f"{spec.agent_dir / 'bin'}:{environ['PATH']}",
+            "PATH": f"{AgentPaths(spec.agent_dir).bin}:{environ['PATH']}",
             "AGENT_RELAY_CONTEXT_STATE_DIR": str(spec.agent_dir),
         }
         spec = replace(spec, control=control.new_process(), environ={**environ, **inside})
@@ -337,7 +337,7 @@ async def claude_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
                 control.endpoint = spec.control
                 write_private(spec.agent_dir / "control.json", encode(spec.control))
                 planned = super().plan(spec)
-                environment.write_programs(spec.agent_dir / "bin", planned.programs)
+                environment.write_programs(AgentPaths(spec.agent_dir).bin, planned.programs)
                 return planned
 
         def taken() -> list[str]:

@@ -34,7 +34,7 @@ def given(place: Home, to: str, text: str = "SAY:thanks") -> str:
     (place.work / "map of it.txt").write_text(SECRET)
     id = place.send(to, text, "--attach", "map of it.txt")
     assert place.settled(id)["outcome"] == "completed"
-    (folder,) = (place.state / "agents" / to / "attachments").iterdir()
+    (folder,) = (place.state / "agents" / to / "inside" / "attachments").iterdir()
     assert folder.name == str(id)
     (file,) = folder.iterdir()
     return str(file)

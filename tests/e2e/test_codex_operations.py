@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from relay_runner.config import AgentPaths
 from relay_runner.errors import ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.messages import Outcome, Timing
 from relay_runner.providers.base import (
@@ -203,7 +204,7 @@ async def test_what_is_injected_with_a_wake_is_looked_at_and_a_long_one_lies_in_
         done = await do(it, "inject", content="long " * 10_000, wake=True, id="w")
         assert done["woken"] is True
         await it.event(TurnEnded, lambda event: event.nonces == ("wake:w",))
-        (file,) = (rig.spec.agent_dir / "injected").iterdir()
+        (file,) = AgentPaths(rig.spec.agent_dir).injected.iterdir()
         assert file.read_text() == "long " * 10_000
         assert (file.stat().st_mode & 0o777, str(file) in model(rig).requests[-1].instructions()) == (0o600, True)
 

@@ -48,6 +48,8 @@ class LaunchSpec:
     """What the model may be offered as tools, where the provider can do that."""
     isolated_home: bool = False
     """Keep the program's settings, log-in and sessions in the agent's folder, apart from the user's."""
+    hidden: tuple[Path, ...] = ()
+    """What no sandboxed command of it may see: the relay's credentials, and the doors out of a sandbox."""
     secrets: Path | None = None
     """Where an isolated home's log-in and settings are copied from; None: from the user's own. Only read."""
 

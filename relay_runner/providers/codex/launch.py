@@ -17,7 +17,7 @@ from typing import Any
 from relay_runner.config import private_dir, write_private
 from relay_runner.errors import ProviderNotFound, ProviderUnsupported
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
-from relay_runner.providers.codex import profile
+from relay_runner.providers.codex import profile, sandbox
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.versions import VERSIONS
 
@@ -50,11 +50,11 @@ class Mode:
 
 
 MODES = {
-    "ask": Mode("untrusted", "workspace-write"),
-    "accept-edits": Mode("on-request", "workspace-write"),
-    "auto": Mode("never", "workspace-write"),
-    "read-only": Mode("never", "read-only"),
-    "bypass": Mode("never", "danger-full-access"),
+    "ask": Mode("untrusted", sandbox.WORKSPACE),
+    "accept-edits": Mode("on-request", sandbox.WORKSPACE),
+    "auto": Mode("never", sandbox.WORKSPACE),
+    "read-only": Mode("never", sandbox.READ_ONLY),
+    "bypass": Mode("never", sandbox.FULL_ACCESS),
 }
 
 
@@ -94,7 +94,8 @@ def plan(spec: LaunchSpec) -> LaunchPlan:
     """Return how to start the app-server; the thread is chosen when it runs."""
     check_args(spec.args)
     _render_viewer(spec)
-    settings = [*SETTINGS, POLICY, *_trust(spec)]
+    sandbox.prepare(spec)
+    settings = [*SETTINGS, POLICY, *sandbox.definitions(spec), *_trust(spec)]
     words = [word for name, value in settings for word in ("-c", f"{name}={toml(value)}")]
     return LaunchPlan(
         argv=(program(spec), *spec.command[1:], "app-server", *words, *spec.args, "--listen", f"unix://{socket(spec)}"),
@@ -117,15 +118,13 @@ def thread(spec: LaunchSpec, instructions: str | None) -> dict[str, Any]:
     mode = MODES[spec.approval_mode]
     # A login shell sets PATH anew, and what is set here explicitly after it.
     config: dict[str, Any] = {"shell_environment_policy": {"set": {"PATH": spec.environ.get("PATH", "")}}}
-    if mode.sandbox == "workspace-write":
-        config["sandbox_workspace_write"] = {"network_access": True}  # else it could not reach the relay
     if spec.effort:
         config["model_reasoning_effort"] = spec.effort
     config.update(profile.settings(spec))
     params: dict[str, Any] = {
         "cwd": str(spec.cwd),
         "approvalPolicy": mode.approval_policy,
-        "sandbox": mode.sandbox,
+        **sandbox.of_start(mode.sandbox),
         "config": config,
         "developerInstructions": profile.instructions(spec, instructions, introduction(spec.agent_id)),
     }

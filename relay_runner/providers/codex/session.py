@@ -41,6 +41,8 @@ class Session:
     effort: str | None = None
     approval_mode: str | None = None
     """What it may do unasked, as the program itself tells: a thread that is loaded already keeps what it had."""
+    profile: str | None = None
+    """The permission profile that its commands run in."""
     version: str | None = None
     context: bool = False
     """Whether another agent's words can go in beside the prompt, as untrusted context."""
@@ -63,6 +65,8 @@ async def join(client: Client, spec: LaunchSpec, thread_id: str | None, *, adopt
     config = (await _or_nothing(client, "config/read", {"cwd": str(spec.cwd)})).get("config") or {}
     settings = launch.thread(spec, config.get("developer_instructions"))
     session = await _thread(client, spec, settings, thread_id)
+    if not adopted:  # what was loaded already keeps what a person chose meanwhile
+        _check_sandbox(session, settings)
     session.context = await _takes_context(client)
     session.upgrades = await _upgrades(client)
     session.methods = await _methods(client)
@@ -124,6 +128,16 @@ async def _thread(
     return _session(answer, source, settings, [], spec.approval_mode)
 
 
+def _check_sandbox(session: Session, settings: dict[str, Any]) -> None:
+    """Raise where the thread did not get the sandbox that it was to have: an older server drops what it lacks."""
+    wanted = settings.get("permissions")
+    if wanted is not None and session.profile != wanted:
+        raise ProviderNotReady(
+            "this Codex cannot hide the relay's files from the commands of an agent",
+            hint="update it (npm install -g @openai/codex), or start with --approval-mode bypass",
+        )
+
+
 def _session(
     answer: dict[str, Any], source: str, settings: dict[str, Any], newest: list[dict[str, Any]], started: str
 ) -> Session:
@@ -135,7 +149,10 @@ def _session(
         source,
         model=answer.get("model"),
         effort=answer.get("reasoningEffort"),
-        approval_mode=approval_mode(answer.get("approvalPolicy"), answer.get("sandbox"), started),
+        approval_mode=approval_mode(
+            answer.get("approvalPolicy"), answer.get("sandbox"), answer.get("activePermissionProfile"), started
+        ),
+        profile=(answer.get("activePermissionProfile") or {}).get("id"),
         version=thread.get("cliVersion"),
         settings=settings,
     )

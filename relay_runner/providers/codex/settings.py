@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relay_runner.providers.codex import launch
+from relay_runner.providers.codex import launch, sandbox
 
 UPDATED = "thread/settings/updated"
-SANDBOXES: dict[str, dict[str, Any]] = {
-    "read-only": {"type": "readOnly"},
-    "workspace-write": {"type": "workspaceWrite", "networkAccess": True},
-    "danger-full-access": {"type": "dangerFullAccess"},
-}
-"""What turns and settings are given where a thread's start takes one word."""
 POLICIES = ("untrusted", "on-request", "never")
 READ_ONLY = "read-only"
-_BY_TYPE = {policy["type"]: name for name, policy in SANDBOXES.items()}
 
 
-def approval_mode(policy: Any, sandbox: Any, started: str) -> str | None:
+def approval_mode(policy: Any, kind: Any, profile: Any, started: str) -> str | None:
     """Return our word for a policy and a sandbox, theirs where we have none, None where nothing is told.
 
-    What was not `started` read-only has MCP servers that no sandbox is around: only their words fit it.
+    What was not `started` read-only has MCP servers that no sandbox is around: only their words fit it. A sandbox
+    that hides nothing of the relay's is none of ours, and has only their words, too.
     """
-    kind = sandbox.get("type") if isinstance(sandbox, dict) else sandbox
-    if policy is None or kind is None:
+    name = sandbox.told(kind, profile)
+    if policy is None or name is None:
         return None
-    name = _BY_TYPE.get(str(kind), str(kind))
     if not isinstance(policy, str):
         return f"granular, {name}"
     modes = {word: mode for word, mode in launch.MODES.items() if word != READ_ONLY or started == READ_ONLY}
@@ -40,7 +33,7 @@ def approval_mode(policy: Any, sandbox: Any, started: str) -> str | None:
 def of_mode(mode: str) -> dict[str, Any]:
     """Return what a thread's settings are given for one of our modes."""
     wanted = launch.MODES[mode]
-    return {"approvalPolicy": wanted.approval_policy, "sandboxPolicy": SANDBOXES[wanted.sandbox]}
+    return {"approvalPolicy": wanted.approval_policy, **sandbox.of_settings(wanted.sandbox)}
 
 
 def told(settings: Mapping[str, Any], started: str) -> dict[str, Any]:
@@ -48,6 +41,11 @@ def told(settings: Mapping[str, Any], started: str) -> dict[str, Any]:
     return {
         "model": settings.get("model"),
         "effort": settings.get("effort"),
-        "approvalMode": approval_mode(settings.get("approvalPolicy"), settings.get("sandboxPolicy"), started),
+        "approvalMode": approval_mode(
+            settings.get("approvalPolicy"),
+            settings.get("sandboxPolicy"),
+            settings.get("activePermissionProfile"),
+            started,
+        ),
         "cwd": settings.get("cwd"),
     }

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay_runner import config
-from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.messages import NewMessage
-from relay_runner.protocol.wire import encode
+from relay_runner.runner import environment
 from tests.unit.cli.conftest import World
 
 
@@ -75,16 +74,13 @@ def test_inside_an_agent_only_its_own_files_go_out_and_none_are_put_anywhere(
     monkeypatch.setenv(config.INSIDE_VARIABLE, "p")
     assert "folder is not known" in world.run("send", "bob", "x", "--attach", "notes.txt", code=2)[1]
     state = tmp_path / "agent"
-    (state / "attachments" / "1").mkdir(parents=True)
-    (state / "attachments" / "1" / "came").write_text("x")
+    came = config.AgentPaths(state).attachments / "1" / "came"
+    came.parent.mkdir(parents=True)
+    came.write_text("x")
     (state / "secret").write_text("x")
-    info = RunnerInfo(
-        agent_id="a", runner_id="r", instance_id="i", provider="demo", control_url="", pid=1, started_at=0.0,
-        cwd=str(folder),
-    )  # fmt: skip
-    (state / "info.json").write_bytes(encode(info))
+    environment.write_inside(config.AgentPaths(state), {}, folder)
     monkeypatch.setenv("AGENT_RELAY_CONTEXT_STATE_DIR", str(state))
-    for name in ("notes.txt", str(state / "attachments" / "1" / "came")):
+    for name in ("notes.txt", str(came)):
         world.run("send", "bob", "x", "--attach", name)
     for name in (str(tmp_path / "hidden"), "../hidden", str(state / "secret"), "/etc/passwd"):
         assert "its own folder only" in world.run("send", "bob", "x", "--attach", name, code=2)[1]

@@ -22,7 +22,7 @@ def test_the_program_finds_the_control_server_and_never_the_relays_token(tmp_pat
     environ = _environ({"PATH": "/usr/bin", "RELAY_RUNNER_TOKEN": "the relay's own"}, tmp_path)
     assert (environ["AGENT_RELAY_URL"], environ["AGENT_RELAY_TOKEN"]) == (CONTROL.url, "s3cret")
     assert (environ["AGENT_RELAY_ID"], environ["AGENT_RELAY_PROVIDER_SESSION_ID"]) == ("bob", "p1")
-    assert environ["PATH"] == f"{tmp_path}/bin:/usr/bin"
+    assert environ["PATH"] == f"{tmp_path}/inside/bin:/usr/bin"
     assert "the relay's own" not in environ.values()
 
 

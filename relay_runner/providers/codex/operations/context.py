@@ -6,18 +6,17 @@ import hashlib
 import json
 from typing import Any
 
-from relay_runner.config import private_dir, write_private
+from relay_runner.config import AgentPaths, private_dir, write_private
 from relay_runner.errors import ProviderRefused
 from relay_runner.protocol.envelope import sanitise, sanitise_line
 from relay_runner.providers.base import ProcessState
-from relay_runner.providers.codex import launch
+from relay_runner.providers.codex import launch, sandbox
 from relay_runner.providers.codex.operations.args import Args
 from relay_runner.providers.codex.operations.room import Room
-from relay_runner.providers.codex.settings import POLICIES, SANDBOXES, of_mode
+from relay_runner.providers.codex.settings import POLICIES, of_mode
 
 SPILL_BYTES = 32_000
 """What is longer goes into a file, and the model is told where."""
-SPILLED = "injected"
 READ_ONLY = "read-only"
 TAG = "injected-context"
 STATES = ("active", "paused", "blocked", "complete")
@@ -53,8 +52,8 @@ async def settings(room: Room, args: Args) -> dict[str, Any]:
         changes.update(of_mode(mode))
     if (policy := args.one_of("approvalPolicy", POLICIES)) is not None:
         changes["approvalPolicy"] = policy
-    if (sandbox := args.one_of("sandbox", tuple(SANDBOXES))) is not None:
-        changes["sandboxPolicy"] = SANDBOXES[sandbox]
+    if (wanted := args.one_of("sandbox", sandbox.SANDBOXES)) is not None:
+        changes = {**sandbox.without(changes), **sandbox.of_settings(wanted)}
     if not changes:
         raise ProviderRefused("nothing to change was named")
     await apply(room, changes)
@@ -66,7 +65,9 @@ async def apply(room: Room, changes: dict[str, Any]) -> None:
     if "thread/settings/update" in room.session.methods:
         await room.of_thread("thread/settings/update", **changes)
     else:
-        room.next_turn.update(changes)
+        kept = sandbox.without(room.next_turn) if sandbox.without(changes) != changes else dict(room.next_turn)
+        room.next_turn.clear()
+        room.next_turn.update({**kept, **changes})
 
 
 async def output_schema(room: Room, args: Args) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _framed(text: str, args: Args) -> str:
 def _spilled(room: Room, text: str) -> str:
     if len(text.encode()) <= SPILL_BYTES:
         return text
-    folder = private_dir(room.spec.agent_dir / SPILLED)
+    folder = private_dir(AgentPaths(room.spec.agent_dir).injected)
     file = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.txt"
     write_private(file, text.encode())
     return f"{text[:1000]}\n[... the whole of it, {len(text)} characters, is in the file {file}]"

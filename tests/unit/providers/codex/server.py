@@ -51,7 +51,8 @@ class FakeServer:
 
     def _thread(self, params: dict[str, Any]) -> Answer:
         thread = {"id": params.get("threadId", THREAD), "status": self.status, "cliVersion": "0"}
-        return {"thread": thread, "model": "old", "reasoningEffort": None}
+        profile = {"id": params["permissions"]} if "permissions" in params else None
+        return {"thread": thread, "model": "old", "reasoningEffort": None, "activePermissionProfile": profile}
 
     def _read(self, params: dict[str, Any]) -> Answer:
         if params["threadId"] == THREAD:

@@ -85,19 +85,19 @@ def test_the_users_decision_about_the_folder_stands(spec: LaunchSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "policy", "sandbox", "network"),
+    ("mode", "policy", "sandbox"),
     [
-        ("ask", "untrusted", "workspace-write", True),
-        ("accept-edits", "on-request", "workspace-write", True),
-        ("auto", "never", "workspace-write", True),
-        ("read-only", "never", "read-only", False),
-        ("bypass", "never", "danger-full-access", False),
+        ("ask", "untrusted", {"permissions": "relay-runner-workspace"}),
+        ("accept-edits", "on-request", {"permissions": "relay-runner-workspace"}),
+        ("auto", "never", {"permissions": "relay-runner-workspace"}),
+        ("read-only", "never", {"permissions": "relay-runner-read-only"}),
+        ("bypass", "never", {"sandbox": "danger-full-access"}),
     ],
 )
-def test_what_an_approval_mode_means(spec: LaunchSpec, mode: str, policy: str, sandbox: str, network: bool) -> None:
+def test_what_an_approval_mode_means(spec: LaunchSpec, mode: str, policy: str, sandbox: dict[str, str]) -> None:
     params = launch.thread(replace(spec, approval_mode=mode), None)
-    assert (params["approvalPolicy"], params["sandbox"]) == (policy, sandbox)
-    assert ("sandbox_workspace_write" in params["config"]) is network
+    assert params["approvalPolicy"] == policy
+    assert {name: params[name] for name in ("permissions", "sandbox") if name in params} == sandbox
     assert bool(launch.plan(replace(spec, approval_mode=mode)).notes) is (mode == "read-only")
 
 

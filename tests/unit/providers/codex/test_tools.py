@@ -47,7 +47,9 @@ def knows_tools(params: Mapping[str, Any]) -> Answer:
         return "Invalid request: invalid type: integer `0`, expected a sequence"
     if "modelProvider" in params:
         return "failed to load configuration: Model provider `relay-runner-probe` not found"
-    return {"thread": {"id": THREAD, "status": {"type": "idle"}}, "model": "old"}
+    profile = {"id": params.get("permissions")}
+    thread = {"id": THREAD, "status": {"type": "idle"}}
+    return {"thread": thread, "model": "old", "activePermissionProfile": profile}
 
 
 @asynccontextmanager

@@ -60,9 +60,11 @@ async def test_a_wake_is_a_turn_only_of_an_idle_agent(tmp_path: Path) -> None:
     ("args", "changes"),
     [
         ({"model": "m", "effort": "high", "cwd": "/x"}, {"model": "m", "effort": "high", "cwd": "/x"}),
-        ({"sandbox": "read-only"}, {"sandboxPolicy": {"type": "readOnly"}}),
+        ({"sandbox": "read-only"}, {"permissions": "relay-runner-read-only"}),
         ({"approvalMode": "auto", "approvalPolicy": "on-request"}, {
-            "approvalPolicy": "on-request", "sandboxPolicy": {"type": "workspaceWrite", "networkAccess": True}}),
+            "approvalPolicy": "on-request", "permissions": "relay-runner-workspace"}),
+        ({"approvalMode": "auto", "sandbox": "danger-full-access"}, {
+            "approvalPolicy": "never", "sandboxPolicy": {"type": "dangerFullAccess"}}),
         ({"sandbox": "danger-full-access"}, {"sandboxPolicy": {"type": "dangerFullAccess"}}),
     ],
 )  # fmt: skip
@@ -84,7 +86,14 @@ async def test_an_agent_is_made_read_only_at_its_start_alone(tmp_path: Path) -> 
             await context.settings(made.room, Args({"approvalMode": "read-only"}))
     async with room(tmp_path, approval_mode="read-only") as made:
         await context.settings(made.room, Args({"approvalMode": "read-only"}))
-        assert made.room.next_turn["sandboxPolicy"] == {"type": "readOnly"}
+        assert made.room.next_turn["permissions"] == "relay-runner-read-only"
+
+
+async def test_the_next_turn_has_one_sandbox(tmp_path: Path) -> None:
+    async with room(tmp_path) as made:
+        await context.settings(made.room, Args({"sandbox": "danger-full-access", "model": "m"}))
+        await context.settings(made.room, Args({"sandbox": "workspace-write"}))
+        assert made.room.next_turn == {"model": "m", "permissions": "relay-runner-workspace"}
 
 
 async def test_settings_that_change_nothing_are_refused(tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ async def test_a_session_that_was_loaded_with_other_rights_gets_the_agents(tmp_p
         made.server.answers["thread/turns/list"] = lambda params: {"data": []}
         await sessions.resume(made.room, Args({"sessionId": OTHER}))
         (given,) = [params for method, params in made.server.calls if method == "thread/settings/update"]
-        assert given["sandboxPolicy"] == {"type": "readOnly"}
-        made.answers("thread/resume", {**loaded, "sandbox": {"type": "readOnly"}})
+        assert given["permissions"] == "relay-runner-read-only"
+        mine = {"sandbox": {"type": "readOnly"}, "activePermissionProfile": {"id": "relay-runner-read-only"}}
+        made.answers("thread/resume", {**loaded, **mine})
         await sessions.resume(made.room, Args({"sessionId": OTHER}))
         assert [method for method, _ in made.server.calls].count("thread/settings/update") == 1
