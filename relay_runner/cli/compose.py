@@ -58,9 +58,24 @@ def inside_agent(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def refuse_inside(what: str) -> None:
-    """Raise `ConfigError` when an agent calls what only a person may do."""
-    if inside_agent():
+    """Raise `ConfigError` when an agent calls what only a person may do, with its environment or without it."""
+    if inside_agent() or _enclosing() is not None:
         raise ConfigError(f"an agent cannot {what}", hint="ask the person who runs it")
+
+
+def refuse_unmarked() -> None:
+    """Raise `ConfigError` for a command of an agent that lacks the agent's environment: it would speak as a person."""
+    if not inside_agent() and (agent_id := _enclosing()) is not None:
+        raise ConfigError(
+            f"this command runs inside the agent {agent_id}, without the environment of its program",
+            hint="leave AGENT_RELAY_* as they are there, or run it in a terminal of your own",
+        )
+
+
+def _enclosing() -> str | None:
+    from relay_runner.cli import local
+
+    return local.enclosing(config.paths())
 
 
 def provider(name: str) -> Provider:

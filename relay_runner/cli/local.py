@@ -6,6 +6,7 @@ without it.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -86,6 +87,26 @@ def left_behind(paths: Paths, agent_id: str) -> ProcessRecord | None:
     except RelayRunnerError:
         return None
     return saved if saved is not None and processes.runs(saved.terminal.process) else None
+
+
+def enclosing(paths: Paths) -> str | None:
+    """Return the agent whose program started this command, however it did; None where a person did.
+
+    A command that left its program's environment behind is known by its parents, and by its session.
+    """
+    above = processes.lineage(os.getpid())
+    try:
+        ids = known(paths)
+    except OSError:
+        return None  # hidden by a sandbox: it has nothing of ours to speak with
+    for agent_id in ids:
+        try:
+            saved = record.load(paths.agent(agent_id).process)
+        except RelayRunnerError:
+            continue
+        if saved is not None and above & {saved.terminal.process, saved.terminal.pane_process}:
+            return agent_id
+    return None
 
 
 def all_left_behind(paths: Paths) -> dict[str, ProcessRecord]:

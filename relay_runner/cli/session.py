@@ -37,8 +37,10 @@ async def open_session(*, only_person: str | None = None, start: bool = True) ->
     """
     if only_person is not None:
         compose.refuse_inside(only_person)
+    compose.refuse_unmarked()
     paths = config.paths()
-    settings = config.load(paths, Path.cwd(), os.environ)
+    # Inside an agent nothing configured counts, and a sandbox may hide it.
+    settings = config.Settings() if compose.inside_agent() else config.load(paths, Path.cwd(), os.environ)
     found = await compose.access(paths, settings, start=start)
     with compose.token_wanted(found):
         async with compose.relay_at(found) as relay:

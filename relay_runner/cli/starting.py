@@ -23,6 +23,8 @@ STATUS_ROWS = 1
 def start(flags: Flags) -> int:
     """Start what the flags ask for and return the exit code."""
     environ = dict(os.environ)
+    if flags.replace:
+        compose.refuse_inside("take over from a runner")
     if compose.inside_agent(environ):
         # Whatever the enclosing agent was told is not for the one that starts now.
         environ = config.scrub(environ)
@@ -42,6 +44,7 @@ def _in_terminal(flags: Flags, request: Request, paths: config.Paths) -> int:
     agent_id = request.options.agent_id
     running = None if request.options.replace else local.live(paths, agent_id)
     if running is not None:
+        compose.refuse_inside("attach to a terminal")  # nor give that agent a prompt as a person's
         _leave_as_it_is(flags, request, paths, running)
         return viewing.watch(paths, running, None)
     output.note(choices.describe(request))

@@ -86,6 +86,20 @@ def runs(process: ProcessIdentity) -> bool:
     return identity(process.pid) == process
 
 
+def lineage(pid: int) -> frozenset[ProcessIdentity]:
+    """Return a process, those that it descends from, and the leaders of their sessions.
+
+    A child whose parent died belongs to another parent, and still to its session.
+    """
+    line: list[ProcessStat] = []
+    now = stat(pid)
+    while now is not None and now not in line:
+        line.append(now)
+        now = stat(now.parent)
+    leaders = [leader for one in line if (leader := stat(one.session)) is not None]
+    return frozenset(one.identity for one in (*line, *leaders))
+
+
 def boot_id() -> str:
     """Return what tells this boot of the machine from every other one: pids and start times hold only within it."""
     return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

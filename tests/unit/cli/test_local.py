@@ -20,6 +20,7 @@ from relay_runner.runner import record
 from relay_runner.terminal import processes
 from relay_runner.terminal.base import SavedTerminal
 
+ENCLOSED = "from relay_runner import config; from relay_runner.cli import local; print(local.enclosing(config.paths()))"
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -168,3 +169,32 @@ def test_a_known_agent_without_a_runner_can_be_started(paths: config.Paths) -> N
     config.private_dir(paths.agent("bob").root)
     with pytest.raises(ConfigError, match="start --agent-id bob"):
         local.require_live(paths, "bob")
+
+
+@pytest.mark.parametrize("shape", ["{}", "({} &)", "nohup {} & wait", "setsid -w {}"])
+def test_a_command_without_its_environment_is_known_by_who_started_it(paths: config.Paths, shape: str) -> None:
+    command = f"env -i RELAY_RUNNER_HOME={paths.state} {sys.executable} -c '{ENCLOSED}'"
+    program = subprocess.Popen(
+        ["sh", "-c", f"read go; {shape.format(command)}; cat >/dev/null"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert program.stdin is not None and program.stdout is not None
+    save_program(paths, "bob", program.pid)
+    save_program(paths, "broken", program.pid)
+    config.write_private(paths.agent("broken").process, b"{")
+    program.stdin.write("go\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "bob\n"
+    program.stdin.close()
+    program.wait()
+    program.stdout.close()
+
+
+def test_a_person_s_command_is_nobodys(paths: config.Paths, program: subprocess.Popen[bytes]) -> None:
+    assert local.enclosing(paths) is None
+    save_program(paths, "bob", program.pid)
+    assert local.enclosing(paths) is None

@@ -88,6 +88,23 @@ async def test_a_stranger_with_the_same_pid_is_never_signalled() -> None:
     child.wait()
 
 
+def test_a_process_descends_from_its_parents_and_belongs_to_their_sessions() -> None:
+    argv = ["sh", "-c", "(sleep 60 & echo $!); cat"]
+    leader = subprocess.Popen(argv, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert leader.stdin is not None and leader.stdout is not None
+    orphan, me, us = int(leader.stdout.readline()), processes.identity(leader.pid), processes.identity(os.getpid())
+    assert me is not None and us is not None
+    # Its own parent, a subshell, is gone or about to go; only the session tells then whose it is.
+    assert me in processes.lineage(orphan)
+    assert {me, us} <= processes.lineage(leader.pid)
+    assert me not in processes.lineage(os.getpid())
+    assert processes.lineage(2**22 + 1) == frozenset()
+    os.kill(orphan, signal.SIGKILL)
+    leader.stdin.close()
+    leader.wait()
+    leader.stdout.close()
+
+
 async def test_what_a_leader_leaves_in_its_session_is_found() -> None:
     script = "sleep 60 & setsid sleep 60 & echo; wait"
     leader = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE)
