@@ -19,7 +19,7 @@ from relay_runner.config import AgentPaths, unproxied, write_private
 from relay_runner.errors import ConfigError, ProviderUnsupported
 from relay_runner.protocol.control import ControlEndpoint
 from relay_runner.providers.base import LaunchPlan, LaunchSpec
-from relay_runner.providers.claude import editor, editor_client, hook_client, profile
+from relay_runner.providers.claude import editor, editor_client, hiding, hook_client, profile
 from relay_runner.providers.claude.asks import HOOK as PERMISSION_HOOK
 from relay_runner.providers.claude.flags import offers
 from relay_runner.providers.claude.home import ClaudeHome
@@ -153,6 +153,7 @@ def settings_of(spec: LaunchSpec) -> dict[str, Any]:
     if spec.approval_mode == READ_ONLY:
         settings["permissions"]["deny"] = list(WRITING_TOOLS)
         settings["disableSkillShellExecution"] = True  # a skill's text may have commands in it that run when it is read
+    hiding.hide(settings, spec)
     profile.extend(settings, spec)
     return settings
 

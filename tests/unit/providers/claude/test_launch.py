@@ -172,7 +172,7 @@ def test_the_plugin_is_found_and_names_only_known_events() -> None:
 def test_it_may_read_what_came_with_its_messages_and_nothing_else_of_its_runner(spec: LaunchSpec) -> None:
     allowed = launch.settings_of(spec)["permissions"]["allow"]
     assert [rule for rule in allowed if not rule.startswith("Bash(relay-runner ")] == [
-        f"Read(/{spec.agent_dir.resolve()}/attachments/**)"
+        f"Read(/{spec.agent_dir.resolve()}/inside/attachments/**)"
     ]
 
 
