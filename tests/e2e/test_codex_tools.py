@@ -72,7 +72,7 @@ def test_a_file_that_came_is_read_again_and_one_that_it_made_goes_out(place: Hom
     id = bob.send("cx", "SAY:thanks", "--attach", "chart.svg")
     place.settled(id)
     read = place.settled(bob.send("cx", tool("relay_read", id=id)))["result"]
-    assert 'path="' in read and 'name="chart.svg"' in read
+    assert f'path="{place.state}/agents/cx/inside/attachments/{id}/' in read
     place.settled(bob.send("cx", tool("relay_reply", id=id, text="back", attach=["chart.svg"])))
     (reply,) = replies(place, id)
     assert [one["name"] for one in reply["attachments"]] == ["chart.svg"]
