@@ -11,6 +11,9 @@ from typing import Any
 from relay_runner.protocol.permissions import Decision
 from relay_runner.protocol.profiles import Fate, Profile, Projected, asked
 from relay_runner.providers.base import (
+    CLEAR,
+    COMPACT,
+    INJECT,
     NOT_FOUND,
     Answer,
     Capabilities,
@@ -22,6 +25,7 @@ from relay_runner.providers.base import (
     HookReply,
     LaunchPlan,
     LaunchSpec,
+    Operation,
     PermissionAsked,
     PermissionClosed,
     ProcessState,
@@ -70,6 +74,8 @@ class ScriptedProcess:
         self.not_ready: Exception | None = None
         self.ready_after: asyncio.Event | None = None
         self.viewer: tuple[str, ...] = ()
+        self.takes: dict[str, dict[str, str]] = {}
+        """What its operations take that is its own."""
         self.operates: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
         """What it can do, by name."""
         self.operated: list[tuple[str, Mapping[str, Any]]] = []
@@ -159,9 +165,11 @@ class ScriptedProcess:
         self.left.append(permission_id)
 
     @property
-    def operations(self) -> frozenset[str]:
+    def operations(self) -> Mapping[str, Operation]:
         """What the test made it able to do."""
-        return frozenset(self.operates)
+        known = {"compact": COMPACT, "clear": CLEAR, "inject": INJECT}
+        other = {name: Operation(name, takes) for name, takes in self.takes.items()}
+        return {name: {**known, **other}.get(name, Operation(name)) for name in self.operates}
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do it and write it down."""

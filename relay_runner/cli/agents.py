@@ -139,6 +139,9 @@ def retry(
 
 def compact(
     agent: AgentArgument,
+    instructions: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the summary is to keep, where its program takes that.")
+    ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 60.0,
     as_json: JsonFlag = False,
 ) -> int:
@@ -147,7 +150,8 @@ def compact(
     Its session goes on with a summary of what was said."""
     from relay_runner.cli import orders
 
-    return _report(loop.run(orders.order(agent, "agent.compact", timeout)), "compacted", as_json)
+    args = {"instructions": instructions} if instructions else {}
+    return _report(loop.run(orders.order(agent, "agent.compact", timeout, args)), "compacted", as_json)
 
 
 def clear(

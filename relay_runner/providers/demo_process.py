@@ -27,6 +27,9 @@ from relay_runner.errors import (
 )
 from relay_runner.protocol.envelope import sanitise
 from relay_runner.providers.base import (
+    CLEAR,
+    COMPACT,
+    INJECT,
     Answer,
     ContextUsed,
     Emit,
@@ -34,6 +37,7 @@ from relay_runner.providers.base import (
     Held,
     HookCall,
     HookReply,
+    Operation,
     ProcessState,
     Submission,
     SubmitResult,
@@ -187,9 +191,9 @@ class DemoProcess:
         """Do nothing: its own dialog asks anyway."""
 
     @property
-    def operations(self) -> frozenset[str]:
+    def operations(self) -> Mapping[str, Operation]:
         """What it can do beside turns."""
-        return frozenset(OPERATIONS)
+        return {"compact": COMPACT, "clear": CLEAR, "inject": INJECT}
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Enter the line that does it, while the program is idle; return when the transcript says that it is done."""

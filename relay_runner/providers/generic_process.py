@@ -21,6 +21,7 @@ from relay_runner.providers.base import (
     Held,
     HookCall,
     HookReply,
+    Operation,
     ProcessState,
     StateChanged,
     Submission,
@@ -170,9 +171,9 @@ class GenericProcess:
         """Do nothing: its own dialog asks anyway."""
 
     @property
-    def operations(self) -> frozenset[str]:
+    def operations(self) -> Mapping[str, Operation]:
         """None."""
-        return frozenset()
+        return {}
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Refuse: nothing is known of the program."""

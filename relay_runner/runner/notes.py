@@ -24,6 +24,7 @@ from relay_runner.providers.base import (
     TurnEnded,
     TurnStarted,
     Unusable,
+    Warned,
 )
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.work import POSTED, Work
@@ -88,6 +89,8 @@ class Notes:
             case Unusable(reason):
                 self._work.timeline.add("provider-unusable", reason=reason)
                 self._on_unusable(reason)
+            case Warned(kind, text):
+                self._work.timeline.add("provider-warning", warning=kind, text=text)
             case Learnt(values):
                 self._identity.learn(values)
 

@@ -14,7 +14,7 @@ from relay_runner.errors import AgentAttended, ConfigError, ProviderRefused, Pro
 from relay_runner.protocol.commands import Command
 from relay_runner.protocol.permissions import NewDecision
 from relay_runner.protocol.wire import convert
-from relay_runner.providers.base import Process
+from relay_runner.providers.base import Operation, Process
 from relay_runner.runner.instruction import Order
 from relay_runner.runner.supervisor import Supervisor
 
@@ -25,12 +25,11 @@ Decide = Callable[[str, NewDecision, str], Awaitable[Result]]
 PREFIX = "agent."
 OPERATIONS = {"clearContext": "clear", "injectContext": "inject"}
 """Commands that the provider knows under another name."""
-COMMON: Mapping[str, Mapping[str, Any]] = {
-    "clear": {"summary": "begin a new session"},
-    "compact": {"summary": "shorten what it remembers"},
-    "inject": {"takes": {"content": "text"}, "summary": "give it context without a turn"},
-}
-"""What the operations of several providers take and do, for a provider that does not describe its own."""
+REASON = "reason"
+"""Why it is ordered: every command takes that, and it is for the record alone where nothing is done with it."""
+OWN = {"kill": ("force",), "restart": ("force",)}
+"""What the runner's own commands take besides; a decision checks its own words."""
+CHECKED_LATER = frozenset({"permissionDecision", "injectContext", "inject"})
 UNSPOKEN = frozenset({"operations", "permissionDecision", *OPERATIONS})
 """Commands that nobody types: what an agent can do is told without them."""
 
@@ -74,7 +73,11 @@ class Orders:
         """Do what is ordered and return what to report beside the ids; raise where it cannot be done."""
         action = command.type.removeprefix(PREFIX)
         own = self._table.get(action)
-        return await own(command) if own is not None else await self._operate(command, action, command.args)
+        if own is None:
+            return await self._operate(command, action, command.args)
+        if action not in CHECKED_LATER:
+            Operation("", dict.fromkeys((*OWN.get(action, ()), REASON), "")).check(action, command.args)
+        return await own(command)
 
     # --- the runner's own ---------------------------------------------------------------------------------------------
 
@@ -143,11 +146,9 @@ class Orders:
         return {**await self._operate(command, "inject", args), "count": len(pieces)}
 
     async def _list(self, command: Command) -> Result:
-        """Tell what the provider can do now; one that describes its operations does so itself."""
-        process = self._process()
-        if "operations" in process.operations:
-            return await self._operate(command, "operations", {})
-        known = [{"name": name, **COMMON.get(name, {})} for name in sorted(process.operations)]
+        """Tell what the provider can do now."""
+        told = sorted(self._process().operations.items())
+        known = [{"name": name, "summary": one.summary, "takes": dict(one.takes)} for name, one in told]
         return {"providerResult": {"operations": known}}
 
     async def _operate(self, command: Command, action: str, args: Mapping[str, Any]) -> Result:
@@ -156,7 +157,10 @@ class Orders:
         if operation not in process.operations or not command.type.startswith(PREFIX):
             there = sorted({*self._table} - {"inject"} - UNSPOKEN | {*process.operations} - UNSPOKEN)
             raise ProviderUnsupported(f"this agent cannot {operation!r}", hint=f"it can {', '.join(there)}")
-        return {"providerResult": dict(await process.operate(operation, args))}
+        told = process.operations[operation]
+        given = {name: value for name, value in args.items() if name != REASON or REASON in told.takes}
+        told.check(operation, given)
+        return {"providerResult": dict(await process.operate(operation, given))}
 
     def _process(self) -> Process:
         process = self._supervisor.process

@@ -26,6 +26,7 @@ from relay_runner.providers.base import (
     Submission,
     TurnEnded,
     TurnState,
+    Warned,
 )
 from relay_runner.providers.codex.operations.table import OPERATIONS
 from tests.contract.providers import Rig, Running, codex_rig, running, submission
@@ -59,9 +60,7 @@ def conversation(rig: Rig) -> str:
 
 async def test_this_version_has_every_operation(rig: Rig) -> None:
     async with running(rig) as it:
-        assert it.process.operations == frozenset(OPERATIONS)
-        listed = (await do(it, "operations"))["operations"]
-        assert {one["name"] for one in listed} == set(OPERATIONS)
+        assert set(it.process.operations) == set(OPERATIONS)
         with pytest.raises(ProviderUnsupported, match="no operation 'dance'"):
             await do(it, "dance")
         with pytest.raises(ProviderRefused, match="no argument 'speed'"):
@@ -318,9 +317,18 @@ for line in sys.stdin:
     result = {}
     if message["method"] == "initialize":
         result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}}
+        result["capabilities"]["resources"] = {}
         result["serverInfo"] = {"name": "echo", "version": "1"}
     elif message["method"] == "tools/list":
         result = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}
+    elif message["method"] == "tools/call":
+        result = {"content": [{"type": "text", "text": json.dumps(message["params"]["arguments"])}]}
+    elif message["method"] == "resources/list":
+        result = {"resources": [{"uri": "echo://one", "name": "one"}]}
+    elif message["method"] == "resources/templates/list":
+        result = {"resourceTemplates": []}
+    elif message["method"] == "resources/read":
+        result = {"contents": [{"uri": message["params"]["uri"], "text": "the resource"}]}
     print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
 """
 
@@ -337,6 +345,63 @@ async def test_mcp_servers_are_told_and_taken_anew_from_the_settings(rig: Rig, t
         await it.ended(await it.deliver("SAY:hello"))  # the servers of a thread are started with its next turn
         (server,) = (await do(it, "mcp"))["servers"]
         assert (server["name"], server["tools"], server["error"]) == ("echo", ["echo"], None)
+        asked = len(model(rig).requests)
+        (said,) = (await do(it, "mcpCall", server="echo", tool="echo", arguments={"x": 1}))["content"]
+        assert json.loads(said["text"]) == {"x": 1}
+        (read,) = (await do(it, "mcpResource", server="echo", uri="echo://one"))["contents"]
+        assert read["text"] == "the resource"
+        assert len(model(rig).requests) == asked, "the model has no part in it"
+        with pytest.raises(ProviderRefused, match="nobody"):
+            await do(it, "mcpCall", server="nobody", tool="echo")
+
+
+async def test_sessions_get_names_and_are_deleted(rig: Rig) -> None:
+    async with running(rig) as it:
+        await it.ended(await it.deliver("SAY:hello"))
+        own = (await it.event(SessionStarted)).session_id
+        copy = (await do(it, "fork", name="copy"))["sessionId"]
+        await do(it, "rename", name="mine")
+        await do(it, "rename", name="theirs", sessionId=copy)
+        names = {one["sessionId"]: one["name"] for one in (await do(it, "sessions"))["sessions"]}
+        assert (names[own], names[copy]) == ("mine", "theirs")
+        assert await do(it, "delete", sessionId=copy) == {"sessionId": copy, "deleted": True}
+        assert copy not in {one["sessionId"] for one in (await do(it, "sessions"))["sessions"]}
+        with pytest.raises(ProviderRefused, match="the session the agent is in"):
+            await do(it, "delete", sessionId=own)
+
+
+async def test_what_it_may_do_what_hooks_it_and_what_other_folders_have(rig: Rig, tmp_path: Path) -> None:
+    skill = tmp_path / "other" / ".agents" / "skills" / "elsewhere" / "SKILL.md"
+    skill.parent.mkdir(parents=True)
+    skill.write_text("---\nname: elsewhere\ndescription: d\n---\nText.\n")
+    (tmp_path / "other" / ".git").mkdir()
+    hook = {"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "true", "timeout": 5}]}]}}
+    (Path(rig.spec.environ["HOME"]) / ".codex" / "hooks.json").write_text(json.dumps(hook))
+    async with running(rig, approval_mode="auto") as it:
+        found = await do(it, "permissionProfiles")
+        assert {"id": "relay-runner-workspace", "description": "", "allowed": True} in found["profiles"]
+        assert found["current"] == "relay-runner-workspace"
+        await do(it, "settings", sandbox="read-only", summary="detailed")
+        await until(lambda: it.process._link.session.profile == "relay-runner-read-only")  # type: ignore[attr-defined]
+        (told,) = (await do(it, "hooks"))["hooks"]
+        assert (told["event"], told["trust"]) == ("stop", "untrusted")
+        assert "elsewhere" not in {one["name"] for one in (await do(it, "skills"))["skills"]}
+        there = await do(it, "skills", folders=str(tmp_path / "other"))
+        assert "elsewhere" in {one["name"] for one in there["skills"]}
+        await it.ended(await it.deliver("SAY:hello"))
+        assert model(rig).requests[-1].body["reasoning"]["summary"] == "detailed"
+
+
+async def test_what_codex_warns_of_is_told_once(rig: Rig) -> None:
+    config = Path(rig.spec.environ["HOME"]) / ".codex" / "config.toml"
+    config.write_text(f"no_such_setting = 1\n{config.read_text()}")
+    async with running(rig, model="no-such-model") as it:
+        await it.ended(await it.deliver("SAY:one"))
+        await it.ended(await it.deliver("SAY:two"))
+        kinds = [(event.kind, event.text) for event in it.events if isinstance(event, Warned)]
+        assert len(kinds) == len(set(kinds))
+        assert any(kind == "warning" and "no-such-model" in text for kind, text in kinds), kinds
+        assert any("unrecognized" in text for _, text in kinds), kinds
 
 
 async def test_limits_are_those_that_the_last_answer_told(rig: Rig) -> None:

@@ -78,6 +78,8 @@ def test_the_generic_verb_lists_and_does_everything(place: Home) -> None:
     assert "ship it" in place.run("operate", "cx", "goal").stdout
     refused = ask(place, "operate", "cx", "dance", check=1)
     assert refused["state"] == "failed" and "cannot 'dance'" in refused["reason"]
+    assert "has no argument 'colour'" in place.run("operate", "cx", "compact", "colour=red", check=1).stderr
+    assert "has no argument 'instructions'" in place.run("compact", "cx", "--instructions", "x", check=1).stderr
     assert "must be one of" in place.run("operate", "cx", "settings", "approvalMode=any", check=1).stderr
 
 

@@ -35,6 +35,7 @@ from relay_runner.providers.base.events import (
     TurnEnded,
     TurnStarted,
     Unusable,
+    Warned,
 )
 from relay_runner.providers.base.exchange import (
     ABSENT,
@@ -54,11 +55,15 @@ from relay_runner.providers.base.exchange import (
 )
 from relay_runner.providers.base.interfaces import Process, Provider
 from relay_runner.providers.base.launch import LaunchPlan, LaunchSpec
+from relay_runner.providers.base.operations import CLEAR, COMPACT, INJECT, Operation
 from relay_runner.providers.base.tools import Owed, Tool, ToolCall, ToolResult, Tools, nothing_owed
 from relay_runner.providers.base.versions import Tried, Versions, version_in
 
 __all__ = [
     "ABSENT",
+    "CLEAR",
+    "COMPACT",
+    "INJECT",
     "NOT_FOUND",
     "Answer",
     "Capabilities",
@@ -75,6 +80,7 @@ __all__ = [
     "Learnt",
     "Limit",
     "Limited",
+    "Operation",
     "Owed",
     "PermissionAsked",
     "PermissionClosed",
@@ -101,6 +107,7 @@ __all__ = [
     "Uncertain",
     "Unusable",
     "Versions",
+    "Warned",
     "nothing_owed",
     "unsure",
     "version_in",

@@ -167,6 +167,14 @@ class Unusable:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """The program warns of something that is not about a message; `kind` is one word for it."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Learnt:
     """What the provider told about itself: model, effort, version."""
 
@@ -188,6 +196,7 @@ Event = (
     | ContextUsed
     | Degraded
     | Unusable
+    | Warned
     | Learnt
 )
 Emit = Callable[[Event], None]

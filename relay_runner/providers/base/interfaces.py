@@ -19,6 +19,7 @@ from relay_runner.providers.base.exchange import (
     SubmitResult,
 )
 from relay_runner.providers.base.launch import LaunchPlan, LaunchSpec
+from relay_runner.providers.base.operations import Operation
 from relay_runner.providers.base.versions import Versions
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
@@ -82,14 +83,14 @@ class Process(Protocol):
         ...
 
     @property
-    def operations(self) -> frozenset[str]:
-        """The names that `operate` takes now; a provider whose version decides finds out when it is ready."""
+    def operations(self) -> Mapping[str, Operation]:
+        """What `operate` takes now, by name; a provider whose version decides finds out when it is ready."""
         ...
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do one of the provider's own operations (`compact`, `clear`, `inject` and its others); return its result.
 
-        `inject` is given the text as `content`, and where the orderer told them `reason` and `memoryIds`. Raise
+        It is given only arguments that the operation says to take. Raise
         `ProviderUnsupported` for one that this version lacks, `ProviderRefused` for what cannot be done now.
         """
         ...

@@ -17,7 +17,8 @@ from typing import Any
 
 from relay_runner.errors import ProviderExited, ProviderRefused, ProviderUnsupported
 from relay_runner.protocol.envelope import sanitise_line
-from relay_runner.providers.base import ProcessState
+from relay_runner.providers import base
+from relay_runner.providers.base import Operation, ProcessState
 from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.records import Records
@@ -25,7 +26,11 @@ from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal.base import Key, Terminal
 
 COMPACT, CLEAR, INJECT = "compact", "clear", "inject"
-NAMES = frozenset({COMPACT, CLEAR, INJECT})
+OPERATIONS: Mapping[str, Operation] = {
+    COMPACT: Operation(base.COMPACT.summary, {"instructions": "what the summary is to keep, in words"}),
+    CLEAR: base.CLEAR,
+    INJECT: base.INJECT,
+}
 TYPED = frozenset({COMPACT, CLEAR})
 MAX_INSTRUCTIONS = 500
 """More would be folded by the input row, and could not be told from a person's paste."""
@@ -109,7 +114,8 @@ class Operations:
                 return await self._alone(action, self._compact(_instructions(args)))
             case "clear":
                 return await self._alone(action, self._clear())
-        raise ProviderUnsupported(f"claude cannot {action} from outside", hint=f"it can {', '.join(sorted(NAMES))}")
+        there = ", ".join(sorted(OPERATIONS))
+        raise ProviderUnsupported(f"claude cannot {action} from outside", hint=f"it can {there}")
 
     # --- the two commands ---------------------------------------------------------------------------------------------
 

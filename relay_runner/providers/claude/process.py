@@ -20,6 +20,7 @@ from relay_runner.providers.base import (
     HookReply,
     LaunchPlan,
     LaunchSpec,
+    Operation,
     ProcessState,
     StateChanged,
     Submission,
@@ -36,7 +37,7 @@ from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.injections import Injections
 from relay_runner.providers.claude.ladder import Ladder
 from relay_runner.providers.claude.mode import Mode
-from relay_runner.providers.claude.operations import COMPACT, NAMES, TYPED, CommandEvidence, Operations
+from relay_runner.providers.claude.operations import COMPACT, OPERATIONS, TYPED, CommandEvidence, Operations
 from relay_runner.providers.claude.paste import Paste
 from relay_runner.providers.claude.permissions import Permissions
 from relay_runner.providers.claude.records import Records
@@ -287,9 +288,9 @@ class ClaudeProcess:
         return self._operations.running
 
     @property
-    def operations(self) -> frozenset[str]:
+    def operations(self) -> Mapping[str, Operation]:
         """What `operate` takes."""
-        return NAMES
+        return OPERATIONS
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do one of the program's own operations; see `Process.operate`."""

@@ -32,6 +32,7 @@ from relay_runner.providers.codex.failures import Kind
 from relay_runner.providers.codex.goals import Goal
 from relay_runner.providers.codex.home import CodexHome
 from relay_runner.providers.codex.memo import Memo, Stage
+from relay_runner.providers.codex.notices import Notices
 from relay_runner.providers.codex.tools import ToolCalls
 from relay_runner.providers.codex.turns import Tracker
 from relay_runner.providers.tail import STRANGE
@@ -88,6 +89,7 @@ class Link:
         self._cut_off_at: float | None = None
         """Since when it lives without the socket at which it listened."""
         self._calls = ToolCalls(spec.tools)
+        self._notices = Notices()
         self._unknown: list[Request] = []
         self._met: session.Session | None = None
         """The session that was asked for all that belongs to it."""
@@ -228,6 +230,11 @@ class Link:
         self.approvals.notice(method, params, now)
         if method == RESOLVED:
             self._calls.resolved(params.get("requestId"))
+        # Of a thread that is being started its warnings come before its id does.
+        ours = self.thread_id is None or thread_id in (self.thread_id, None)
+        if ours and (warned := self._notices.take(method, params)) is not None:
+            log.warning("Codex warns: %s", warned.text)
+            self.emit(warned)
         if thread_id in (self.thread_id, None):
             self.room.heard(method, params)
             self.tracker.account(method, params)
@@ -236,7 +243,7 @@ class Link:
         if method == family.STARTED and family.parent(params.get("thread")) is not None:
             self.tell(self.tracker.looked(family.born(params["thread"], self.thread_id, self.tracker.agents, now)))
         elif thread_id == self.thread_id and method == settings.UPDATED:
-            self._set(settings.told(params.get("threadSettings") or {}, self.spec.approval_mode))
+            self._set(params.get("threadSettings") or {})
         elif thread_id == self.thread_id:
             self.goal.notice(method, params)
             self.tell(self.tracker.notice(method, params, now))
@@ -273,9 +280,11 @@ class Link:
         if joined.source != "resume":
             self.tell(self.tracker.fresh(time.time()))
 
-    def _set(self, now_set: dict[str, Any]) -> None:
+    def _set(self, told: Mapping[str, Any]) -> None:
         """Take in what the thread runs with from now on, whoever changed it."""
+        now_set = settings.told(told, self.spec.approval_mode)
         if (joined := self.session) is not None:
+            joined.profile = (told.get("activePermissionProfile") or {}).get("id")
             joined.model, joined.effort = now_set["model"], now_set["effort"]
             joined.approval_mode = now_set["approvalMode"]
         self.emit(Learnt(now_set))

@@ -26,6 +26,7 @@ from relay_runner.providers.base import (
     HookReply,
     LaunchPlan,
     LaunchSpec,
+    Operation,
     ProcessState,
     Submission,
     SubmitResult,
@@ -236,9 +237,9 @@ class CodexProcess:
         """Do nothing: its own dialog asks anyway."""
 
     @property
-    def operations(self) -> frozenset[str]:
+    def operations(self) -> Mapping[str, Operation]:
         """What this version can do; none before it is ready."""
-        return frozenset() if self._link.session is None else operations.available(self._link.session.methods)
+        return {} if self._link.session is None else operations.available(self._link.session.methods)
 
     async def operate(self, action: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do one of Codex's own operations; see `Process.operate`."""

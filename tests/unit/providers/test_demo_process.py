@@ -91,7 +91,7 @@ async def test_a_terminal_that_cannot_be_seen_holds_a_message(tmp_path: Path) ->
 
 async def test_what_it_does_not_know_it_refuses(tmp_path: Path, sockets: Path) -> None:
     async with demo_rig(tmp_path, sockets) as rig, running(rig) as it:
-        assert it.process.operations == {"compact", "clear", "inject"}
+        assert it.process.operations.keys() == {"compact", "clear", "inject"}
         with pytest.raises(ProviderUnsupported, match="cannot review"):
             await it.process.operate("review", {})
 

@@ -129,6 +129,7 @@ async def test_interrupt_answers_with_what_the_provider_does_now(office: Office)
 )
 async def test_what_the_provider_can_do_it_does(office: Office, type: str, operation: str) -> None:
     office.process.operates[operation] = lambda args: {"did": args["what"]}
+    office.process.takes[operation] = {"what": "what to do"}
     assert await office.obey(type, what="it") == {"providerResult": {"did": "it"}}
     assert office.process.operated == [(operation, {"what": "it"})]
 
@@ -199,16 +200,32 @@ async def test_between_two_processes_the_provider_cannot_be_asked(office: Office
 
 async def test_raw_items_are_injected_as_they_are(office: Office) -> None:
     office.process.operates["inject"] = lambda args: {}
+    office.process.takes["inject"] = {"items": "raw items"}
     assert (await office.obey("agent.inject", items=[{"type": "message"}]))["count"] == 1
     assert office.process.operated == [("inject", {"items": [{"type": "message"}]})]
 
 
-async def test_what_the_provider_can_do_is_told_by_its_names_or_in_its_own_words(office: Office) -> None:
+async def test_what_the_provider_can_do_is_told_with_what_it_takes(office: Office) -> None:
     office.process.operates["review"] = lambda args: {}
     office.process.operates["compact"] = lambda args: {}
     listed = (await office.obey("agent.operations"))["providerResult"]["operations"]
-    assert {"name": "compact", "summary": "shorten what it remembers"} in listed and {"name": "review"} in listed
-    assert listed == sorted(listed, key=lambda one: one["name"])
-    office.process.operates["operations"] = lambda args: {"operations": [{"name": "review", "summary": "s"}]}
-    told = await office.obey("agent.operations")
-    assert told["providerResult"] == {"operations": [{"name": "review", "summary": "s"}]}
+    assert {"name": "compact", "summary": "shorten what it remembers", "takes": {}} in listed
+    assert [one["name"] for one in listed] == ["compact", "review"]
+
+
+@pytest.mark.parametrize(
+    "type", ["shutdown", "kill", "restart", "reconnect", "retry", "interrupt", "compact", "inject", "operations"]
+)
+async def test_an_argument_that_a_command_does_not_have_is_refused_before_anything_is_done(
+    office: Office, type: str
+) -> None:
+    office.process.operates["compact"] = office.process.operates["inject"] = lambda args: {}
+    with pytest.raises(ProviderRefused, match="has no argument 'colour'"):
+        await office.obey(f"agent.{type}", colour="red", content="c")
+    assert office.process.operated == [] and office.crew.given == []
+
+
+async def test_why_it_is_ordered_may_always_be_said(office: Office) -> None:
+    office.process.operates["compact"] = lambda args: dict(args)
+    assert (await office.obey("agent.compact", reason="why"))["providerResult"] == {}
+    await office.obey("agent.reconnect", reason="why")

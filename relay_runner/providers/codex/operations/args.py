@@ -14,13 +14,6 @@ class Args:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = {name: value for name, value in values.items() if value is not None}
 
-    def check(self, known: Collection[str]) -> None:
-        """Refuse an argument that the operation does not have."""
-        for name in self._values:
-            if name not in known:
-                hint = f"it takes {', '.join(known)}" if known else "it takes none"
-                raise ProviderRefused(f"there is no argument {name!r}", hint=hint)
-
     def __contains__(self, name: str) -> bool:
         return name in self._values
 

@@ -18,6 +18,8 @@ from relay_runner.providers.codex.settings import POLICIES, of_mode
 SPILL_BYTES = 32_000
 """What is longer goes into a file, and the model is told where."""
 READ_ONLY = "read-only"
+SUMMARIES = ("auto", "concise", "detailed", "none")
+"""How much of its reasoning the model tells."""
 TAG = "injected-context"
 STATES = ("active", "paused", "blocked", "complete")
 
@@ -54,6 +56,8 @@ async def settings(room: Room, args: Args) -> dict[str, Any]:
         changes["approvalPolicy"] = policy
     if (wanted := args.one_of("sandbox", sandbox.SANDBOXES)) is not None:
         changes = {**sandbox.without(changes), **sandbox.of_settings(wanted)}
+    if (summary := args.one_of("summary", SUMMARIES)) is not None:
+        changes["summary"] = summary
     if not changes:
         raise ProviderRefused("nothing to change was named")
     await apply(room, changes)

@@ -14,16 +14,14 @@ LINE = 300
 
 
 async def skills(room: Room, args: Args) -> dict[str, Any]:
-    """List the skills that the agent has in its folder."""
-    params = {"cwds": [str(room.spec.cwd)], "forceReload": args.flag("reload")}
-    places = (await room.call("skills/list", params)).get("data") or []
+    """List the skills that the agent has in its folder, or would have in others."""
     found, errors = [], []
-    for place in places:
-        errors += [_line(error) for error in place.get("errors") or ()]
+    for place in await places(room, "skills/list", args, forceReload=args.flag("reload")):
+        errors += [line(error) for error in place.get("errors") or ()]
         found += [
             {
                 "name": one.get("name"),
-                "description": _line(one.get("shortDescription") or one.get("description")),
+                "description": line(one.get("shortDescription") or one.get("description")),
                 "scope": one.get("scope"),
                 "enabled": one.get("enabled"),
                 "path": one.get("path"),
@@ -35,7 +33,7 @@ async def skills(room: Room, args: Args) -> dict[str, Any]:
 
 async def mcp(room: Room, args: Args) -> dict[str, Any]:
     """List the MCP servers with their state and their tools."""
-    listed = await _all(room, "mcpServerStatus/list", {"threadId": room.session.thread_id})
+    listed = await every(room, "mcpServerStatus/list", {"threadId": room.session.thread_id})
     return {
         "servers": [
             {
@@ -58,13 +56,13 @@ async def mcp_reload(room: Room, args: Args) -> dict[str, Any]:
 
 async def models(room: Room, args: Args) -> dict[str, Any]:
     """List the models that there are."""
-    listed = await _all(room, "model/list", {"includeHidden": args.flag("hidden")})
+    listed = await every(room, "model/list", {"includeHidden": args.flag("hidden")})
     return {
         "models": [
             {
                 "model": one.get("model"),
                 "name": one.get("displayName"),
-                "description": _line(one.get("description")),
+                "description": line(one.get("description")),
                 "default": bool(one.get("isDefault")),
                 "current": one.get("model") == room.session.model,
                 "effort": one.get("defaultReasoningEffort"),
@@ -91,7 +89,7 @@ async def limits(room: Room, args: Args) -> dict[str, Any]:
 
 async def terminals(room: Room, args: Args) -> dict[str, Any]:
     """List the commands that run in the background."""
-    listed = await _all(room, "thread/backgroundTerminals/list", {"threadId": room.session.thread_id})
+    listed = await every(room, "thread/backgroundTerminals/list", {"threadId": room.session.thread_id})
     return {
         "terminals": [
             {"id": one.get("processId"), "command": one.get("command"), "cwd": one.get("cwd"), "pid": one.get("osPid")}
@@ -110,7 +108,18 @@ async def terminals_clean(room: Room, args: Args) -> dict[str, Any]:
     return {"ended": [one["id"] for one in before]}
 
 
-async def _all(room: Room, method: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+async def places(room: Room, method: str, args: Args, **params: Any) -> list[dict[str, Any]]:
+    """Ask about the agent's folder, or about the `folders` that were named; return what is told, folder by folder."""
+    folders = args.texts("folders") or [str(room.spec.cwd)]
+    for folder in folders:
+        if not folder.startswith("/"):
+            raise ProviderRefused(f"{folder} is not a full path")
+    told = (await room.call(method, {"cwds": folders, **params})).get("data") or []
+    return [place for place in told if isinstance(place, dict)]
+
+
+async def every(room: Room, method: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all pages of a list."""
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     for _ in range(PAGES):
@@ -136,5 +145,6 @@ def _status(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _line(value: Any) -> str:
+def line(value: Any) -> str:
+    """Return what is said in one line."""
     return sanitise_line(str(value.get("message", value) if isinstance(value, dict) else value or ""), LINE)

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from relay_runner.errors import ProviderError, ProviderRefused
+from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.providers.codex import session
 from relay_runner.providers.codex.operations.args import Args
 from relay_runner.providers.codex.operations.context import apply
@@ -71,6 +72,22 @@ async def archive(room: Room, args: Args) -> dict[str, Any]:
         raise ProviderRefused("that is the session the agent is in", hint="use clear with archive=true")
     await room.call("thread/archive", {"threadId": wanted})
     return {"sessionId": wanted, "archived": True}
+
+
+async def rename(room: Room, args: Args) -> dict[str, Any]:
+    """Give a session another name; without one named, the agent's own."""
+    wanted, name = args.text("sessionId") or room.session.thread_id, args.need("name")
+    await _name(room, wanted, sanitise_line(name))
+    return {"sessionId": wanted, "name": sanitise_line(name)}
+
+
+async def delete(room: Room, args: Args) -> dict[str, Any]:
+    """Delete a session for good, with all that was said in it; never the agent's own."""
+    wanted = args.need("sessionId")
+    if wanted == room.session.thread_id:
+        raise ProviderRefused("that is the session the agent is in", hint="use clear, then delete the former one")
+    await room.call("thread/delete", {"threadId": wanted})
+    return {"sessionId": wanted, "deleted": True}
 
 
 async def sessions(room: Room, args: Args) -> dict[str, Any]:

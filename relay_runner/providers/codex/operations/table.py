@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_runner.errors import ProviderUnsupported
-from relay_runner.providers.codex.operations import context, reading, sessions, turns
+from relay_runner.providers.base import Operation
+from relay_runner.providers.codex.operations import context, reading, sessions, tools, turns
 from relay_runner.providers.codex.operations.args import Args
 from relay_runner.providers.codex.operations.room import Room
 
+FOLDERS = "full paths of other folders: a text, or a list of them"
+
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class Row:
     """One row of the table."""
 
     run: Callable[[Room, Args], Awaitable[dict[str, Any]]]
@@ -23,26 +26,15 @@ class Operation:
     """Its arguments, and what each means."""
 
     @property
-    def summary(self) -> str:
-        """One line for a person."""
-        return (self.run.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    def told(self) -> Operation:
+        """What whoever orders it is told."""
+        summary = (self.run.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        return Operation(summary[:1].lower() + summary[1:], self.takes)
 
 
-async def operations(room: Room, args: Args) -> dict[str, Any]:
-    """List what this agent can do."""
-    known = available(room.session.methods)
-    return {
-        "operations": [
-            {"name": name, "summary": OPERATIONS[name].summary, "takes": dict(OPERATIONS[name].takes)}
-            for name in sorted(known)
-        ]
-    }
-
-
-OPERATIONS: Mapping[str, Operation] = {
-    "operations": Operation(operations),
-    "compact": Operation(turns.compact, ("thread/compact/start",), {"wait": "false: answer once it has begun"}),
-    "review": Operation(
+OPERATIONS: Mapping[str, Row] = {
+    "compact": Row(turns.compact, ("thread/compact/start",), {"wait": "false: answer once it has begun"}),
+    "review": Row(
         turns.review,
         ("review/start",),
         {
@@ -53,15 +45,15 @@ OPERATIONS: Mapping[str, Operation] = {
             "instructions": "what to review, in words",
         },
     ),
-    "shell": Operation(
+    "shell": Row(
         turns.shell, ("thread/shellCommand",), {"command": "the command line", "timeoutMs": "end it after that"}
     ),
-    "revert": Operation(
+    "revert": Row(
         turns.revert, ("thread/revert",), {"turns": "how many (1)", "before": "the oldest turn to take back, by its id"}
     ),
-    "turns": Operation(turns.turns, ("thread/turns/list",), {"limit": "how many (5)", "turnId": "only this one"}),
-    "clear": Operation(sessions.clear, ("thread/start",), {"archive": "true: archive the old session"}),
-    "fork": Operation(
+    "turns": Row(turns.turns, ("thread/turns/list",), {"limit": "how many (5)", "turnId": "only this one"}),
+    "clear": Row(sessions.clear, ("thread/start",), {"archive": "true: archive the old session"}),
+    "fork": Row(
         sessions.fork,
         ("thread/fork",),
         {
@@ -71,12 +63,16 @@ OPERATIONS: Mapping[str, Operation] = {
             "name": "the copy's name",
         },
     ),
-    "resume": Operation(sessions.resume, ("thread/resume",), {"sessionId": "the session to go on with"}),
-    "archive": Operation(sessions.archive, ("thread/archive",), {"sessionId": "the session to put away"}),
-    "sessions": Operation(
+    "resume": Row(sessions.resume, ("thread/resume",), {"sessionId": "the session to go on with"}),
+    "archive": Row(sessions.archive, ("thread/archive",), {"sessionId": "the session to put away"}),
+    "rename": Row(
+        sessions.rename, ("thread/name/set",), {"name": "the new name", "sessionId": "which session (its own)"}
+    ),
+    "delete": Row(sessions.delete, ("thread/delete",), {"sessionId": "the session to delete"}),
+    "sessions": Row(
         sessions.sessions, ("thread/list",), {"limit": "how many (10)", "archived": "true: those that are archived"}
     ),
-    "inject": Operation(
+    "inject": Row(
         context.inject,
         ("thread/inject_items",),
         {
@@ -89,7 +85,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "wake": "true: let the model look at it at once",
         },
     ),
-    "settings": Operation(
+    "settings": Row(
         context.settings,
         (),
         {
@@ -99,11 +95,12 @@ OPERATIONS: Mapping[str, Operation] = {
             "approvalMode": "ask, accept-edits, auto, read-only or bypass",
             "approvalPolicy": "untrusted, on-request or never",
             "sandbox": "read-only, workspace-write or danger-full-access",
+            "summary": "how much of its reasoning it tells: auto, concise, detailed or none",
         },
     ),
-    "outputSchema": Operation(context.output_schema, (), {"schema": "a JSON schema; none takes it back"}),
-    "goal": Operation(context.goal, ("thread/goal/get",)),
-    "goalSet": Operation(
+    "outputSchema": Row(context.output_schema, (), {"schema": "a JSON schema; none takes it back"}),
+    "goal": Row(context.goal, ("thread/goal/get",)),
+    "goalSet": Row(
         context.goal_set,
         ("thread/goal/set",),
         {
@@ -112,35 +109,40 @@ OPERATIONS: Mapping[str, Operation] = {
             "tokenBudget": "how many tokens it may cost",
         },
     ),
-    "goalClear": Operation(context.goal_clear, ("thread/goal/clear",)),
-    "skills": Operation(reading.skills, ("skills/list",), {"reload": "true: look at the files again"}),
-    "mcp": Operation(reading.mcp, ("mcpServerStatus/list",)),
-    "mcpReload": Operation(reading.mcp_reload, ("config/mcpServer/reload",)),
-    "models": Operation(reading.models, ("model/list",), {"hidden": "true: also those that are not offered"}),
-    "usage": Operation(reading.usage),
-    "limits": Operation(reading.limits),
-    "terminals": Operation(reading.terminals, ("thread/backgroundTerminals/list",)),
-    "terminalsClean": Operation(
-        reading.terminals_clean, ("thread/backgroundTerminals/clean",), {"id": "only this one"}
+    "goalClear": Row(context.goal_clear, ("thread/goal/clear",)),
+    "skills": Row(reading.skills, ("skills/list",), {"reload": "true: look at the files again", "folders": FOLDERS}),
+    "mcp": Row(reading.mcp, ("mcpServerStatus/list",)),
+    "mcpCall": Row(
+        tools.mcp_call,
+        ("mcpServer/tool/call",),
+        {"server": "the MCP server", "tool": "its tool", "arguments": "an object: what the tool is given"},
     ),
+    "mcpResource": Row(
+        tools.mcp_resource, ("mcpServer/resource/read",), {"server": "the MCP server", "uri": "the resource"}
+    ),
+    "hooks": Row(tools.hooks, ("hooks/list",), {"folders": FOLDERS}),
+    "permissionProfiles": Row(tools.permission_profiles, ("permissionProfile/list",)),
+    "mcpReload": Row(reading.mcp_reload, ("config/mcpServer/reload",)),
+    "models": Row(reading.models, ("model/list",), {"hidden": "true: also those that are not offered"}),
+    "usage": Row(reading.usage),
+    "limits": Row(reading.limits),
+    "terminals": Row(reading.terminals, ("thread/backgroundTerminals/list",)),
+    "terminalsClean": Row(reading.terminals_clean, ("thread/backgroundTerminals/clean",), {"id": "only this one"}),
 }
 
 
-def available(methods: frozenset[str]) -> frozenset[str]:
+def available(methods: frozenset[str]) -> dict[str, Operation]:
     """Return the operations for which the server has what they need; all, where it did not tell its methods."""
-    return frozenset(
-        name for name, operation in OPERATIONS.items() if not methods or methods.issuperset(operation.methods)
-    )
+    return {name: row.told for name, row in OPERATIONS.items() if not methods or methods.issuperset(row.methods)}
 
 
 async def run(room: Room, action: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """Do one operation; unsupported where there is no such thing, or not in this version."""
-    operation = OPERATIONS.get(action)
-    if operation is None:
-        raise ProviderUnsupported(f"codex has no operation {action!r}", hint="the operation `operations` lists them")
+    row = OPERATIONS.get(action)
+    if row is None:
+        raise ProviderUnsupported(f"codex has no operation {action!r}", hint="`operate` without one lists them")
     methods = room.session.methods
-    if missing := [method for method in operation.methods if methods and method not in methods]:
+    if missing := [method for method in row.methods if methods and method not in methods]:
         raise ProviderUnsupported(f"this version of Codex cannot {action}: it has no {', '.join(missing)}")
-    given = Args(args)
-    given.check(operation.takes)
-    return await operation.run(room, given)
+    row.told.check(action, args)
+    return await row.run(room, Args(args))

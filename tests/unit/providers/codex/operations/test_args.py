@@ -31,8 +31,6 @@ def test_values_come_with_their_types() -> None:
         (lambda: GIVEN.number("number", least=4), "number must be a whole number from 4 on"),
         (lambda: GIVEN.texts("flag"), "flag must be a text, or a list of texts"),
         (lambda: GIVEN.one_of("word", ("blue", "green")), "word must be one of blue, green"),
-        (lambda: GIVEN.check(("text",)), "there is no argument 'empty': it takes text"),
-        (lambda: GIVEN.check(()), "it takes none"),
     ],
 )
 def test_what_does_not_fit_is_refused(ask: Any, said: str) -> None:
