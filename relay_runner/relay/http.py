@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 from msgspec.structs import asdict
 
+from relay_runner.errors import ProtocolError
 from relay_runner.protocol.agents import Agent, Status
 from relay_runner.protocol.attachments import (
     INFO_HEADER,
@@ -43,6 +45,8 @@ from relay_runner.relay.wire import Raw, Wire, events
 
 POLL_S = 1.0
 """How often a message is asked for where its changes cannot be streamed (through an agent's control server)."""
+
+log = logging.getLogger(__name__)
 
 
 class HttpRelay(HttpDesk):
@@ -200,7 +204,12 @@ class HttpRelay(HttpDesk):
         query = {} if after is None else {"after": str(after)}
         async with self._wire.stream(f"{API}/events", **query) as response:
             async for data in events(response):
-                yield decode(data, Event)
+                try:
+                    event = decode(data, Event)
+                except ProtocolError as error:
+                    log.error("passed over an event of the relay: %s", error)
+                else:
+                    yield event
         raise self._wire.ended("the relay ended the stream")
 
     async def health(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import RelayUnavailable
+from relay_runner.protocol.events import Event
 from relay_runner.protocol.messages import Message, MessageQuery, MessageRecord, NewMessage
 from relay_runner.protocol.wire import encode
 from relay_runner.relay import http
@@ -66,3 +67,11 @@ async def test_what_cannot_be_read_of_a_list_takes_nothing_else_along(caplog: py
     async with answering(answer) as url, HttpRelay.at(url, "t") as relay:
         assert [record.message.id for record in await relay.messages(MessageQuery())] == [1]
     assert "left out of the answer to /api/v1/messages" in caplog.text
+
+
+async def test_an_event_that_cannot_be_read_ends_no_stream() -> None:
+    good = encode(Event(seq=2, type="agent", at=1.0, data={}))
+    body = b'data: {"seq":"x"}\n\ndata: ' + b"[" * 5000 + b"\n\ndata: " + good + b"\n\n"
+    answer = http_answer("200 OK", body, "Content-Type: text/event-stream")
+    async with answering(answer) as url, HttpRelay.at(url, "t") as relay:
+        assert (await anext(aiter(relay.events()))).seq == 2
