@@ -6,6 +6,7 @@ spoil its exit code: the interpreter complains at its end, with 120, of what is 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -31,6 +32,11 @@ def hang_up() -> bool:
     return bool(gone)
 
 
+def is_gone(error: BaseException) -> bool:
+    """Say whether an error may be that of a pipe without a reader, or of a terminal that was closed."""
+    return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO)
+
+
 def write(descriptor: int, data: bytes) -> bool:
     """Write a few bytes at once; return False where nobody reads them."""
     try:
@@ -44,5 +50,6 @@ class Heard(logging.StreamHandler):  # type: ignore[type-arg]
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Stop where nobody reads; what else is wrong with a record is told as ever."""
-        if not (isinstance(sys.exc_info()[1], OSError) and hang_up()):
+        error = sys.exc_info()[1]
+        if error is None or not (is_gone(error) and hang_up()):
             super().handleError(record)

@@ -25,7 +25,7 @@ def guarded(
     except KeyboardInterrupt:
         return exits.INTERRUPTED_BY_PERSON
     except Exception as raised:
-        if isinstance(_first(raised), BrokenPipeError) and pipes.hang_up():
+        if pipes.is_gone(_first(raised)) and pipes.hang_up():
             return int(exits.Exit.OK)
         error = ours(raised)
         also(error)
@@ -62,5 +62,6 @@ def _tell(error: RelayRunnerError, *, as_json: bool, debug: bool) -> None:
 
     try:
         output.fail(error, as_json=as_json, debug=debug)
-    except BrokenPipeError:
-        pipes.hang_up()
+    except OSError as gone:
+        if not (pipes.is_gone(gone) and pipes.hang_up()):
+            raise

@@ -85,8 +85,8 @@ def _note(text: str) -> None:
     """Tell on stderr; that nobody reads it any more is no reason to end, or to end otherwise."""
     try:
         output.note(text)
-    except OSError:
-        if not pipes.hang_up():
+    except OSError as error:
+        if not (pipes.is_gone(error) and pipes.hang_up()):
             raise
 
 

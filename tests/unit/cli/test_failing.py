@@ -97,12 +97,14 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
     assert ours(foreign).__cause__ is foreign
 
 
-def run(body: str, *, unread: str = "", as_json: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run guarded work in a process of its own; the stream called `unread` is a pipe without a reader."""
+def run(
+    body: str, *, unread: str = "", as_json: bool = False, terminal: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run guarded work in a process of its own; the stream called `unread` is a pipe or a terminal without a reader."""
     code = "import subprocess, sys\nfrom relay_runner.cli import output\nfrom relay_runner.cli.failing import guarded\n"
     code += f"from relay_runner.errors import ConfigError\ndef work():\n    {body}\n    return 4\n"
     code += f"sys.exit(guarded(work, as_json={as_json}))\n"
-    reading, writing = os.pipe()
+    reading, writing = os.openpty() if terminal else os.pipe()
     os.close(reading)
     streams = {name: writing if name == unread else subprocess.PIPE for name in ("stdout", "stderr")}
     try:
@@ -111,15 +113,17 @@ def run(body: str, *, unread: str = "", as_json: bool = False) -> subprocess.Com
         os.close(writing)
 
 
-def test_a_reader_that_went_away_is_no_error() -> None:
-    done = run("output.say('hello')", unread="stdout")
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_reader_that_went_away_is_no_error(terminal: bool) -> None:
+    done = run("output.say('hello')", unread="stdout", terminal=terminal)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_error_that_nobody_reads_keeps_its_code() -> None:
-    done = run("raise ConfigError('no')", unread="stdout", as_json=True)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_an_error_that_nobody_reads_keeps_its_code(terminal: bool) -> None:
+    done = run("raise ConfigError('no')", unread="stdout", as_json=True, terminal=terminal)
     assert (done.returncode, done.stderr) == (2, "")
-    done = run("raise ConfigError('no')", unread="stderr")
+    done = run("raise ConfigError('no')", unread="stderr", terminal=terminal)
     assert (done.returncode, done.stdout) == (2, "")
 
 
