@@ -17,6 +17,7 @@ from pathlib import Path
 
 from relay_runner.pipes import Heard
 from relay_runner.protocol.envelope import sanitise
+from relay_runner.protocol.visible import visible
 
 MAX_BYTES = 5_000_000
 BACKUPS = 2
@@ -70,8 +71,8 @@ class Redacting(logging.Formatter):
     """Format a record, tracebacks included, then black out secrets and strip control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as it may be written."""
-        return sanitise(redact(super().format(record)))
+        """Return the record as it may be written; only its first line begins at the margin, so that none is forged."""
+        return visible(sanitise(redact(super().format(record)))).replace("\n", "\n    ")
 
 
 class Repeats(logging.Filter):

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from relay_runner import config
 from relay_runner.cli import compose
@@ -67,7 +66,7 @@ class AgentToken:
 
     async def obtain(self, *, start: bool = True) -> tuple[compose.RelayAccess, TokenGrant]:
         """Return the relay and a token; raise where there is none to be had. `start` starts this machine's relay."""
-        settings = config.load(self._paths, Path(self._request.options.cwd))
+        settings = config.load(self._paths, None)
         wanted = TokenRequest(
             subject=agent_principal(self._agent_id),
             scopes=(agent_scope(self._agent_id), SEND),

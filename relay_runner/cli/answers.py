@@ -11,6 +11,7 @@ from relay_runner.cli import output
 from relay_runner.cli.exits import Exit
 
 CELL = 80
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def provider_result(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def turn(agent: str, found: Mapping[str, Any]) -> int:
 
 def _words(name: str) -> str:
     """Return `startedAt` as `started at`."""
-    return output.line(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    return output.line(_HUMP.sub(" ", name).lower())
 
 
 def _cell(value: Any, limit: int = CELL, *, key: str = "") -> str:

@@ -26,14 +26,14 @@ _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 _PLAIN = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
-        (r"\. Did you mean '(.*)'\?", r"; did you mean '\1'?"),
-        (r" \(Possible options: (.*)\)", r"; did you mean \1?"),
+        (r"\. Did you mean '([^\n]{1,500})'\?", r"; did you mean '\1'?"),
+        (r" \(Possible options: ([^()\n]{1,1000})\)", r"; did you mean \1?"),
         (r"Input should be a valid integer.*", "not a whole number"),
         (r"Input should be a valid number.*", "not a number"),
         (r"Input should be greater than or equal to", "must be at least"),
         (r"Input should be less than or equal to", "must be at most"),
         (r"[Ii]nvalid value for '\[?([^'\]]+)\]?'(?: / '[^']+')?:", r"invalid value for \1:"),
-        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \((.*)\)", r"too many words: \1"),
+        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \(([^\n]{0,1000})\)$", r"too many words: \1"),
     )
 )
 """What typer and its validator say, and how a person reads it."""

@@ -64,9 +64,13 @@ def _settings() -> Check:
 
     paths = config.paths()
     try:
-        config.load(paths, Path.cwd())
+        notes = config.load(paths, Path.cwd()).notes
+    except FileNotFoundError:
+        return Check(WARN, "settings", "this folder is gone", "change into one that exists")
     except RelayRunnerError as error:
         return Check(FAIL, "settings", error.message, error.hint)
+    if notes:
+        return Check(WARN, "settings", "; ".join(notes), "remove it there, or put it into your own config.toml")
     return Check(OK, "settings", str(paths.config_file) if paths.config_file.exists() else "defaults")
 
 
@@ -107,10 +111,8 @@ async def _relay() -> Check:
 
 
 def _configured_relay() -> str | None:
-    from pathlib import Path
-
     try:
-        return config.load(config.paths(), Path.cwd()).relay_url
+        return config.load(config.paths(), None).relay_url
     except RelayRunnerError:
         return None
 

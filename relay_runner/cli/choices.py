@@ -95,6 +95,8 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
             return replace(again, options=_spawned(replace(again.options, headless=flags.headless), environ))
     cwd = _folder(flags.cwd)
     settings = config.load(paths, cwd, environ)
+    for told in settings.notes:
+        output.note(told)
     profile = profiles.load(flags.profile, paths) if flags.profile else NO_PROFILE
     name, why = _provider(flags, settings, profile)
     if name not in compose.PROVIDERS and name in local.known(paths):

@@ -41,7 +41,7 @@ def attachment(
     from pathlib import Path
 
     path = None if out in (None, "-") else Path(str(out)).expanduser()
-    folder = folder_of(Path.cwd() if path is None else path.parent)
+    folder = folder_of(Path() if path is None else path.parent)
     if path is not None and path.is_dir():
         raise ConfigError(f"{path} is a folder", hint="name a file in it")
 
@@ -109,7 +109,10 @@ def describe(attachment: Attachment) -> str:
 
 def folder_of(folder: Path) -> Path:
     """Return a folder that is there; raise `ConfigError` where it is not one."""
-    folder = folder.resolve()
+    try:
+        folder = folder.resolve()
+    except FileNotFoundError as error:
+        raise ConfigError("this folder is gone", hint="change into one that exists") from error
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}", hint="make it first")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -21,6 +21,7 @@ BodyArgument = Annotated[str, typer.Argument(metavar="TEXT", help="The message; 
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The message's number.", parser=words.number)]
 TIMINGS = ("queue", "steer", "interrupt")
 DEFAULT_TIMEOUT_S = 600.0
+_ASKS = re.compile(r"\((\w{1,100}): ")
 
 
 def register(app: typer.Typer) -> None:
@@ -204,7 +205,7 @@ def _tell_waiting(agent: str, what: str) -> None:
     hint = f"`relay-runner attach {agent}`"
     if what.startswith(f"({RATE_LIMITED}"):
         hint = f"`relay-runner retry {agent}` tries at once"
-    elif found := re.search(r"\((\w+): ", what):
+    elif found := _ASKS.search(what):
         hint = f"`relay-runner permissions {found[1]}` shows it"
     output.note(f"{agent} waits {output.line(what)}: {hint}")
 

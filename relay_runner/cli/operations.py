@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 REVIEW_S = 600.0
 LOOK_S = 1.0
 GONE_AFTER = 3
+_JSON = re.compile(r'-?\d{1,15}|true|false|null|[\[{"].*', re.DOTALL)
 """How many looks in a row must not find the turn of a review before it counts as gone."""
 AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id; see ps.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -173,7 +175,6 @@ def _camel(name: str) -> str:
 def _read(given: Sequence[str]) -> dict[str, Any]:
     """Return KEY=VALUE words as arguments: JSON where a value looks like it, else a text."""
     import json
-    import re
 
     args: dict[str, Any] = {}
     for word in given:
@@ -181,7 +182,7 @@ def _read(given: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise typer.BadParameter(f"{word!r} is not KEY=VALUE")
         args[_camel(name)] = value
-        if re.fullmatch(r'-?\d{1,15}|true|false|null|[\[{"].*', value, re.DOTALL):
+        if _JSON.fullmatch(value):
             with contextlib.suppress(ValueError):  # then it is a text after all
                 args[_camel(name)] = json.loads(value)
     return args

@@ -1,13 +1,14 @@
 """How the command line speaks: lines, tables, JSON and errors.
 
-Whatever came from a message or a peer passes `clean` or `line`: it can neither move the cursor nor be taken for
-markup. Tables are drawn by rich on a terminal, and are plain columns in a pipe. What a person should know beside the
-answer goes to stderr, so that stdout can be piped.
+Whatever came from a message or a peer passes `clean`, `line` or `asked`: it can neither move the cursor nor be taken
+for markup, nothing in it reorders or hides, and what is cut says how much. Tables are drawn by rich on a terminal, and
+are plain columns in a pipe. What a person should know beside the answer goes to stderr, so that stdout can be piped.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import traceback
@@ -17,6 +18,9 @@ from typing import Any
 from relay_runner.errors import RelayRunnerError
 
 PROGRAM = "relay-runner"
+CELL_CHARS = 400
+# What JSON may hold as it is, and a terminal obeys: DEL, C1, line separators, bidi controls, halves of characters.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 STYLES = {
     "idle": "green",
     "busy": "yellow",
@@ -43,27 +47,44 @@ def note(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print one JSON document on stdout; `value` is made of plain containers."""
-    print(json.dumps(value, ensure_ascii=not _is_utf8(), indent=2 if sys.stdout.isatty() else None), flush=True)
+    text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=2 if sys.stdout.isatty() else None)
+    print(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
 
 def clean(text: str) -> str:
     """Return `text` as it may reach a terminal, and as this terminal's encoding can show it."""
     from relay_runner.protocol.envelope import sanitise
+    from relay_runner.protocol.visible import visible
 
-    text = sanitise(text)
+    text = visible(sanitise(text))
     return text if _is_utf8() else text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def line(text: object, limit: int = 200) -> str:
-    """Return `text` as one harmless line."""
-    from relay_runner.protocol.envelope import sanitise_line
+    """Return `text` as one harmless line; of a longer one both ends."""
+    from relay_runner.protocol.envelope import sanitise
+    from relay_runner.protocol.visible import visible_line
 
-    return sanitise_line("" if text is None else str(text), limit)
+    return visible_line(" ".join(sanitise("" if text is None else str(text)).split()), limit)
+
+
+def asked(text: str, limit: int = 200) -> str:
+    """Return what an agent asks a person for as one line, in which newlines and controls are shown, too."""
+    from relay_runner.protocol.visible import visible_line
+
+    return visible_line(text, limit)
+
+
+def whole(text: str) -> str:
+    """Return all of a text that an agent wants answered, its lines as they are and everything that hides shown."""
+    from relay_runner.protocol.visible import visible
+
+    return visible(text)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print a table, or say `empty` on stderr where there are no rows."""
-    cells = [[line(cell) for cell in row] for row in rows]
+    cells = [[line(cell, CELL_CHARS) for cell in row] for row in rows]
     if not cells:
         note(empty)
     elif sys.stdout.isatty():

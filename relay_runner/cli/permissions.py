@@ -61,7 +61,10 @@ def permissions(
     if as_json:
         output.say_json(_builtins(listed))
         return
-    rows = [(one.id, output.age(one.created_at), one.agent_id, one.kind, one.title + _standing(one)) for one in listed]
+    rows = [
+        (one.id, output.age(one.created_at), one.agent_id, one.kind, output.asked(one.title) + _standing(one))
+        for one in listed
+    ]
     output.table(("id", "age", "agent", "kind", "asks"), rows, empty="nobody asks anything")
 
 
@@ -111,7 +114,7 @@ def _answer(permission_id: str, decision: Decision, reason: str | None, answers:
         output.say_json(_builtins(found))
     elif problem is None:
         waits = f"; {found.agent_id} has not taken it yet" if found.state == "decided" else ""
-        output.say(f"{found.id}: {DONE[decision]} ({found.agent_id}: {output.line(found.title)}){waits}")
+        output.say(f"{found.id}: {DONE[decision]} ({found.agent_id}: {output.asked(found.title)}){waits}")
     else:
         output.note(f"{found.id}: {problem}")
     return Exit.OK if problem is None else Exit.FAILED
@@ -119,14 +122,14 @@ def _answer(permission_id: str, decision: Decision, reason: str | None, answers:
 
 def _show(found: Permission) -> None:
     output.say(f"{found.id}  {found.kind} of {found.agent_id}, {output.age(found.created_at)} ago{_standing(found)}")
-    output.say(output.line(found.title, 500))
+    output.say(output.asked(found.title, 500))
     if found.detail:
-        output.say("\n" + found.detail)
+        output.say("\n" + output.whole(found.detail))
     for question in found.questions:
         several = ", several of them" if question.multiple else ""
         other = ", or any text" if question.other or not question.options else ""
         choices = f": {', '.join(question.options)}" if question.options else ""
-        output.say(f"\n{question.id}. {output.line(question.text, 500)}{output.line(choices, 500)}{several}{other}")
+        output.say(f"\n{question.id}. {output.asked(question.text, 2000)}{output.asked(choices, 2000)}{several}{other}")
     if found.decisions and found.state == "open":
         output.say()
         for decision in found.decisions:

@@ -109,8 +109,6 @@ def _shown(key: str, value: Any) -> str:
 
 async def _status() -> dict[str, Any]:
     """Return {running, url, pid, embedded, health} of the relay that commands would use."""
-    from pathlib import Path
-
     from relay_runner import config
     from relay_runner.cli import compose, session
     from relay_runner.errors import RelayUnavailable
@@ -118,7 +116,7 @@ async def _status() -> dict[str, Any]:
 
     compose.refuse_inside("look at the relay")
     paths = config.paths()
-    url = config.load(paths, Path.cwd()).relay_url
+    url = config.load(paths, None).relay_url
     file = None if url else embedded.read_file(paths)
     pid = file.pid if file is not None and (await embedded.status(paths)).running else None
     answer: dict[str, Any] = {"running": False, "url": url, "pid": pid, "embedded": not url, "health": {}}

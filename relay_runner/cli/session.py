@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay_runner import config
@@ -39,8 +38,9 @@ async def open_session(*, only_person: str | None = None, start: bool = True) ->
         compose.refuse_inside(only_person)
     compose.refuse_unmarked()
     paths = config.paths()
-    # Inside an agent nothing configured counts, and a sandbox may hide it.
-    settings = config.Settings() if compose.inside_agent() else config.load(paths, Path.cwd(), os.environ)
+    # Inside an agent nothing configured counts, and a sandbox may hide it. No project chooses a relay, and this folder
+    # may be gone.
+    settings = config.Settings() if compose.inside_agent() else config.load(paths, None, os.environ)
     found = await compose.access(paths, settings, start=start)
     with compose.token_wanted(found):
         async with compose.relay_at(found) as relay:

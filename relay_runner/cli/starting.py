@@ -84,7 +84,7 @@ async def _send(request: Request, prompt: str, paths: config.Paths) -> MessageRe
     agent_id = request.options.agent_id
     joined = choices.last(paths, agent_id)
     url = request.relay_url or (joined.relay_url if joined is not None else None)
-    access = await compose.access(paths, config.load(paths, request.options.cwd), url=url)
+    access = await compose.access(paths, config.load(paths, None), url=url)
     with compose.token_wanted(access):
         async with compose.relay_at(access) as relay:
             return await relay.send(sending.message(agent_id, prompt))

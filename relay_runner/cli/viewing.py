@@ -21,7 +21,7 @@ from relay_runner.cli.exits import Exit
 from relay_runner.cli.service import Kind, Line
 from relay_runner.errors import ConfigError, RelayRunnerError
 from relay_runner.protocol.control import RunnerInfo
-from relay_runner.terminal import processes
+from relay_runner.terminal import processes, terminfo
 
 DETACH = "Ctrl-] d"
 SETTLE_S = 20.0
@@ -66,14 +66,26 @@ def watch(paths: config.Paths, info: RunnerInfo, report: Report | None) -> int:
         return Exit.OK
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("attach needs a terminal", hint=f"see `{program()} logs {info.agent_id}`")
+    term = _term()
     while True:
         _reach(paths, info)
         with _terminal_kept():
-            code = subprocess.run(info.attach, env=config.scrub(os.environ), check=False).returncode
+            environ = {**config.scrub(os.environ), "TERM": term}
+            code = subprocess.run(info.attach, env=environ, check=False).returncode
         after = _after(paths, info, report, lost=code != 0)
         if not isinstance(after, RunnerInfo):
             return after
         info = after
+
+
+def _term() -> str:
+    """Return the TERM to attach with, and say so where it is not the person's own."""
+    own = os.environ.get("TERM", "")
+    term = terminfo.usable(os.environ)
+    if term != own:
+        why = f"this machine does not know the terminal {own!r}" if own else "TERM is not set"
+        output.note(f"{why}: shown as {term}")
+    return term
 
 
 def _reach(paths: config.Paths, info: RunnerInfo) -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 # Typer writes a required argument as {AGENT}, one that may be left out as [[PROVIDER]], and puts <str> after both.
 _AROUND = re.compile(r"^\{(.*)\}$|^\[(\[.*\])\](?:\.\.\.)?$")
 # It also writes the range of a number, `[x>=0]` or `[default: 600.0; x>=0.1]`: an error says it to whom it concerns.
-_RANGE = re.compile(r"\s*\[(?:[\d.]+<=)?x[<>]=[\d.]+\]|;\s+(?:[\d.]+<=)?x[<>]=[\d.]+(?=\])")
+_RANGE = re.compile(r"\s?\[(?:[\d.]{1,32}<=)?x[<>]=[\d.]{1,32}\]|;\s(?:[\d.]{1,32}<=)?x[<>]=[\d.]{1,32}(?=\])")
 _TYPE = re.compile(r" <[a-z \[\]]+>")
 
 

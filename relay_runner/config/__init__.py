@@ -13,13 +13,12 @@ from relay_runner.config.environment import (
 )
 from relay_runner.config.hidden import hidden
 from relay_runner.config.places import APP, HOME_VARIABLE, AgentPaths, Paths, paths, private_dir, write_private
+from relay_runner.config.project import NARROW_APPROVAL_MODES, PROJECT_FILE
 from relay_runner.config.settings import (
     APPROVAL_MODES,
     MAX_ATTACHMENT_MIB,
     MAX_DEADLINE_S,
     MIB,
-    NARROW_APPROVAL_MODES,
-    PROJECT_FILE,
     LimitSettings,
     ProviderSettings,
     Settings,

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from relay_runner.config import project
 from relay_runner.config.places import Paths
 from relay_runner.errors import ConfigError
 from relay_runner.protocol.attachments import MAX_ATTACHMENT_BYTES
@@ -25,15 +26,12 @@ from relay_runner.protocol.deliveries import MAX_LEASE_S
 from relay_runner.protocol.messages import LEASE_S
 from relay_runner.protocol.permissions import PERMISSION_DEADLINE_S
 
-PROJECT_FILE = ".relay-runner.toml"
 MIB = 1024 * 1024
 MAX_ATTACHMENT_MIB = 1024
 """What `max_attachment_mib` may be at most."""
 APPROVAL_MODES = ("ask", "accept-edits", "auto", "read-only", "bypass")
 MAX_DEADLINE_S = 24 * 3600.0
 MIN_LEASE_S = 1.0
-NARROW_APPROVAL_MODES = ("ask", "read-only")
-"""What a project's file may ask for: less than the person allows, never more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,8 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     budget: Budgets = field(default_factory=Budgets)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What a person should know of the files: no setting."""
 
     def of(self, provider: str) -> ProviderSettings:
         """Return the settings of one provider."""
@@ -103,9 +103,10 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
     table: dict[str, Any] = {}
     if where.config_file.is_file():
         table = _read(where.config_file)
-    project = None if cwd is None else _project_file(cwd)
-    if project is not None:
-        table = _merge(table, _read_project(project, table.get("approval_mode")))
+    found, notes = project.find(cwd) if cwd is not None else (None, ())
+    if found is not None:
+        narrowed, more = project.narrowed(_read(found, frozenset({0, os.getuid()})), found, table)
+        table, notes = _merge(table, narrowed), (*notes, *more)
     from_environment = {
         "relay_url": environ.get("RELAY_RUNNER_URL"),
         "relay_token": environ.get("RELAY_RUNNER_TOKEN"),
@@ -115,7 +116,7 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
     if from_environment["relay_token_file"]:
         table.pop("relay_token", None)
     table.update({key: value for key, value in from_environment.items() if value})
-    settings = _with_token(_convert(table, "settings"))
+    settings = replace(_with_token(_convert(table, "settings")), notes=notes)
     if not 0 < settings.max_attachment_mib <= MAX_ATTACHMENT_MIB:
         raise ConfigError(f"max_attachment_mib is above 0 and at most {MAX_ATTACHMENT_MIB}")
     check_lease(settings.lease_s)
@@ -149,13 +150,6 @@ def _with_token(settings: Settings) -> Settings:
     return replace(settings, relay_token=token)
 
 
-def _project_file(cwd: Path) -> Path | None:
-    for folder in (cwd, *cwd.parents):
-        if (folder / PROJECT_FILE).is_file():
-            return folder / PROJECT_FILE
-    return None
-
-
 def _read(file: Path, owners: frozenset[int] | None = None) -> dict[str, Any]:
     """Return what stands in a settings file; with `owners`, only where one of these users owns it."""
     try:
@@ -170,37 +164,8 @@ def _read(file: Path, owners: frozenset[int] | None = None) -> dict[str, Any]:
     return table
 
 
-def _read_project(file: Path, user_mode: object) -> dict[str, Any]:
-    """Return a project's settings: a folder that somebody else wrote may narrow what an agent may do, never widen it.
-
-    It must not choose what runs, with which secrets, without asking, or where messages go.
-    """
-    table = _read(file, frozenset({0, os.getuid()}))
-    for key in (
-        "relay_url",
-        "relay_token",
-        "relay_token_file",
-        "max_attachment_mib",
-        "lease_s",
-        "limits",
-        "budget",
-        "providers",
-    ):
-        if key in table:
-            raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
-    mode = table.get("approval_mode")
-    if mode is not None and mode not in NARROW_APPROVAL_MODES:
-        raise ConfigError(
-            f"approval_mode {mode!r} may not stand in {file}",
-            hint=f"use {' or '.join(NARROW_APPROVAL_MODES)} there, or --approval-mode",
-        )
-    if user_mode == "read-only":
-        table.pop("approval_mode", None)  # `ask` would be more than the person allows
-    return table
-
-
 def _convert(table: Mapping[str, Any], source: str) -> Settings:
-    known = set(Settings.__dataclass_fields__)
+    known = set(Settings.__dataclass_fields__) - {"notes"}
     for key in table:
         if key not in known:
             raise ConfigError(f"unknown key {key!r} in {source}", hint=f"known keys are {', '.join(sorted(known))}")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from relay_runner.errors import ConfigError, ProtocolError
 
+_OTHERS = re.compile(r"[^a-z0-9_]+")
 AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 MAX_ADDRESS_LENGTH = 256
 
@@ -114,5 +115,5 @@ def check_agent_id(text: str) -> str:
 
 def suggest_agent_id(*parts: str) -> str:
     """Return an agent id made of `parts` (a folder's name and a provider's, say)."""
-    text = "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()).strip("-_") for part in parts)
+    text = "-".join(_OTHERS.sub("-", part.lower()).strip("-_") for part in parts)
     return text.strip("-_")[-48:].lstrip("-_") or "agent"

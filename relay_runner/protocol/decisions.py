@@ -28,6 +28,7 @@ from relay_runner.protocol.permissions import (
     Question,
     Resolution,
 )
+from relay_runner.protocol.visible import visible, visible_line
 from relay_runner.protocol.wire import encode
 
 MAX_TITLE_CHARS = 500
@@ -56,9 +57,9 @@ def open_permission(new: NewPermission, known: Permission | None, now: float) ->
             agent_id=new.agent_id,
             instance_id=new.instance_id,
             kind=sanitise_line(new.kind, 40),
-            title=sanitise_line(new.title, MAX_TITLE_CHARS),
+            title=visible_line(new.title, MAX_TITLE_CHARS),
             created_at=now,
-            detail=None if new.detail is None else sanitise(new.detail)[:MAX_DETAIL_CHARS],
+            detail=None if new.detail is None else visible(new.detail, MAX_DETAIL_CHARS),
             decisions=new.decisions,
             questions=new.questions,
             session_id=new.session_id,
@@ -283,4 +284,4 @@ def _choice(question: Question, value: object) -> str:
 
 
 def _line(text: str | None) -> str | None:
-    return None if text is None else sanitise_line(text, MAX_TITLE_CHARS)
+    return None if text is None else visible_line(text, MAX_TITLE_CHARS)

@@ -27,12 +27,17 @@ _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 _UNIT = r"(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)\b"
-_PIECE = rf"(\d+(?:\.\d+)?)\s*({_UNIT[3:-3]})(?![a-z])"
+# Bounded, so that no text is gone over again and again: no wait is told in more digits or behind more blanks.
+_PIECE = rf"(?<!\d)(\d{{1,20}}(?:\.\d{{1,20}})?)\s{{0,9}}({_UNIT[3:-3]})(?![a-z])"
 _PIECES = re.compile(_PIECE, re.IGNORECASE)
 _SPAN = re.compile(
-    rf"\b(?:in|after|for|wait)\s+(?:about\s+|approximately\s+|another\s+)?((?:{_PIECE}[\s,]*(?:and\s+)?)+)",
+    rf"\b(?:in|after|for|wait)\s{{1,9}}(?:(?:about|approximately|another)\s{{1,9}})?((?:{_PIECE}[\s,]{{0,9}}(?:and\s{{1,9}})?){{1,9}})",
     re.IGNORECASE,
 )
+_WHOLE = re.compile(rf"(?:{_PIECE}\s{{0,9}}){{1,9}}", re.IGNORECASE)
+_PIPED = re.compile(r"\|(\d{10}(?:\d{3})?)\b")
+_RESET = re.compile(r"-reset(-at)?")
+_LAST_RESET = re.compile(r"-reset(-at)?$")
 _ANCHOR = re.compile(r"\b(?:try again|retry|resets?|reset|wait|available|until)\b", re.IGNORECASE)
 _REACH = 100
 """How many characters after such a word are about it."""
@@ -134,7 +139,7 @@ def from_text(text: str, now: float, zone: tzinfo | None = None) -> float | None
             return at
     if (seconds := _span(text)) is not None:
         return _soon(seconds, now)
-    if piped := re.search(r"\|(\d{10}(?:\d{3})?)\b", text):  # `Claude AI usage limit reached|1763683200`
+    if piped := _PIPED.search(text):  # `Claude AI usage limit reached|1763683200`
         return instant(piped[1])
     return None
 
@@ -202,7 +207,7 @@ def _hour(clock: re.Match[str]) -> tuple[int, int]:
 
 def _span(text: str, *, whole: bool = False) -> float | None:
     if whole:
-        return _seconds(text) if re.fullmatch(rf"(?:{_PIECE}\s*)+", text, re.IGNORECASE) else None
+        return _seconds(text) if _WHOLE.fullmatch(text) else None
     found = _SPAN.search(text)
     return _seconds(found[1]) if found else None
 
@@ -246,8 +251,8 @@ def _http_date(text: str) -> float | None:
 
 def _used_up(reset: str, headers: Mapping[str, str]) -> bool:
     """Say whether the window that a header gives the end of has nothing left, by the header beside it."""
-    left = headers.get(re.sub(r"-reset(-at)?", "-remaining", reset, count=1))
-    used = headers.get(re.sub(r"-reset(-at)?$", "-used-percent", reset))
+    left = headers.get(_RESET.sub("-remaining", reset, count=1))
+    used = headers.get(_LAST_RESET.sub("-used-percent", reset))
     try:
         return (left is not None and float(left) <= 0) or (used is not None and float(used) >= 100)
     except ValueError:

@@ -18,10 +18,10 @@ QUIET_S = 2.0
 PROMPTLESS = 3
 """How many times `quiet_s` a program must rest that has shown nothing like a prompt yet: it may just start slowly."""
 _ANGLES = "\u00bb\u276f\u203a\u03bb"  # the arrows and the lambda of decorated prompts
-_PROMPT = re.compile(rf".*[>$#%:{_ANGLES}]\s{{0,2}}")
-_SHELL_LIKE = re.compile(rf".*[>$#%{_ANGLES}]\s{{0,2}}")
-_CHOICE = r"[\[(]\s*y(?:es)?\s*/\s*no?\s*[\])]\??"
-_QUESTION = re.compile(rf".*(?:\?|{_CHOICE}|pass(?:word|phrase|code)\b.*)\s*:?\s*", re.IGNORECASE)
+_PROMPT = re.compile(rf"[>$#%:{_ANGLES}]\s{{0,2}}")
+_SHELL_LIKE = re.compile(rf"[>$#%{_ANGLES}]\s{{0,2}}")
+_CHOICE = re.compile(r"[\[(]\s{0,3}y(?:es)?\s{0,3}/\s{0,3}no?\s{0,3}[\])]\??$", re.IGNORECASE)
+_SECRET = re.compile(r"pass(?:word|phrase|code)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class QuietScreen:
         self._line = cursor_line(screen)
         if working or screen.in_mode or self.since_change(now) < self.quiet_s:
             return ProcessState.BUSY
-        if not (self.prompt and self.at_prompt) and _QUESTION.fullmatch(self._line.before):
+        if not (self.prompt and self.at_prompt) and _asks(self._line.before):
             return ProcessState.WAITING
         return ProcessState.IDLE if self._learn(self.since_change(now)) else ProcessState.BUSY
 
@@ -95,7 +95,14 @@ class QuietScreen:
 
 
 def _ends_as(line: Line, pattern: re.Pattern[str]) -> bool:
-    return not line.after.strip() and bool(line.before.strip()) and pattern.fullmatch(line.before) is not None
+    ends = any(pattern.fullmatch(line.before[-size:]) for size in (1, 2, 3))
+    return not line.after.strip() and bool(line.before.strip()) and ends
+
+
+def _asks(row: str) -> bool:
+    """Say whether a row ends in a question, or asks for a secret anywhere."""
+    words = row.rstrip().removesuffix(":").rstrip()
+    return words.endswith("?") or _CHOICE.search(words) is not None or _SECRET.search(words) is not None
 
 
 def answer(before: Screen, after: Screen, said: str, prompt: str) -> str:

@@ -88,13 +88,17 @@ def _open(path: Path, allowed: Sequence[Path] | None) -> BinaryIO:
     except OSError as error:
         raise ConfigError(f"cannot read {path} ({error.strerror})", hint="nothing was sent") from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{path} is not a file", hint="pack a folder first" if path.is_dir() else None)
         real = Path(f"/proc/self/fd/{descriptor}").readlink()
         if allowed is not None and not any(real.is_relative_to(folder) for folder in allowed):
             raise ConfigError(
                 f"an agent sends files of its own folder only, and {path} is not there", hint="put a copy there"
             )
+        if allowed is not None and found.st_nlink > 1:
+            # Another name of it may stand anywhere, in a folder that the agent may not read.
+            raise ConfigError(f"{path} has other names (hard links), perhaps outside", hint="send a copy of it")
     except ConfigError:
         os.close(descriptor)
         raise

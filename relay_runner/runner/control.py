@@ -47,6 +47,7 @@ from relay_runner.log import hide
 from relay_runner.protocol.calls import API
 from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.shape import INNER_DEPTH, check_shape, pruned
+from relay_runner.protocol.visible import visible_line
 from relay_runner.protocol.wire import admit, convert, decode_foreign, encode
 from relay_runner.providers.base import HookCall, HookReply, Process
 from relay_runner.relay.base import Relay
@@ -212,7 +213,7 @@ class ControlServer:
         return Response(encode(answer), media_type="application/json")
 
     async def _hook(self, request: Request) -> Response:
-        name = request.path_params["name"]
+        name = visible_line(request.path_params["name"], 80)
         body = await request.body()
         if getattr(request.state, LEFT, False):
             log.info("dropped the hook %s: it waited for a runner and gave up", name)

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.permissions import AT_THE_TERMINAL, Decision, NewPermission, PermissionUpdate, Resolution
 from relay_runner.protocol.shape import pruned
+from relay_runner.protocol.visible import visible_line
 from relay_runner.providers.base import PermissionAsked, PermissionClosed
 from relay_runner.runner.question import AWAY, Entry, Given, Leave, Put, Report, Step, awaits, close
 
@@ -78,7 +78,7 @@ class Questions:
             agent_id=self._agent_id,
             instance_id=self._instance_id,
             kind=event.kind,
-            title=sanitise_line(event.title) or event.kind,
+            title=visible_line(event.title) or event.kind,
             detail=event.detail,
             decisions=event.decisions,
             questions=event.questions,

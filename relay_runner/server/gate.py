@@ -1,7 +1,8 @@
 """The gate before every call: a browser on another site must not reach a relay on this machine.
 
 A page can make a browser call 127.0.0.1, and by a name that it re-points (DNS rebinding) even read the answer; such
-calls carry the page's Origin, or its Host.
+calls carry the page's Origin, or its Host. A page of another program on this machine is another site: only an Origin
+that is this very server passes, by the name and port that the browser called.
 """
 
 from __future__ import annotations
@@ -53,9 +54,14 @@ class Gate:
     def _refusal(self, host: bytes, origin: bytes) -> str | None:
         if self._local_only and not is_loopback(_host_of(f"//{host.decode('latin-1')}")):
             return "this relay answers to loopback names only"
-        if origin and not is_loopback(_host_of(origin.decode("latin-1"))):
-            return "this relay takes no calls from web pages"
+        if origin and not _is_own(origin.decode("latin-1"), host.decode("latin-1")):
+            return "this relay takes no calls from web pages of others"
         return None
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Say whether a page came from this server: a loopback name, and the one that was called with its port."""
+    return is_loopback(_host_of(origin)) and origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
 
 
 def _host_of(url: str) -> str:

@@ -13,6 +13,7 @@ from relay_runner.protocol.calls import ProblemBody
 from relay_runner.server.http import File, Route, Stream, Text
 
 KINDS: dict[Any, str] = {Stream: "text/event-stream", Text: "text/plain", File: "application/octet-stream"}
+_NAME = re.compile(r"{(\w{1,100})}")
 REF = "#/components/schemas/{name}"
 
 
@@ -63,7 +64,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 def _parameters(route: Route) -> list[dict[str, Any]]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", route.path)
+        for name in _NAME.findall(route.path)
     ]
     in_query = [
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay_runner.errors import TerminalError
+from relay_runner.terminal import quoting, terminfo
 from relay_runner.terminal.base import HEIGHT, WIDTH
 
 CALL_TIMEOUT_S = 10.0
@@ -23,7 +24,6 @@ KILL_TIMEOUT_S = 2.0
 SOCKET_LIMIT = 103
 """Bytes of a socket's path on every system; Linux takes 107."""
 _PASSED_ON = ("HOME", "PATH", "TZ")
-_TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo", "/usr/share/lib/terminfo")
 
 # The window keeps its size whoever looks at it: a smaller viewer sees the part around the cursor (the upper left one,
 # where the program hides it), is told that there is more, and moves with the prefix and an arrow. Whatever could end,
@@ -46,7 +46,7 @@ set -g status on
 set -g status-interval 0
 set -g status-style "bg=colour236,fg=colour252"
 set -g status-left-length 80
-set -g status-left "#[bold] {title} #[default]"
+set -g status-left {title}
 set -g status-right-length 80
 set -g status-right "#{{?window_bigger,more: Ctrl-] arrows   ,}}detach: Ctrl-] d   scroll: Ctrl-] [ "
 set -g window-status-format ""
@@ -155,13 +155,10 @@ def scrubbed() -> dict[str, str]:
 
 def config(title: str, width: int = WIDTH, height: int = HEIGHT) -> str:
     """Return our settings for a server whose status line shows `title`."""
-    # "#" starts a format in tmux, "%" one of strftime; quotes and backslashes end or change a word.
-    shown = "".join(letter for letter in title if letter.isprintable() and letter not in "\"\\'$%")
-    return _CONFIG.format(term=terminal_name(), width=width, height=height, title=shown.replace("#", "##"))
+    left = quoting.quoted(f"#[bold] {quoting.literal(title)} #[default]")
+    return _CONFIG.format(term=terminal_name(), width=width, height=height, title=left)
 
 
 def terminal_name() -> str:
     """Return the best TERM for programs in our panes that this machine has a description of."""
-    folders = [os.environ.get("TERMINFO", ""), str(Path.home() / ".terminfo"), *_TERMINFO]
-    known = any((Path(folder) / "t" / "tmux-256color").exists() for folder in folders if folder)
-    return "tmux-256color" if known else "screen-256color"
+    return "tmux-256color" if terminfo.known("tmux-256color") else "screen-256color"

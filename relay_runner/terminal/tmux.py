@@ -21,7 +21,7 @@ from pathlib import Path
 
 from relay_runner.errors import ProviderExited, RelayRunnerError, TerminalError
 from relay_runner.protocol.envelope import sanitise, sanitise_line
-from relay_runner.terminal import processes, shim
+from relay_runner.terminal import processes, quoting, shim
 from relay_runner.terminal.base import (
     ExitStatus,
     Key,
@@ -46,6 +46,8 @@ DEATH_PATIENCE_S = 3.0
 RESTORE_S = 1.0
 SWEEP_GRACE_S = 1.0
 _DEAD = "relay-runner: dead pane"
+_OPENED = re.compile(r"%\d+ \d+ \d+\n")
+_TMUXS_OWN = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class TmuxTerminals:
@@ -120,14 +122,15 @@ class TmuxTerminals:
     ) -> tuple[str, ProcessIdentity | None, ProcessIdentity | None]:
         settings = spec.run_dir / SETTINGS
         shim.write(settings, config(spec.title or spec.name, spec.width, spec.height).encode())
+        # Our script enters the folder: tmux would expand its name as a format, and run what stands in it in `#(...)`.
         # `window-size manual` in the settings kills a tmux 3.3a at its first session; set right after, it holds.
         reply = await server.ask(
             "new-session", "-d", "-s", _session(spec.name), "-x", str(spec.width), "-y", str(spec.height),
-            "-c", str(spec.cwd), "-P", "-F", "#{pane_id} #{pane_pid} #{pid}", "--", *command,
+            "-c", "/", "-P", "-F", "#{pane_id} #{pane_pid} #{pid}", "--", *map(quoting.word, command),
             ";", "set-option", "-wg", "window-size", "manual",
             before=("-f", str(settings)),
         )  # fmt: skip
-        if reply.code != 0 or not re.fullmatch(r"%\d+ \d+ \d+\n", reply.out):
+        if reply.code != 0 or not _OPENED.fullmatch(reply.out):
             raise TerminalError(f"tmux could not open a session: {reply.error or reply.out or reply.code}")
         pane, pid, its_server = reply.out.split()
         found = processes.stat(int(pid))
@@ -201,10 +204,8 @@ class TmuxTerminal:
         line = sanitise_line(text, TYPE_LIMIT + 1) if "\n" in text else sanitise(text)
         if len(line) > TYPE_LIMIT:
             raise ValueError(f"more than {TYPE_LIMIT} characters to type")
-        # tmux takes a final semicolon of any word for its own separator.
-        word = line[:-1] + r"\;" if line.endswith(";") else line
         async with self._input:
-            await self._run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, "-l", "--", word)
+            await self._run(*self._leave_mode(), ";", "send-keys", "-t", self._pane, "-l", "--", quoting.word(line))
 
     async def capture(self) -> Screen:
         """Return what is on the screen."""
@@ -241,14 +242,15 @@ class TmuxTerminal:
             ("-t", f"={session}:", "destroy-unattached", "on"),
         ]
         set_options = [word for option in options for word in (";", "set-option", *option)]
-        shown = ("new-session", "-A", "-s", session, "--", *viewer)
+        shown = ("new-session", "-A", "-s", session, "-c", "/", "--", *map(quoting.word, viewer))
         return (*tmux, "-S", str(self._viewer.socket), *shown, *set_options)
 
     async def show(self, viewer: tuple[str, ...]) -> None:
         """Let those who look at a viewer see this one instead; nothing where nobody does."""
         if self._viewer.socket.is_socket():
+            words = map(quoting.word, viewer)
             # Refused where the last of them left just now.
-            await self._viewer.ask("respawn-pane", "-k", "-t", f"={self._saved.session}{VIEWER}:", "--", *viewer)
+            await self._viewer.ask("respawn-pane", "-k", "-t", f"={self._saved.session}{VIEWER}:", "--", *words)
 
     async def attended(self) -> bool:
         """Say whether a client is attached, to the terminal or to its viewer."""
@@ -342,7 +344,7 @@ def _capture(pane: str) -> tuple[str, ...]:
 
 def _session(name: str) -> str:
     """Return `name` as tmux can have it: colons and dots are its own."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name) or "agent"
+    return _TMUXS_OWN.sub("_", name) or "agent"
 
 
 async def _end_server(server: TmuxServer) -> None:

@@ -58,6 +58,14 @@ def test_tracebacks_are_redacted_and_control_characters_stripped(tmp_path: Path,
     assert "\x1b" not in text and "\x07" not in text and "from a peer: [2J end" in text
 
 
+def test_no_text_forges_a_line(tmp_path: Path, clean_root: logging.Logger) -> None:
+    file = tmp_path / "runner.log"
+    log.setup(file, stderr=False)
+    clean_root.warning("a hook\n2026-01-01 00:00:00,000 ERROR   root: forged\u202e by %s", "x\r\n2026 ERROR")
+    lines = file.read_text().splitlines()
+    assert [line[:4] for line in lines[1:]] == ["    ", "    "] and "\\u202e" in lines[1] and "WARNING" in lines[0]
+
+
 def test_the_file_is_private_from_its_first_byte(tmp_path: Path, clean_root: logging.Logger) -> None:
     file = tmp_path / "agents" / "bob" / "runner.log"
     log.setup(file, stderr=False)

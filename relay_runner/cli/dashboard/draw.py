@@ -22,19 +22,24 @@ CHOSEN = "reverse"
 FRAME = 4
 """The first and the last line, and the headings of agents and messages."""
 DETAIL_LINES = 6
-KEYS = "↑↓ choose  enter attach  y approve  s for the session  n deny  q leave"
+WIDEST = 28
+"""Of a column that is not the last one."""
+KEYS = "↑↓ choose  enter attach  v view  y approve  s for session  n deny  q leave"
+READING = "↑↓ move  v back  y approve  s for the session  n deny"
 Row = tuple[Item | None, Sequence[Text]]
 
 
 def screen(view: View, *, width: int, height: int, now: float) -> Group:
     """Return the whole screen."""
+    if (read := view.permission()) is not None and view.reading is not None:
+        return _page(view, read, width, height, now)
     asked = min(len(view.permissions), max(1, height // 4))
     detail = _detail(view, width)[: max(0, (height - FRAME - asked) // 3)]
     left = height - FRAME - (1 + asked + len(detail) if asked else 0)
     agents = max(1, min(len(view.agents), left * 2 // 3))
     parts: list[Text | Table] = [_title(view, now)]
     if asked:
-        rows = [_asked(one, now) for one in view.permissions]
+        rows = _all_asked(view.permissions, width, now)
         parts += [_heading(f"asked ({len(view.permissions)})"), _table(rows, view.chosen, asked, width), *detail]
     parts += [_heading(f"agents ({len(view.agents)})"), _agents(view, agents, width, now)]
     parts += [_heading("messages"), _messages(view.records, max(1, left - agents), width, now)]
@@ -61,14 +66,44 @@ def _heading(text: str) -> Text:
 def _foot(view: View) -> Text:
     if view.reason is not None:
         return Text(f"why not? {view.reason}▏  (enter denies, escape goes back)", style="bold", no_wrap=True)
-    return Text(output.line(view.note) or KEYS, style="bold" if view.note else "dim", no_wrap=True, overflow="ellipsis")
+    keys = KEYS if view.reading is None else READING
+    return Text(output.line(view.note) or keys, style="bold" if view.note else "dim", no_wrap=True, overflow="ellipsis")
 
 
-def _asked(one: Permission, now: float) -> Row:
+def _all_asked(permissions: Sequence[Permission], width: int, now: float) -> list[Row]:
+    """Return a row for each; the table would cut the end of a title, which may be the part that matters."""
+    heads = [[output.line(cell)[:WIDEST] for cell in _asked(one, now)] for one in permissions]
+    taken = sum(max(len(head[column]) for head in heads) + 2 for column in range(len(heads[0])))
+    rows: list[Row] = []
+    for one, head in zip(permissions, heads, strict=True):
+        title = output.asked(one.title + (f"  [{one.note}]" if one.note else ""), max(12, width - taken - 2))
+        rows.append((("permission", one.id), [Text(cell, style="yellow") for cell in (*head, title)]))
+    return rows
+
+
+def _asked(one: Permission, now: float) -> tuple[str, ...]:
     left = f"{output.lasted(one.expires_at - now)} left" if one.expires_at else ""
-    title = output.line(one.title) + (f"  [{output.line(one.note)}]" if one.note else "")
-    cells = (one.id[:8], one.agent_id, one.kind, output.age(one.created_at, now), left, title)
-    return ("permission", one.id), [Text(output.line(cell), style="yellow") for cell in cells]
+    return (one.id[:8], one.agent_id, one.kind, output.age(one.created_at, now), left)
+
+
+def _page(view: View, asked: Permission, width: int, height: int, now: float) -> Group:
+    """Return all of what is asked, as far as it fits, from the line on that the person moved to."""
+    room = max(1, height - 3)
+    lines = _wrapped(f"{asked.title}\n\n{asked.detail or ''}".rstrip(), width - 2)
+    first = view.reading = max(0, min(view.reading or 0, len(lines) - room))
+    below = len(lines) - first - room
+    more = f"   lines {first + 1} to {min(len(lines), first + room)} of {len(lines)}" if first or below > 0 else ""
+    head = Text(f"{asked.kind} of {asked.agent_id}{more}", style="bold", no_wrap=True, overflow="ellipsis")
+    shown = [Text(line, style="cyan", no_wrap=True) for line in lines[first : first + room]]
+    return Group(_title(view, now), head, *shown, *(Text() for _ in range(room - len(shown))), _foot(view))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text in rows; nothing is left out of it."""
+    rows: list[str] = []
+    for line in output.clean(output.whole(text)).expandtabs(4).splitlines():
+        rows += [line[start : start + width] for start in range(0, len(line), width)] or [""]
+    return rows
 
 
 def _detail(view: View, width: int) -> list[Text]:
@@ -76,9 +111,11 @@ def _detail(view: View, width: int) -> list[Text]:
     asked = view.permission()
     if asked is None:
         return []
-    given = output.clean(asked.detail or "").splitlines()
-    lines = [line for line in given if line.strip()][:DETAIL_LINES]
-    return [Text("    " + line[: width - 4], style="cyan", no_wrap=True) for line in lines]
+    lines = [line for line in output.whole(asked.detail or "").splitlines() if line.strip()]
+    if len(lines) > DETAIL_LINES:
+        head, tail = DETAIL_LINES // 2, DETAIL_LINES - DETAIL_LINES // 2 - 1
+        lines = [*lines[:head], f"… {len(lines) - head - tail} lines more: v shows all", *lines[-tail:]]
+    return [Text("    " + output.asked(line, max(20, width - 4)), style="cyan", no_wrap=True) for line in lines]
 
 
 def _agents(view: View, height: int, width: int, now: float) -> Table | Text:
@@ -139,7 +176,7 @@ def _table(rows: Sequence[Row], chosen: Item | None, height: int, width: int) ->
             overflow="ellipsis",
             ratio=1 if last else None,
             min_width=None if least is None else min(least, width // 3),
-            max_width=None if last else 28,
+            max_width=None if last else WIDEST,
         )
     for item, cells in rows[first : first + height]:
         table.add_row(*cells, style=CHOSEN if item is not None and item == chosen else "")

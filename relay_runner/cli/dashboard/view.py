@@ -38,6 +38,7 @@ class Decide:
 
 
 Act = Quit | Attach | Decide
+_TURN: dict[Key | str, int] = {Key.UP: -1, "k": -1, Key.DOWN: 1, "j": 1, " ": 20}
 
 
 @dataclass(slots=True)
@@ -56,6 +57,8 @@ class View:
     """Why what is shown may be old; empty while the relay answers."""
     reason: str | None = None
     """What is being typed as the reason of a denial; None while nothing is."""
+    reading: int | None = None
+    """The first line that is shown of the whole text of the chosen permission; None while the lists are shown."""
 
     @property
     def items(self) -> list[Item]:
@@ -72,6 +75,7 @@ class View:
         if fresh and (self.chosen is None or self.chosen[0] == "agent"):
             self.chosen = next(item for item in items if item[1] in fresh)
         elif self.chosen not in items:
+            self.reading = None
             self.chosen = items[min(before, len(items) - 1)] if items else None
             self.reason = None
 
@@ -80,7 +84,11 @@ class View:
         if self.reason is not None:
             return self._type(key)
         self.note = ""
-        if key in (Key.UP, "k"):
+        if self.reading is not None and key in (*_TURN, "v", "q", Key.ESCAPE):
+            self.reading = max(0, self.reading + _TURN[key]) if key in _TURN else None
+        elif key == "v":
+            self._read()
+        elif key in (Key.UP, "k"):
             self._move(-1)
         elif key in (Key.DOWN, "j"):
             self._move(1)
@@ -105,6 +113,12 @@ class View:
         if (asked := self.permission()) is not None:
             return next((agent for agent in self.agents if agent.id == asked.agent_id), None)
         return next((agent for agent in self.agents if self.chosen == ("agent", agent.id)), None)
+
+    def _read(self) -> None:
+        if self.permission() is None:
+            self.note = "choose a permission first" if self.permissions else "nothing is asked"
+        else:
+            self.reading = 0
 
     def _move(self, by: int) -> None:
         items = self.items

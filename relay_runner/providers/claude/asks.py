@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_runner.protocol.permissions import AT_THE_TERMINAL, Decision, Question
+from relay_runner.protocol.visible import visible, visible_line
 from relay_runner.providers.base import Answer, PermissionAsked
 
 HOOK = "PermissionRequest"
@@ -101,7 +102,7 @@ class Ask:
             kind=kind,
             title=title,
             source=SOURCE,
-            detail=detail[:_DETAIL_CHARS] if detail else None,
+            detail=visible(detail, _DETAIL_CHARS) if detail else None,
             decisions=offered if decisions is None else decisions,
             questions=questions,
             note=note or (None if decisions != () else AT_THE_TERMINAL),
@@ -141,7 +142,7 @@ class Ask:
         given = self.input
         if (command := self.command) is not None:
             description = _text(given.get("description"))
-            whole = command if "\n" in command or len(command) > 200 else None
+            whole = command if visible_line(command) != command else None
             return "command", command, "\n".join(part for part in (description, whole) if part) or None
         if self.tool in _EDITS and self.file is not None:
             return "change", f"{self.tool} {self.file}", _change(given)
@@ -154,7 +155,7 @@ class Ask:
         kind = "network" if self.tool in ("WebFetch", "WebSearch") else "tool"
         about = self.file or _text(given.get("url") or given.get("query"))
         detail = json.dumps(dict(given), ensure_ascii=False, indent=1)
-        return kind, f"{self.tool} {about or json.dumps(dict(given), ensure_ascii=False)}"[:300], detail
+        return kind, f"{self.tool} {about or json.dumps(dict(given), ensure_ascii=False)}", detail
 
     def _questions(self) -> tuple[Question, ...]:
         """Return what AskUserQuestion asks; numbers are easy to type, and the texts may be long."""

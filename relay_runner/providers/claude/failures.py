@@ -35,7 +35,8 @@ FULL = 100.0
 MAX_CHARS = 500
 
 _USAGE_LIMIT = re.compile(
-    r"(?:usage|session|weekly|daily|hour|Opus|Sonnet) limit\b.*\b(?:reached|hit|resets)|hit your .*limit", re.I
+    r"(?:usage|session|weekly|daily|hour|Opus|Sonnet) limit\b.{0,200}\b(?:reached|hit|resets)|hit your .{0,200}limit",
+    re.I,
 )
 _OVERLOADED = re.compile(r"\b529\b|overloaded", re.IGNORECASE)
 _TOO_LONG = re.compile(r"prompt is too long|context limit", re.IGNORECASE)

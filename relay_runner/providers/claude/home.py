@@ -21,6 +21,7 @@ CREDENTIAL_VARIABLES = (
     "CLAUDE_CODE_USE_FOUNDRY",
 )
 KEY_TAIL = 20
+_SESSION = re.compile(r"[0-9a-fA-F-]+")
 """The end of an API key by which Claude Code remembers whether the user approved it."""
 
 
@@ -104,7 +105,7 @@ class ClaudeHome:
 
         Raise `ProviderError` when it cannot be looked for.
         """
-        if not re.fullmatch(r"[0-9a-fA-F-]+", session_id):
+        if not _SESSION.fullmatch(session_id):
             return None
         projects = self.config_dir / "projects"
         try:

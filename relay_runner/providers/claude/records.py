@@ -19,6 +19,7 @@ from relay_runner.providers.tail import STRANGE, JsonLines
 from relay_runner.terminal.base import ProcessIdentity
 
 log = logging.getLogger(__name__)
+_OTHERS = re.compile(r"[^A-Za-z0-9]")
 
 WRITTEN_S = 1.0
 """How far the transcript may be behind; a few hundred milliseconds were seen on a busy machine."""
@@ -142,7 +143,7 @@ class Records:
 
     def _expected(self, session_id: str) -> Path:
         """Return where the session's transcript is, or will be, in a folder named after the working folder."""
-        folder = re.sub(r"[^A-Za-z0-9]", "-", str(self._cwd.resolve()))
+        folder = _OTHERS.sub("-", str(self._cwd.resolve()))
         expected = self._home.config_dir / "projects" / folder / f"{session_id}.jsonl"
         if os.path.exists(expected):  # noqa: PTH110 - it says no, and raises nothing, where it may not look
             return expected

@@ -11,6 +11,7 @@ from typing import Any
 from relay_runner.errors import ProviderRefused
 from relay_runner.protocol.envelope import sanitise_line
 from relay_runner.protocol.permissions import Question
+from relay_runner.protocol.visible import visible_line
 
 YES, NO = "yes", "no"
 
@@ -39,7 +40,7 @@ def _question(name: str, field: Mapping[str, Any], required: bool) -> Question:
     text = ": ".join(str(field[word]) for word in ("title", "description") if field.get(word))
     return Question(
         id=name,
-        text=sanitise_line(text or name),
+        text=visible_line(text or name),
         options=tuple(_options(field)),
         multiple=field.get("type") == "array",
         required=required,

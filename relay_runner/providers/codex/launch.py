@@ -159,14 +159,11 @@ def viewer(plan: LaunchPlan, spec: LaunchSpec, thread_id: str, upgrades: Mapping
 def toml(value: object) -> str:
     """Return a value as TOML writes it in one line; dates it cannot."""
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{json.dumps(name, ensure_ascii=False)} = {toml(inner)}" for name, inner in value.items())
-            + "}"
-        )
+        return "{" + ", ".join(f"{toml(name)} = {toml(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    # JSON's strings are TOML's, but for one character that TOML wants written as an escape.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def skill_roots(spec: LaunchSpec) -> list[str]:

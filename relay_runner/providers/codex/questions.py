@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from relay_runner.protocol.envelope import sanitise, sanitise_line
 from relay_runner.protocol.permissions import AT_THE_TERMINAL, Decision, Question
+from relay_runner.protocol.visible import visible, visible_line
 from relay_runner.providers.base import PermissionAsked
 from relay_runner.providers.codex import forms
 from relay_runner.providers.codex.client import Request
@@ -45,7 +45,7 @@ def asked(
     """
     params = request.params
     fields = METHODS.get(request.method, _other)(params, changes)
-    fields.setdefault("title", sanitise_line(request.method))
+    fields.setdefault("title", visible_line(request.method))
     if who is not None:
         fields["detail"] = _lines(f"asked by the sub-agent {who}", fields.get("detail"))
     decisions: tuple[Decision, ...] = fields.pop("decisions")
@@ -110,9 +110,9 @@ def _command(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     extra = params.get("additionalPermissions")
     return {
         "kind": "network" if isinstance(network, dict) else "command",
-        "title": sanitise_line(title),
+        "title": visible_line(title),
         "detail": _lines(
-            params.get("reason"), plain if plain != sanitise_line(title) else None,
+            params.get("reason"), plain if plain != visible_line(title) else None,
             f"in {params['cwd']}" if params.get("cwd") else None, _json(extra) if extra else None,
         ),
         "decisions": SESSION if kind == "command" else ONCE,
@@ -124,7 +124,7 @@ def _change(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     root = params.get("grantRoot")
     return {
         "kind": "change",
-        "title": sanitise_line(", ".join(named) or "change files"),
+        "title": visible_line(", ".join(named) or "change files"),
         "detail": _lines(
             params.get("reason"), f"and, for this session, anything below {root}" if root else None,
             *(f"{_kind(change)} {change.get('path')}\n{change.get('diff') or ''}" for change in changes),
@@ -143,7 +143,7 @@ def _access(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     words += ["use the network"] if network else []
     return {
         "kind": "network" if network and not files else "access",
-        "title": sanitise_line(" and ".join(words) or "more access"),
+        "title": visible_line(" and ".join(words) or "more access"),
         "detail": _lines(params.get("reason"), _json(wanted)),
         "decisions": SESSION,
     }
@@ -153,12 +153,12 @@ def _input(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     asked = [one for one in params.get("questions") or () if isinstance(one, dict)]
     return {
         "kind": "question",
-        "title": sanitise_line(str(asked[0].get("question")) if asked else "a question"),
+        "title": visible_line(str(asked[0].get("question")) if asked else "a question"),
         "detail": _lines(*(_options(one) for one in asked)),
         "questions": tuple(
             Question(
                 id=str(one.get("id")),
-                text=sanitise_line(str(one.get("question"))),
+                text=visible_line(str(one.get("question"))),
                 options=tuple(str(option.get("label")) for option in one.get("options") or ()),
                 other=bool(one.get("isOther")),
                 secret=bool(one.get("isSecret")),
@@ -180,16 +180,16 @@ def _elicitation(params: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
         meta = _meta(params)
         return {
             "kind": "tool",
-            "title": sanitise_line(f"{server}: {meta.get('tool_name')} {_json(meta.get('tool_params') or {}, None)}"),
+            "title": visible_line(f"{server}: {meta.get('tool_name')} {_json(meta.get('tool_params') or {}, None)}"),
             "detail": _lines(message, meta.get("tool_description"), _json(meta.get("tool_params") or {})),
             "decisions": SESSION,
         }
-    fields: dict[str, Any] = {"kind": "form", "title": sanitise_line(f"{server}: {message}"), "decisions": ONCE}
+    fields: dict[str, Any] = {"kind": "form", "title": visible_line(f"{server}: {message}"), "decisions": ONCE}
     if params.get("mode") in FORMS:
         return {**fields, "questions": forms.questions(params.get("requestedSchema"))}
     if params.get("mode") == "url":
         return {**fields, "detail": _lines(message, f"look at {params.get('url')}, then approve")}
-    title = sanitise_line(f"{server}: {params.get('title')}")
+    title = visible_line(f"{server}: {params.get('title')}")
     return {**fields, "title": title, "decisions": (), "note": AT_THE_TERMINAL}
 
 
@@ -224,7 +224,7 @@ def _kind(change: Mapping[str, Any]) -> str:
 
 
 def _lines(*parts: object) -> str | None:
-    return sanitise("\n".join(str(part) for part in parts if part)) or None
+    return visible("\n".join(str(part) for part in parts if part)) or None
 
 
 def _json(value: object, indent: int | None = 2) -> str:

@@ -42,9 +42,7 @@ CONTINUED = "The limit that cut your work off is over."
 ESCAPE_S = 0.03
 _READ = 1 << 16
 _ENVELOPE = re.compile(
-    r'<relay-message id="(?P<id>\d+)" nonce="(?P<nonce>[\w-]+)" from="(?P<sender>[^"]*)"[^\n]*>\n'
-    r'(?P<body>.*)\n</relay-message nonce="(?P=nonce)">',
-    re.DOTALL,
+    r'<relay-message id="(?P<id>\d+)" nonce="(?P<nonce>[\w-]+)" from="(?P<sender>[^"\n]{0,200})"[^<>\n]*>\n'
 )
 _COMMAND = re.compile(r"/(?P<action>context|compact|clear)(?: (?P<id>[\w-]+))?(?:\n(?P<text>.*))?", re.DOTALL)
 _NONCE = re.compile(r'<relay-message id="\d+" nonce="([\w-]+)"')
@@ -172,7 +170,8 @@ class Agent:
             self._operate(command["action"], command["id"], command["text"] or "")
             return
         envelope = _ENVELOPE.search(prompt)
-        body = envelope["body"] if envelope else prompt
+        end = prompt.rfind(f'\n</relay-message nonce="{envelope["nonce"]}">') if envelope else -1
+        body = prompt[envelope.end() : end] if envelope and end >= envelope.end() else prompt
         origin = f"message {envelope['id']} from {envelope['sender']}: " if envelope else ""
         turn = self._turn = Turn(uuid.uuid4().hex[:12], _NONCE.findall(prompt), answer=body, read=len(prompt))
         turn.message_id = envelope["id"] if envelope else ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import re
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay_runner.cli import output
 from relay_runner.errors import ConfigError
@@ -52,6 +56,27 @@ def test_a_table_on_a_terminal_takes_no_markup(monkeypatch: pytest.MonkeyPatch) 
     drawn = screen.getvalue()
     assert "[bold]b[/bold]" in drawn and ":smile:" in drawn
     assert "\x1b[31m" not in drawn and "\x07" not in drawn and "\x9b" not in drawn
+
+
+def test_nothing_in_a_line_reorders_or_is_cut_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output.line("a\u202eb\u200b") == "a\\u202eb\\u200b"
+    assert output.line("x" * 300 + "end").endswith("xend") and " cut]… " in output.line("x" * 300 + "end")
+    output.say("a\u2066b")
+    assert capsys.readouterr().out == "a\\u2066b\n"
+
+
+def test_what_is_asked_shows_its_newlines_and_controls() -> None:
+    assert output.asked("pytest -q # then\nrm -rf ~\x1b[8m") == "pytest -q # then ⏎ rm -rf ~\\x1b[8m"
+    assert output.whole("one\n\ttwo\x7f") == "one\n\ttwo\\x7f"
+
+
+@given(st.text())
+def test_json_holds_nothing_that_a_terminal_obeys(text: str) -> None:
+    with contextlib.redirect_stdout(Tty()) as screen:
+        output.say_json({"a": text, text: ["\x7f\x9b2J\u202e\u2028"]})
+    said = screen.getvalue()
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]", said)
+    assert json.loads(said) == {"a": text, text: ["\x7f\x9b2J\u202e\u2028"]}
 
 
 def test_json_is_indented_for_people_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from relay_runner import config
-from relay_runner.config import Paths
+from relay_runner.config import Paths, project
 from relay_runner.errors import ConfigError
 
 
@@ -26,13 +25,14 @@ def test_nothing_configured_gives_the_defaults(tmp_path: Path, paths: Paths) -> 
     assert config.load(paths, tmp_path, {}) == config.Settings()
 
 
-def test_environment_over_project_over_user(tmp_path: Path, paths: Paths) -> None:
+def test_environment_over_user(tmp_path: Path, paths: Paths) -> None:
     write(paths.config_file, 'provider = "claude"\nmodel = "m1"\neffort = "low"\n[providers.claude]\nargs = ["-v"]\n')
-    write(tmp_path / "project" / ".relay-runner.toml", 'provider = "demo"\nmodel = "m2"\n')
+    write(tmp_path / "project" / ".relay-runner.toml", 'approval_mode = "read-only"\n')
     deep = tmp_path / "project" / "a" / "b"
     deep.mkdir(parents=True)
     settings = config.load(paths, deep, {"RELAY_RUNNER_PROVIDER": "generic", "RELAY_RUNNER_URL": "http://x"})
-    assert (settings.provider, settings.model, settings.effort) == ("generic", "m2", "low")
+    assert (settings.provider, settings.model, settings.effort) == ("generic", "m1", "low")
+    assert settings.approval_mode == "read-only", "of the nearest parent that has a file"
     assert settings.relay_url == "http://x"
     assert settings.of("claude").args == ("-v",)
     assert settings.of("other") == config.ProviderSettings()
@@ -70,17 +70,47 @@ def test_a_project_can_narrow(tmp_path: Path, paths: Paths, user: str, project: 
     assert config.load(paths, tmp_path, {}).approval_mode == mode
 
 
-def test_a_project_s_file_of_somebody_else_is_refused(
+def test_a_stranger_s_file_in_a_parent_is_passed_over_with_a_note(
     tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    file, work = tmp_path / "shared" / ".relay-runner.toml", tmp_path / "shared" / "work"
+    work.mkdir(parents=True)
+    write(tmp_path / ".relay-runner.toml", 'approval_mode = "read-only"')
+    write(file, "this is no TOML [")
+    own = tmp_path.stat().st_uid
+    monkeypatch.setattr(project, "_owners", lambda path: {4242} if path == file else {own})
+    settings = config.load(paths, work, {})
+    assert settings.notes == (f"{file} belongs to another user and is ignored",)
+    assert settings.approval_mode == "read-only", "the next one above is ours"
+
+
+def test_only_what_narrows_is_taken_of_a_project(tmp_path: Path, paths: Paths) -> None:
+    write(paths.config_file, 'model = "mine"\ntags = ["mine"]\n')
     file = tmp_path / ".relay-runner.toml"
-    write(file, 'model = "m"')
-    assert config.load(paths, tmp_path, {}).model == "m"
-    if os.getuid() == 0:
-        os.chown(file, 4242, -1)
-    else:
-        monkeypatch.setattr(os, "getuid", lambda: file.stat().st_uid + 1)
-    with pytest.raises(ConfigError, match=f"{file} belongs to somebody else"):
+    write(
+        file, 'provider = "generic"\nmodel = "dear"\neffort = "max"\ntags = ["prod"]\npermission_deadline_s = 0.001\n'
+    )
+    settings = config.load(paths, tmp_path, {})
+    assert (settings.provider, settings.model, settings.effort, settings.tags) == (None, "mine", None, ("mine",))
+    assert settings.permission_deadline_s == config.Settings().permission_deadline_s
+    (note,) = settings.notes
+    assert note.startswith(f"{file}: provider, model, effort, tags, permission_deadline_s ignored")
+
+
+@pytest.mark.parametrize(
+    ("user", "asked", "taken"), [(None, 120, 120), (None, 59, 540), (None, 1000, 540), (90, 80, 80), (90, 100, 90)]
+)
+def test_a_project_s_deadline_is_shorter_but_leaves_time_to_answer(
+    tmp_path: Path, paths: Paths, user: int | None, asked: int, taken: int
+) -> None:
+    write(paths.config_file, f"permission_deadline_s = {user}" if user else "")
+    write(tmp_path / ".relay-runner.toml", f"permission_deadline_s = {asked}")
+    assert config.load(paths, tmp_path, {}).permission_deadline_s == taken
+
+
+def test_notes_are_no_setting(tmp_path: Path, paths: Paths) -> None:
+    write(paths.config_file, 'notes = ["x"]')
+    with pytest.raises(ConfigError, match="unknown key 'notes'"):
         config.load(paths, tmp_path, {})
 
 

@@ -332,7 +332,7 @@ def test_an_end_before_the_relay_knew_anything_is_told_in_order() -> None:
 def test_a_title_is_one_line_whatever_the_program_says() -> None:
     questions = table()
     questions.ask(PermissionAsked("p1", "command", "a\x1b[2J\nb", "script"), 0.0)
-    assert questions.waiting() == ("asks for permission p1: a[2J b",)
+    assert questions.waiting() == ("asks for permission p1: a\\x1b[2J ⏎ b",)
 
 
 def test_what_is_asked_goes_out_without_what_is_too_deep() -> None:

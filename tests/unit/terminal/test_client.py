@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import TerminalError
-from relay_runner.terminal import client
+from relay_runner.terminal import client, terminfo
 from relay_runner.terminal.client import TmuxServer
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ def test_tmux_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_title_cannot_change_the_settings() -> None:
     text = client.config('a"b\n#{pane_id} $HOME \\ %H')
     (line,) = [line for line in text.splitlines() if line.startswith("set -g status-left ")]
-    assert line == 'set -g status-left "#[bold] ab##{pane_id} HOME  H #[default]"'
+    assert line == "set -g status-left '#[bold] a\"b##{pane_id} $HOME \\ %%H #[default]'"
 
 
 def test_a_path_too_long_for_a_socket_is_refused() -> None:
@@ -31,7 +31,7 @@ def test_a_path_too_long_for_a_socket_is_refused() -> None:
 
 
 def test_a_terminal_description_that_exists_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_TERMINFO", ())
+    monkeypatch.setattr(terminfo, "_FOLDERS", ())
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("TERMINFO", raising=False)
     assert client.terminal_name() == "screen-256color"

@@ -129,6 +129,16 @@ async def test_the_viewer_learns_the_agent_and_how_to_leave(tmux: TmuxTerminals,
     await finish(terminal)
 
 
+async def test_a_title_is_shown_as_it_is(tmux: TmuxTerminals, tmp_path: Path) -> None:
+    title = "#(touch pwned) #{pid} #[fg=red] ##[x %H $HOME \"q' \\"
+    terminal = await tmux.open(replace(spec(tmp_path, "cat"), title=title))
+    outer = await tmux.open(spec(tmp_path, *terminal.attach_command(), name="outer", env={"TERM": "xterm"}))
+    await shown(outer, f" {title} ")
+    assert list(tmp_path.rglob("pwned")) == []
+    await finish(outer)
+    await finish(terminal)
+
+
 async def test_it_opens_and_attaches_from_inside_another_tmux(
     tmux: TmuxTerminals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

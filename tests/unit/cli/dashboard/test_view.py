@@ -107,3 +107,23 @@ def test_trouble_is_over_when_the_relay_answers(view: View) -> None:
     view.trouble = "the relay does not answer"
     view.take(view.agents, [], [])
     assert view.trouble == ""
+
+
+def test_the_whole_text_is_one_key_away(view: View) -> None:
+    view.press("v")
+    assert view.reading is None and view.note == "nothing is asked"
+    view.take(view.agents, [permission("p1")], [])
+    for key, reading in (("v", 0), (Key.UP, 0), (Key.DOWN, 1), ("j", 2), (" ", 22), ("k", 21)):
+        view.press(key)
+        assert view.reading == reading
+    assert view.press("y") == Decide("p1", Decision.APPROVE), "it is answered from there, too"
+    for key in ("v", "q", Key.ESCAPE):
+        view.reading = 3
+        assert view.press(key) is None and view.reading is None
+
+
+def test_a_question_that_is_over_is_read_no_longer(view: View) -> None:
+    view.take(view.agents, [permission("p1"), permission("p2")], [])
+    view.press("v")
+    view.take(view.agents, [permission("p2")], [])
+    assert view.reading is None
