@@ -15,8 +15,8 @@ which the program lives and the port is free. A runner that dies before that lea
 keeper that was killed cannot answer, but the two other shells still hold the port.
 
 Nothing but shells stays: a keeper costs 0.1 MiB (proportional set size, dash; the fork shares the rest), where a Python
-of its own costs 6. tmux passes no descriptors on, which is why the terminal cannot simply inherit it, and a debugger's
-rights (`pidfd_getfd`) are refused in many containers.
+of its own would cost 4. tmux passes no descriptors on, which is why the terminal cannot simply inherit it, and the
+rights of a debugger (`pidfd_getfd`) are refused in many containers.
 """
 
 from __future__ import annotations

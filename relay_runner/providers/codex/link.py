@@ -43,6 +43,7 @@ RECONNECT_S = 0.05
 RETRY_S = 1.0
 TICK_S = 0.5
 CUT_OFF_S = 2.0
+SOCKET_LOOK_S = 20.0
 PAGE = 20
 
 
@@ -88,6 +89,7 @@ class Link:
         self._alive = alive
         self._cut_off_at: float | None = None
         """Since when it lives without the socket at which it listened."""
+        self._socketless = False
         self._calls = ToolCalls(spec.tools)
         self._notices = Notices()
         self._unknown: list[Request] = []
@@ -140,6 +142,13 @@ class Link:
             self._cut_off_at = math.inf
             self.emit(Unusable("the socket of Codex's app-server was removed"))
 
+    def _look_for_socket(self) -> None:
+        """Tell when the socket is gone, while this connection to it is still good."""
+        gone = not launch.socket(self.spec).exists()
+        if gone and not self._socketless:
+            self.emit(Degraded("codex: its socket was removed, so that attach cannot show it: restart it"))
+        self._socketless = gone
+
     async def _join(self, client: Client) -> None:
         self.tracker.status.joining()
         wanted, adopted = self.thread_id, self._adopted or self.session is not None
@@ -185,7 +194,8 @@ class Link:
             watchful = self.tracker.state is not ProcessState.IDLE or self.approvals.unsettled
             watchful = watchful or self.goal.aside(self.thread_id)
             if not self._unknown and self._met is self.session:
-                await self.wait_change(TICK_S if watchful else None, client)
+                await self.wait_change(TICK_S if watchful else SOCKET_LOOK_S, client)
+            self._look_for_socket()
             await self._settle()
             await self._refuse(client)
             if self._met is not self.session:

@@ -8,6 +8,7 @@ import pytest
 from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.permissions import AT_THE_TERMINAL
 from relay_runner.providers.base import (
+    Degraded,
     PermissionAsked,
     PermissionClosed,
     ProcessState,
@@ -206,3 +207,15 @@ async def test_one_that_has_not_listened_yet_or_is_dead_or_is_ending_is_not(tmp_
         for at in (0.0, 100.0):
             made.process._link._cut_off(1e9 + at)
         assert not made.told(Unusable)
+
+
+async def test_a_socket_that_is_removed_under_a_good_connection_is_told_once(place: Place) -> None:
+    (place.process._spec.agent_dir / SOCKET).unlink()
+    for _ in range(3):
+        await place.server.tell("thread/status/changed", status=ACTIVE)
+        await place.server.tell("thread/status/changed", status={"type": "idle"})
+    await until(lambda: bool(place.told(Degraded)))
+    assert [told.reason for told in place.told(Degraded)] == [
+        "codex: its socket was removed, so that attach cannot show it: restart it"
+    ]
+    assert place.process.state is ProcessState.IDLE
