@@ -131,10 +131,11 @@ class Orders:
         return {"providerResult": {"state": str(process.state)}}
 
     async def _inject(self, command: Command) -> Result:
-        """Give the model context without a turn; answer how many pieces went in."""
-        content = command.args.get("content")
+        """Give the model context without a turn; answer how many pieces went in, and of which memories they are."""
+        content, ids = command.args.get("content"), command.args.get("memoryIds")
+        made_of = {"memoryIds": ids} if ids else {}
         if content is None and isinstance(items := command.args.get("items"), list):
-            return {**await self._operate(command, "inject", command.args), "count": len(items)}
+            return {**await self._operate(command, "inject", command.args), "count": len(items), **made_of}
         pieces = [content] if isinstance(content, str) else content
         if (
             not pieces
@@ -143,7 +144,7 @@ class Orders:
         ):
             raise ConfigError("nothing to inject: `content` is a text, or a list of texts")
         args = {**command.args, "content": "\n\n".join(pieces)}
-        return {**await self._operate(command, "inject", args), "count": len(pieces)}
+        return {**await self._operate(command, "inject", args), "count": len(pieces), **made_of}
 
     async def _list(self, command: Command) -> Result:
         """Tell what the provider can do now."""

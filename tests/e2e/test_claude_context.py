@@ -36,7 +36,7 @@ async def test_context_model_and_effort_are_told_by_the_status_line(
         learnt = {
             name: value for event in rig.events if isinstance(event, Learnt) for name, value in event.values.items()
         }
-        assert learnt == {"model": "claude-opus-4-8[1m]", "effort": "low"}
+        assert learnt["model"].startswith("claude-opus") and learnt["effort"] == "low"
         submission = await rig.say("RUN:true\nSAY:x")
         await rig.event(TurnEnded, submission.nonce)
         await until(lambda: contexts(rig)[-1].tokens == sum(CALL))
@@ -70,7 +70,7 @@ async def test_a_message_goes_through_a_compaction_that_the_program_begins_by_it
             submission = await rig.say(f"RUN:true\nSAY:{word}")
             await rig.event(TurnEnded, submission.nonce)
             await rig.reach(ProcessState.IDLE)
-        model.input_tokens = 195_000
+        model.input_tokens = int((contexts(rig)[-1].window or 0) * 0.975)
         full = await rig.say("SAY:full")
         await rig.event(TurnEnded, full.nonce)
         await until(lambda: (contexts(rig)[-1].utilisation or 0) > 0.9)
@@ -79,7 +79,8 @@ async def test_a_message_goes_through_a_compaction_that_the_program_begins_by_it
         assert (await rig.event(TurnEnded, after.nonce)).result == "after it"
         await rig.reach(ProcessState.IDLE)
         assert rig.ends(after.nonce) == 1
-        assert "compacted" in [one.lifecycle_state for one in contexts(rig)]
+        states = [one.lifecycle_state for one in contexts(rig)]
+        assert states.index("compacting") < states.index("compacted")
         await until(lambda: contexts(rig)[-1].tokens == sum(CALL))
         assert contexts(rig)[-1].lifecycle_state == "active"
         assert "This session is being continued" in str(model.requests[-1].messages)
@@ -149,7 +150,9 @@ async def test_the_transcript_stands_in_for_a_status_line_that_does_not_come(
         submission = await rig.say("SAY:x")
         await until(lambda: bool(contexts(rig)))
         used = contexts(rig)[-1]
-        assert (used.tokens, used.window) == (CALL[0], 1_000_000)
+        models = [str(event.values["model"]) for event in rig.events if isinstance(event, Learnt)]
+        # Only a mark in the model's name would say so; 2.1.332 has none.
+        assert (used.tokens, used.window) == (CALL[0], 1_000_000 if models[0].endswith("[1m]") else None)
         assert (used.source, used.confidence) == ("api", "estimated")
         usage = (await rig.event(TurnEnded, submission.nonce)).usage
         assert usage is not None and usage.output_tokens == CALL[1] and usage.cost_usd is None

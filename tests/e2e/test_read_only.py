@@ -18,6 +18,7 @@ from tests.fake_models.anthropic import FakeAnthropic, blocks
 from tests.fake_models.responses import FakeResponses
 from tests.harness import Home, home
 
+NO_TOOL = "No such tool available"
 MCP = str(Path(__file__).parents[1] / "fake_models" / "mcp_server.py")
 
 
@@ -75,12 +76,13 @@ def test_claude_code_reads_and_writes_nothing(claude: Home, anthropic: FakeAnthr
         ("ListAgents", {}),
         ("CronCreate", {"cron": "* * * * *", "prompt": f"touch {made}", "durable": True}),
     ]
-    for tool, arguments in tries:
-        told = claude.settled(claude.send("cc", f"TOOL:{tool} {json.dumps(arguments)}"))["result"]
-        assert "No such tool available" in told, (tool, told)
+    claude.settled(claude.send("cc", f"TOOLS:{json.dumps(tries)}"))
+    told = [text for _, kind, text in blocks(anthropic.requests[-1].messages) if kind == "tool_result"][1:]
+    missing = [name for name, text in zip((name for name, _ in tries), told, strict=True) if NO_TOOL in text]
+    assert missing == [name for name, _ in tries], told
     claude.settled(claude.send("cc", f"TASK:RUN=touch {made}"))
     refused = [text for request in anthropic.requests[-3:] for _, kind, text in blocks(request.messages)]
-    assert any("No such tool available: Bash" in text for text in refused), "a subagent has the tools of its parent"
+    assert any(f"{NO_TOOL}: Bash" in text for text in refused), "a subagent has the tools of its parent"
     assert claude.settled(claude.send("cc", 'TOOL:Skill {"skill": "sly"}'))["state"] == "done"
     assert content(claude) == before and not list(claude.root.glob("ran-*")) + list(claude.root.glob("started"))
     assert "Settings Warning" not in claude.screen("cc") and "read CLAUDE.md" in str(anthropic.requests[0].messages)

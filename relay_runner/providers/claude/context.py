@@ -2,7 +2,8 @@
 
 The status line (2.1.197) is called at the start, 0.3 s after each turn and after a compaction, with the window's size,
 what the last request used, the model, the effort and the cost so far. Where it does not come (all hooks turned off) the
-transcript's `message.usage` says how much was used, and the size is guessed by the model's name.
+transcript's `message.usage` says how much was used. The size is then known only by the mark of the large window in the
+model's name (2.1.197) or by what is used; it stays unknown otherwise: newer models have the large one without a mark.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from relay_runner.protocol.agents import Context, context
 from relay_runner.providers.base import ContextUsed, Event, Learnt
 
-WINDOW = 200_000
+SMALL_WINDOW = 200_000
 LARGE_WINDOW = 1_000_000
 LARGE = "[1m]"
 """What the name of a model with the large window ends with."""
@@ -86,11 +87,12 @@ class ContextWatch:
         if self._model and "model" not in self._facts:
             self._facts["model"] = self._model
             learnt.append(Learnt({"model": self._model}))
-        return learnt + self._tell(tokens, self._window(), "api", "estimated", now)
+        return learnt + self._tell(tokens, self._window(tokens), "api", "estimated", now)
 
-    def _window(self) -> int:
+    def _window(self, tokens: int = 0) -> int | None:
         known = self._context.window if self._context is not None and self._informed else None
-        return known or (LARGE_WINDOW if str(self._facts.get("model") or "").endswith(LARGE) else WINDOW)
+        large = str(self._facts.get("model") or "").endswith(LARGE) or tokens > SMALL_WINDOW
+        return known or (LARGE_WINDOW if large else None)
 
     def _learn_of(self, payload: Mapping[str, Any]) -> list[Event]:
         told = {

@@ -27,7 +27,10 @@ from relay_runner.providers.claude.profile import READ_ONLY, SOURCES_FLAG
 
 SETTINGS_FILE = "claude-settings.json"
 HOOK_PROGRAM = "relay-runner-hook"
-HTTP_EVENTS = ("UserPromptSubmit", "Stop", "StopFailure", "SubagentStart", "SubagentStop")
+HTTP_EVENTS = (
+    *("UserPromptSubmit", "Stop", "StopFailure", "SubagentStart", "SubagentStop"),
+    *("PreCompact", "PostCompact", "SessionEnd"),
+)
 """Every one costs Claude Code 5 to 40 ms when it fires, so only what nothing else tells stands here."""
 HOOK_TIMEOUT_S = 10
 HELD_LONGER_S = 60

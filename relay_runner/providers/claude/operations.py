@@ -42,6 +42,8 @@ BEGIN_S = 5.0
 """How long the program may take to begin with a command after its Enter."""
 OVER_S = 1.5
 """How long an idle program may take to write down what became of a command."""
+SLOW_S = 30.0
+"""The same where it has begun to compact: on a very busy machine that is long done before anything says so."""
 LOOK_S = 0.03
 SHORT = 30
 """A row that shows more than so many characters of a command shows only the first line of a long one."""
@@ -59,6 +61,8 @@ class CommandEvidence:
         """How often the conversation was compacted, by whomever."""
         self.said: str | None = None
         """What the program answered to its last command."""
+        self.compacting = False
+        """Whether a compaction has begun and was not heard of since."""
 
     def line(self, line: Any) -> None:
         """Take a line of the transcript."""
@@ -66,6 +70,7 @@ class CommandEvidence:
             return
         if line.get("subtype") == "compact_boundary":
             self.compactions += 1
+            self.compacting = False
         elif line.get("type") == "user" or line.get("subtype") == "local_command":
             message = line.get("message")
             content = message.get("content") if isinstance(message, dict) else line.get("content")
@@ -74,8 +79,11 @@ class CommandEvidence:
 
     def hook(self, name: str, payload: Mapping[str, Any]) -> None:
         """Take a hook: after a compaction the session starts once more."""
-        if name == "SessionStart" and payload.get("source") == "compact":
+        if name == "PreCompact":
+            self.compacting = True
+        elif name == "PostCompact" or (name == "SessionStart" and payload.get("source") == "compact"):
             self.compactions += 1
+            self.compacting = False
 
 
 class Operations:
@@ -135,6 +143,7 @@ class Operations:
         if self._records.file() is None:
             raise ProviderRefused("there is nothing to compact: nothing was said in this session")
         before, began_at = self._evidence.compactions, time.time()
+        self._evidence.compacting = False
         self._on_compacting(False)
         try:
             await self._type(f"/compact {instructions}".rstrip())
@@ -147,7 +156,9 @@ class Operations:
     async def _until_compacted(self, before: int, began_at: float) -> None:
         while self._evidence.compactions == before:
             await self._step()
-            if self._evidence.said and not self._evidence.said.startswith(_COMPACTED):
+            if self._evidence.said and self._evidence.said.startswith(_COMPACTED):
+                return
+            if self._evidence.said:
                 raise ProviderRefused(f"Claude Code says: {self._evidence.said}")
             if self._over(began_at) and self._evidence.compactions == before:
                 raise ProviderRefused(f"Claude Code did not compact: {self._evidence.said or 'it does not say why'}")
@@ -157,7 +168,7 @@ class Operations:
         idle_since = self._tracker.idle_since()
         if idle_since is None:
             return False
-        patience_s = BEGIN_S if idle_since < began_at else OVER_S
+        patience_s = SLOW_S if self._evidence.compacting else BEGIN_S if idle_since < began_at else OVER_S
         return time.time() - max(idle_since, began_at) > patience_s
 
     async def _clear(self) -> Mapping[str, Any]:

@@ -44,7 +44,7 @@ from relay_runner.providers.claude.records import Records
 from relay_runner.providers.claude.rewake import Rewake
 from relay_runner.providers.claude.sight import SecondLook
 from relay_runner.providers.claude.spending import Spending
-from relay_runner.providers.claude.start import Start, introduction
+from relay_runner.providers.claude.start import Start, introduction, restart_notice
 from relay_runner.providers.claude.state_file import ASKING
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.providers.snapshot import snapshot
@@ -56,6 +56,8 @@ SLOW_S = 0.2
 INTERRUPT_S = 3.0
 WRITE_S = 1.0
 """How long the end of a turn may take to be written down before the program is ended all the same."""
+COMPACTIONS = {"PreCompact": False, "PostCompact": True}
+"""The hooks around a compaction, also of one that the program begins by itself, and whether it is over by them."""
 ENTERING_S = 5.0
 """How long an operation waits for a message that is on its way in."""
 
@@ -72,6 +74,8 @@ class ClaudeProcess:
         self._agent_id = spec.agent_id
         self._owed = spec.owed
         self._unread = profile.unread(spec)
+        self._compacting_since = float("-inf")
+        self._restarted = plan.resumed and not adopted
         self._adopted = adopted
         self._terminal = terminal
         self._emit = emit
@@ -203,13 +207,23 @@ class ClaudeProcess:
             self._health.whole(Part.HOOKS)
         if call.name == "SessionStart":
             self._tell(self._context.session(str(call.payload.get("source")), now, call.payload.get("model")))
+        if call.name in COMPACTIONS:
+            self._compacting_since = now
+            self._compacting(COMPACTIONS[call.name])
         if call.name == asks.HOOK:
             return await self._permissions.hook(call)
-        if call.name == "SessionStart" and call.payload.get("source") != "resume":
-            return HookReply(introduction(self._agent_id, self._unread))
+        if call.name == "SessionStart":
+            return HookReply(self._at_start(call.payload.get("source")))
         if call.name == "UserPromptSubmit" and not call.payload.get("agent_id"):
             return HookReply(self._injections.give(now))
         return HookReply()
+
+    def _at_start(self, source: object) -> Mapping[str, Any] | None:
+        """Return what the model is told at the beginning of a session, or when it goes on in a new program."""
+        restarted, self._restarted = self._restarted, False
+        if source != "resume":
+            return introduction(self._agent_id, self._unread)
+        return restart_notice() if restarted else None
 
     def look(self) -> None:
         """Take in what the program's records say now."""
@@ -217,6 +231,9 @@ class ClaudeProcess:
         if self._take(self._records.look(now)):
             self._tell(self._context.look(now))
             self._health.whole(Part.RECORDS)
+        idle_since = self._tracker.idle_since() or float("-inf")
+        if self._tracker.doing and not self.occupied_by and idle_since >= self._compacting_since:
+            self._compacting(True)  # one that comes to nothing is followed by no hook
         if self._tracker.prompt_hooks.overdue(now):
             self._health.lost(Part.HOOKS, HOOKLESS)
 

@@ -13,6 +13,7 @@ from relay_runner.providers.claude.ending import explain_exit
 from relay_runner.providers.claude.health import Health, Part
 from relay_runner.providers.claude.screen import start_dialog
 from relay_runner.providers.claude.turns import Tracker
+from relay_runner.providers.restart import NOTICE as RESTARTED
 from relay_runner.terminal.base import Terminal
 
 READY_S = 60.0
@@ -110,3 +111,8 @@ def introduction(agent_id: str, unread: str | None = None) -> Mapping[str, Any]:
     if unread is not None:
         text += f" You are read-only, so nothing of this repository is loaded: read {unread} for its instructions."
     return {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": text}}
+
+
+def restart_notice() -> Mapping[str, Any]:
+    """Return the answer to SessionStart where a session goes on in a new program; the next prompt brings it along."""
+    return {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": RESTARTED}}

@@ -8,14 +8,9 @@ from relay_runner.providers.codex import history
 from relay_runner.providers.codex.client import Client, Refused
 from relay_runner.providers.codex.memo import Memo
 from relay_runner.providers.codex.session import Session
+from relay_runner.providers.restart import NOTICE
 
 log = logging.getLogger(__name__)
-
-NOTICE = (
-    "<restart-notice>\nYour program was restarted, and this session goes on in the new one. Commands that you left "
-    "running have ended; a turn that was going on then was cut off. Nothing is asked of you: look at the state of "
-    "things again before you rely on what you remember of it.\n</restart-notice>"
-)
 
 
 async def tell(client: Client, memo: Memo, joined: Session) -> bool:

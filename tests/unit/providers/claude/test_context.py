@@ -6,7 +6,7 @@ from typing import Any
 
 from relay_runner.protocol.agents import Context
 from relay_runner.providers.base import ContextUsed, Event, Learnt
-from relay_runner.providers.claude.context import LARGE_WINDOW, WINDOW, ContextWatch
+from relay_runner.providers.claude.context import LARGE_WINDOW, SMALL_WINDOW, ContextWatch
 
 NOW = 1_800_000_000.0
 
@@ -72,14 +72,14 @@ def test_a_cleared_session_is_empty_and_a_resumed_one_unknown() -> None:
     assert (cleared.tokens, cleared.lifecycle_state) == (0, "fresh")
 
 
-def test_without_a_status_line_the_transcript_tells_and_the_window_is_guessed() -> None:
+def test_without_a_status_line_the_transcript_tells_and_a_window_that_nothing_tells_is_unknown() -> None:
     watch = ContextWatch()
     assert watch.look(NOW) == []
     watch.line(answer(50_000))
     events = watch.look(NOW)
     assert events[0] == Learnt({"model": "claude-opus"})
     found = used(events)
-    assert (found.tokens, found.window, found.utilisation) == (50_000, WINDOW, 0.25)
+    assert (found.tokens, found.window, found.utilisation) == (50_000, None, None)
     assert (found.source, found.confidence) == ("api", "estimated")
     assert watch.look(NOW) == []
     large = ContextWatch()
@@ -87,6 +87,9 @@ def test_without_a_status_line_the_transcript_tells_and_the_window_is_guessed() 
     large.line(answer(50_000))
     (told,) = large.look(NOW)
     assert isinstance(told, ContextUsed) and told.context.window == LARGE_WINDOW
+    unmarked = ContextWatch()  # as models of 2.1.332, whose window is the large one
+    unmarked.line(answer(SMALL_WINDOW + 1))
+    assert used(unmarked.look(NOW)).window == LARGE_WINDOW
 
 
 def test_subagents_and_errors_are_not_the_conversation() -> None:

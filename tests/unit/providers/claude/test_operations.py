@@ -64,6 +64,45 @@ async def test_compact_is_proven_by_the_transcript_too(room: Room) -> None:
         await compacting
 
 
+async def test_a_compaction_that_has_begun_is_waited_for_although_the_program_is_idle_again(room: Room) -> None:
+    """On a very busy machine its end is heard of long after the state file is idle."""
+    await begun(room)
+    async with asyncio.TaskGroup() as group:
+        compacting = group.create_task(room.process.operate("compact", {}))
+        await until(lambda: room.box.entered == ["/compact"])
+        await room.hook("PreCompact", trigger="manual")
+        room.status("busy")
+        room.process.look()
+        room.status("idle")
+        await asyncio.sleep(2 * operations.OVER_S)
+        assert not compacting.done()
+        await room.hook("PostCompact", trigger="manual")
+        assert (await compacting)["sessionId"]
+
+
+async def test_the_programs_own_word_that_it_compacted_counts(room: Room) -> None:
+    await begun(room)
+    async with asyncio.TaskGroup() as group:
+        compacting = group.create_task(room.process.operate("compact", {}))
+        await until(lambda: room.box.entered == ["/compact"])
+        say(room, answered("\x1b[2mCompacted (ctrl+o to see full summary)\x1b[22m"))
+        assert (await compacting)["sessionId"]
+
+
+async def test_a_compaction_that_begins_and_never_ends_is_given_up(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "SLOW_S", 0.3)
+    await begun(room)
+
+    async def program() -> None:
+        await until(lambda: room.box.entered == ["/compact"])
+        await room.hook("PreCompact", trigger="manual")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(program())
+        with pytest.raises(ProviderRefused, match="did not compact"):
+            await room.process.operate("compact", {})
+
+
 async def test_what_the_program_says_against_it_is_told(room: Room) -> None:
     await begun(room)
 

@@ -6,16 +6,20 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from relay_runner.errors import ProviderRefused, ProviderUnsupported, TerminalError
 from relay_runner.protocol.messages import Outcome, Timing
 from relay_runner.providers.base import (
+    ContextUsed,
     Degraded,
     Held,
+    LaunchPlan,
     ProcessState,
     Seen,
+    StateChanged,
     Submitted,
     TurnEnded,
     TurnState,
@@ -23,7 +27,8 @@ from relay_runner.providers.base import (
 from relay_runner.providers.claude import closing, ladder, operations, parts
 from relay_runner.providers.claude import process as module
 from relay_runner.providers.claude.health import HOOKLESS
-from relay_runner.terminal.base import Key
+from relay_runner.providers.restart import NOTICE
+from relay_runner.terminal.base import Key, Terminal
 from tests.terminals import until
 from tests.unit.providers.claude.room import SESSION, Room, message, room, watched  # noqa: F401
 
@@ -79,6 +84,45 @@ async def test_hooks_that_never_come_are_told_and_heal_by_one_that_does(
     assert len(room.told(Degraded)) == 1
     await room.hook("UserPromptSubmit", prompt="hello")
     assert room.told(Degraded)[-1] == Degraded(None)
+
+
+def lifecycle(room: Room) -> list[str]:
+    return [event.context.lifecycle_state for event in room.told(ContextUsed)]
+
+
+async def test_a_compaction_that_the_program_begins_by_itself_shows(room: Room) -> None:
+    await room.idle()
+    await room.hook("UserPromptSubmit", prompt=message().text, prompt_id="p1")
+    room.status("busy")
+    await room.hook("PreCompact", trigger="auto")
+    room.process.look()
+    assert lifecycle(room)[-1] == "compacting" and room.told(StateChanged)[-1].detail == "compact"
+    await room.hook("SessionStart", source="compact")
+    await room.hook("PostCompact", trigger="auto")
+    room.process.look()
+    assert lifecycle(room)[-1] == "compacted" and room.told(StateChanged)[-1].detail is None
+
+
+async def test_a_compaction_that_comes_to_nothing_does_not_show_for_ever(room: Room) -> None:
+    await room.idle()
+    room.status("busy")
+    await room.hook("PreCompact", trigger="auto")
+    room.process.look()
+    room.status("idle")
+    room.process.look()
+    assert lifecycle(room)[-1] == "active"
+
+
+@pytest.mark.parametrize(("resumed", "adopted"), [(True, False), (False, False), (True, True)])
+async def test_a_model_is_told_once_when_its_session_goes_on_in_a_new_program(
+    room: Room, resumed: bool, adopted: bool
+) -> None:
+    plan = LaunchPlan(argv=(), env={}, cwd=room.folder, session_id=SESSION, resumed=resumed)
+    terminal = cast(Terminal, room.box)
+    room.process = module.ClaudeProcess(room.spec(), plan, terminal, room.events.append, room.home, adopted=adopted)
+    answers = [await room.hook("SessionStart", source=source) for source in ("resume", "resume", "clear")]
+    told = [NOTICE in json.dumps(answer, ensure_ascii=False).replace("\\n", "\n") for answer in answers]
+    assert told == [resumed and not adopted, False, False]
 
 
 async def test_what_one_file_says_is_told_although_another_cannot_be_read(room: Room) -> None:
