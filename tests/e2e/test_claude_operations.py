@@ -80,7 +80,8 @@ async def test_clear_forgets_the_conversation_and_tells_the_new_session(
         result = await rig.process.operate("clear", {})
         assert result["previousSessionId"] == rig.plan.session_id != result["sessionId"]
         begun = [event for event in rig.events if isinstance(event, SessionStarted)][-1]
-        assert (begun.session_id, begun.source) == (result["sessionId"], "clear")
+        # The state file can change before the hook comes (2.1.332).
+        assert begun.session_id == result["sessionId"] and begun.source in ("clear", "state-file")
         after = await rig.say("SAY:fresh")
         assert (await rig.event(TurnEnded, after.nonce)).result == "fresh"
         assert "a secret word" not in str(model.requests[-1].messages)

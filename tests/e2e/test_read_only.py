@@ -76,7 +76,8 @@ def test_claude_code_reads_and_writes_nothing(claude: Home, anthropic: FakeAnthr
         ("ListAgents", {}),
         ("CronCreate", {"cron": "* * * * *", "prompt": f"touch {made}", "durable": True}),
     ]
-    claude.settled(claude.send("cc", f"TOOLS:{json.dumps(tries)}"))
+    steps = "\n".join(f"TOOL:{tool} {json.dumps(arguments)}" for tool, arguments in tries)
+    claude.settled(claude.send("cc", steps))
     told = [text for _, kind, text in blocks(anthropic.requests[-1].messages) if kind == "tool_result"][1:]
     missing = [name for name, text in zip((name for name, _ in tries), told, strict=True) if NO_TOOL in text]
     assert missing == [name for name, _ in tries], told
