@@ -245,7 +245,7 @@ async def test_a_message_is_steered_into_a_running_turn(
 async def test_prompts_that_queued_up_in_a_text_turn_go_in_together(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
 ) -> None:
-    """Pasted while the model writes, they wait in the program's own queue; one turn then answers both."""
+    """Put in while the model writes, they wait in the program's own queue; then one turn answers both, or one each."""
     no_poller = plugin_copy(tmp_path / "plugin", command="true", args=[])
     async with started(tmp_path, tmux, model, plugin=no_poller) as rig:
         first = await rig.say("SLOW:12\nSAY:long", operator=True)
@@ -254,13 +254,12 @@ async def test_prompts_that_queued_up_in_a_text_turn_go_in_together(
         for one in queued:
             assert await rig.submit(one) == "paste"
         assert (await rig.event(TurnEnded, first.nonce)).result == "long"
-        for one in queued:
-            assert (await rig.event(TurnEnded, one.nonce)).result == "1"
-            assert model.times_in_conversation(one.nonce) == 1
+        answers = [(await rig.event(TurnEnded, one.nonce)).result for one in queued]
+        assert answers in (["1", "1"], ["0", "1"])  # 2.1.197, 2.1.332
+        assert [model.times_in_conversation(one.nonce) for one in queued] == [1, 1]
         await rig.die()
         await rig.adopt()
-        for one in queued:
-            assert (await rig.process.find(one.nonce)).result == "1"
+        assert [(await rig.process.find(one.nonce)).result for one in queued] == answers
 
 
 async def test_a_peer_cannot_attach_files_by_mentioning_them(
@@ -550,7 +549,7 @@ async def test_a_killed_background_agent_does_not_keep_it_busy(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic
 ) -> None:
     async with started(tmp_path, tmux, model, approval_mode="bypass") as rig:
-        submission = await rig.say("BGTASK:RUN=sleep 60\nSAY:waiting for it")
+        submission = await rig.say("BGTASK:RUN=tail -f /dev/null\nSAY:waiting for it")
         working = await rig.event(SubagentStarted)
         await until(lambda: "waiting for it" in transcript(rig))
         stop = await rig.say(f'TOOL:TaskStop {{"task_id": "{working.id}"}}\nSAY:killed it', timing=Timing.STEER)
