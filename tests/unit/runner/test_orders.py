@@ -152,9 +152,6 @@ async def test_context_goes_in_with_its_reason_and_its_memories_and_the_count_co
     given = {"reason": "recalled", "memoryIds": ["m1", "m2"]}
     said = await office.obey("agent.injectContext", content=["one", "two"], **given)
     assert said == {"providerResult": {"channel": "script"}, "count": 2, "memoryIds": ["m1", "m2"]}
-    raw = await office.obey("agent.injectContext", items=[{}, {}, {}], memoryIds=["m3"])
-    assert (raw["count"], raw["memoryIds"]) == (3, ["m3"])
-    assert office.process.operated.pop() == ("inject", {"items": [{}, {}, {}], "memoryIds": ["m3"]})
     alone = await office.obey("agent.injectContext", content="three")
     assert alone["count"] == 1 and "memoryIds" not in alone
     assert office.process.operated == [("inject", {"content": "one\n\ntwo", **given}), ("inject", {"content": "three"})]
