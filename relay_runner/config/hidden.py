@@ -25,7 +25,8 @@ def hidden(paths: Paths, token_file: str | None, environ: Mapping[str, str]) -> 
     `token_file` is where the token stands that a person configured, where it has a file of its own.
     """
     sockets = paths.sockets()
-    found = [paths.state, paths.config, sockets]
+    # Settings that are written later, with a token in them perhaps, are hidden, too.
+    found = [paths.state, private_dir(paths.config), sockets]
     if token_file is not None:
         found.append(Path(token_file).expanduser())
     found.append(_tmux(environ))

@@ -43,7 +43,8 @@ def _went_on(place: Home, model: FakeResponses, id: int) -> None:
 
 
 def test_a_limited_message_is_continued_and_the_queue_drains(place: Home, model: FakeResponses) -> None:
-    (place.state / "config.toml").write_text("[limits]\nleast_s = 6\n")
+    # Long enough for the second one to be sent while the first is held, on a machine that is slow today.
+    (place.state / "config.toml").write_text("[limits]\nleast_s = 20\n")
     place.start("cx", "codex")
     first = place.send("cx", BODY)
     assert _held(place, first)["state"] == "seen"

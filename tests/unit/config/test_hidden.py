@@ -27,6 +27,12 @@ def test_state_settings_token_and_the_users_tmux_are_hidden(tmp_path: Path, path
     assert tmux.stat().st_mode & 0o777 == 0o700, "a server that starts later is hidden, too"
 
 
+def test_settings_that_are_written_later_are_hidden_too(tmp_path: Path) -> None:
+    paths = Paths(state=config.private_dir(tmp_path / "state"), config=tmp_path / "config")
+    assert paths.config in config.hidden(paths, None, {"TMUX_TMPDIR": str(tmp_path)})
+    assert paths.config.stat().st_mode & 0o777 == 0o700
+
+
 def test_only_what_is_there_and_nothing_twice(tmp_path: Path) -> None:
     both = Paths(state=tmp_path / "home", config=tmp_path / "home")
     config.private_dir(both.state)
