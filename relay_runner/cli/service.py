@@ -27,7 +27,7 @@ from relay_runner.protocol.wire import Wire, encode
 from relay_runner.runner.options import RunnerExit
 
 # -P: a folder called relay_runner where the agent works must not be taken for the program.
-PROGRAM = (sys.executable, "-P", "-m", "relay_runner.cli.service")
+PROGRAM = (sys.executable, "-X", "utf8", "-P", "-m", "relay_runner.cli.service")
 BACKGROUND = "background"
 FOREGROUND = "foreground"
 

@@ -156,6 +156,9 @@ def paths(environ: Mapping[str, str] | None = None) -> Paths:
     home = environ.get(HOME_VARIABLE)
     if home:
         root = Path(home).expanduser().absolute()
+        if os.pathsep in str(root):
+            # A folder of it stands first on a program's PATH; what follows a colon there is another folder.
+            raise ConfigError(f"{HOME_VARIABLE} cannot hold a colon: {root}", hint="name another folder")
         return Paths(state=root, config=root)
     import platformdirs
 

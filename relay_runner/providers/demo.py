@@ -21,7 +21,7 @@ from relay_runner.providers.beside import beside
 from relay_runner.providers.demo_process import DemoProcess
 from relay_runner.terminal.base import Screen, Terminal
 
-PROGRAM = (sys.executable, "-P", "-m", "relay_runner.providers.demo_agent")
+PROGRAM = (sys.executable, "-X", "utf8", "-P", "-m", "relay_runner.providers.demo_agent")
 APPROVAL_MODES = frozenset({"ask", "bypass"})
 
 

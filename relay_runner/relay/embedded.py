@@ -192,7 +192,7 @@ def _spawn(paths: Paths) -> None:
     """Start the server in the background and return once it answers; raise `RelayUnavailable` with what it said."""
     log_from = _rotate(paths.relay_log)
     reader, writer = os.pipe()
-    command = [sys.executable, "-P", "-m", "relay_runner.server", "--home", str(paths.state)]
+    command = [sys.executable, "-X", "utf8", "-P", "-m", "relay_runner.server", "--home", str(paths.state)]
     command += ["--started-by", "client", "--detach", "--ready-fd", str(writer)]
     try:
         with os.fdopen(os.open(paths.relay_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:

@@ -79,10 +79,11 @@ def write_inside(paths: AgentPaths, programs: Mapping[str, tuple[str, ...]], cwd
 def write_programs(folder: Path, programs: Mapping[str, tuple[str, ...]]) -> None:
     """Put `relay-runner` and `programs` as small scripts into the folder that is first on the program's PATH."""
     private_dir(folder)
-    ours = {"relay-runner": (sys.executable, "-I", "-m", "relay_runner")}
+    ours = {"relay-runner": (sys.executable, "-X", "utf8", "-I", "-m", "relay_runner")}
     for name, argv in {**ours, **programs}.items():
         script = folder / name
         temporary = folder / f".{name}.tmp"
-        temporary.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', encoding="utf-8")
+        # As bytes: a folder on the way may have a name that is no text.
+        temporary.write_bytes(os.fsencode(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n'))
         temporary.chmod(0o700)
         temporary.replace(script)

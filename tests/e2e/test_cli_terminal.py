@@ -82,6 +82,19 @@ def test_start_look_type_leave_come_back_stop(place: Home) -> None:
     assert place.json("ps") == []
 
 
+@pytest.mark.parametrize(
+    ("term", "said"), [("xterm-kitty-unheard-of", "does not know the terminal"), ("", "TERM is not set")]
+)
+def test_a_terminal_that_nothing_describes_is_shown_as_another(place: Home, term: str, said: str) -> None:
+    place.environ["TERM"] = term
+    with person(place, "start", "demo") as terminal:
+        terminal.expect(f"{said}.*shown as xterm-256color")
+        terminal.expect(SHOWN)
+        idle(place)
+        leave(terminal)
+    place.run("stop", AGENT)
+
+
 def test_the_end_of_the_program_ends_it_all(place: Home) -> None:
     with person(place, "start", "demo") as terminal:
         terminal.expect(SHOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -85,16 +86,19 @@ class Ladder:
                 return Held(str(error))
         if (held := self.hold(submission)) is not None:
             return held
+        text = submission.text
         if not submission.operator or self._tracker.state is ProcessState.BUSY:
             if await self._rewake.give(submission.nonce, submission.text) is Given.GRANTED:
                 self._entering, self._granted_at = submission.nonce, time.monotonic()
                 return Submitted(REWAKE)
+            if not submission.operator:
+                text = await asyncio.to_thread(pasted, submission)  # a megabyte of slashes takes a moment
             # Nothing entered. Waiting for the poller took time in which a person may have begun something.
             self._session.look()
             if (held := self.hold(submission)) is not None:
                 return held
         idle = self._tracker.state is ProcessState.IDLE
-        return await self._paste.put(pasted(submission), self._entered(submission.nonce), idle=idle)
+        return await self._paste.put(text, self._entered(submission.nonce), idle=idle)
 
     def _entered(self, nonce: str) -> Callable[[], bool]:
         """Return a question: do the program's own records have the message?"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -124,7 +125,8 @@ class CodexProcess:
                 skills = await session.skills(client, self._spec) if asks else frozenset()
             except Disconnected:
                 return Held("no connection", retry_s=0.2)
-            given = prompt.given(submission, context=joined.context, skills=skills)
+            # In a thread: to look for mentions in a megabyte of them takes a moment.
+            given = await asyncio.to_thread(prompt.given, submission, context=joined.context, skills=skills)
             return await self._put(client, turn, {"threadId": joined.thread_id, **given}, submission.nonce)
 
     async def _put(self, client: Client, turn: OpenTurn | None, params: dict[str, Any], nonce: str) -> SubmitResult:

@@ -9,7 +9,7 @@ import re
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay_runner.cli import output
@@ -56,6 +56,14 @@ def test_a_table_on_a_terminal_takes_no_markup(monkeypatch: pytest.MonkeyPatch) 
     drawn = screen.getvalue()
     assert "[bold]b[/bold]" in drawn and ":smile:" in drawn
     assert "\x1b[31m" not in drawn and "\x07" not in drawn and "\x9b" not in drawn
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(alphabet="[]/bold red:smile=\\@#x", min_size=1, max_size=30).map(str.strip).filter(bool))
+def test_no_text_is_markup_in_a_table(text: str) -> None:
+    with contextlib.redirect_stdout(Tty()) as screen:
+        output.table(("a",), [(f"x{text}y",)], empty="nothing")
+    assert f"x{' '.join(text.split())}y" in screen.getvalue()
 
 
 def test_nothing_in_a_line_reorders_or_is_cut_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,3 +83,8 @@ def test_sockets_stand_in_the_state_folder(paths: Paths) -> None:
         assert stat.S_IMODE(found.stat().st_mode) == 0o700
     finally:
         forget_short_path(paths.state)
+
+
+def test_a_home_that_no_path_could_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot hold a colon: /a:b"):
+        config.paths({"RELAY_RUNNER_HOME": "/a:b"})

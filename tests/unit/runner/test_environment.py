@@ -2,7 +2,11 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from relay_runner.config import AgentPaths
 from relay_runner.protocol.agents import Auth
@@ -73,6 +77,15 @@ def test_the_private_relay_runner_works_and_is_private(tmp_path: Path) -> None:
     assert version.returncode == 0 and version.stdout.startswith("relay-runner")
     hello = subprocess.run(["hello"], env=environ, capture_output=True, text=True, timeout=30)
     assert hello.stdout == "its here\n"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(min_size=1, max_size=40).filter(lambda word: b"\0" not in word))
+def test_any_word_reaches_a_program_as_it_is(word: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        environment.write_programs(Path(folder), {"echoes": ("printf", "%s|", os.fsdecode(word))})
+        said = subprocess.run([Path(folder) / "echoes", word], capture_output=True, check=True).stdout
+    assert said == word + b"|" + word + b"|"
 
 
 def test_programs_that_cannot_be_run_are_told(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from relay_runner.errors import ProviderExited, TerminalError
 from relay_runner.terminal import shim
@@ -40,6 +42,13 @@ def test_every_byte_of_arguments_and_environment_survives(tmp_path: Path) -> Non
     assert arguments == [everything, "", "a'b", "-n"]
     expected = {name: os.fsencode(value) for name, value in env.items() if name != "bad-name"}
     assert {name: environment.get(name) for name in expected} == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=60).filter(lambda word: b"\0" not in word))
+def test_any_word_is_one_word_of_a_shell(word: bytes) -> None:
+    script = b"printf %s " + shim.quote(os.fsdecode(word)) + b" end"
+    assert subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout == word + b"end"
 
 
 def test_the_environment_is_the_given_one_and_nothing_else(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay_runner.errors import ProviderNotFound, ProviderUnsupported
 from relay_runner.providers.base import LaunchSpec
@@ -157,6 +160,11 @@ def test_the_viewer_has_a_home_of_its_own_and_the_users_taste(spec: LaunchSpec) 
 def test_words_of_toml() -> None:
     value = {"a b": {'ü "q"': False, "n": "1"}}
     assert tomllib.loads(f"x = {launch.toml(value)}") == {"x": value}
+
+
+@given(st.recursive(st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_any_value_is_one_value_of_toml(value: Any) -> None:
+    assert tomllib.loads(f"x = {launch.toml(value)}\ny = 1") == {"x": value, "y": 1}
 
 
 def test_our_skills_are_there() -> None:
