@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
@@ -104,6 +105,11 @@ class Repeats(logging.Filter):
 
 class PrivateFile(RotatingFileHandler):
     """A log file that only its user can read, from its first byte on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802: the handler's own name
+        """Leave a line out that a full disk does not take; whatever else is wrong is told as ever."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
     def _open(self) -> io.TextIOWrapper:
         # The handler's own _open goes by the umask.

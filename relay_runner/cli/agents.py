@@ -192,7 +192,9 @@ async def _list_agents() -> list[dict[str, Any]]:
         listed = {agent.id: agent for agent in await opened.relay.agents()}
         runners = {} if opened.access.inside else local.all_live(opened.paths)
         left = {} if opened.access.inside else local.all_left_behind(opened.paths)
-        unheard = {agent_id for agent_id in runners if agent_id not in listed or not listed[agent_id].connected}
+        # A relay on a full disk can note nothing new of anyone.
+        full = not local.has_room(opened.paths)
+        unheard = {one for one in runners if full or one not in listed or not listed[one].connected}
         told = {agent_id: await asyncio.to_thread(own.status, opened.paths, agent_id) for agent_id in unheard}
     rows = [
         _row(agent_id, listed.get(agent_id), runners.get(agent_id), told.get(agent_id))
@@ -213,6 +215,8 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
     from relay_runner.cli import own
 
     status = agent.status if agent is not None else None
+    if status is not None and agent is not None and agent.connected and told is not None:
+        status = told
     silent = runner is not None and (status is None or status.agent_status == "offline")
     transport = told.transport if told is not None else status.transport if status is not None else None
     work = status.active_work if status is not None else ()

@@ -7,6 +7,7 @@ without it.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
@@ -21,6 +22,15 @@ from relay_runner.runner.record import ProcessRecord
 from relay_runner.terminal import processes
 
 POLL_S = 0.05
+LEAST_ROOM = 64 * 1024
+
+
+def has_room(paths: Paths) -> bool:
+    """Say whether the disk of the state folder takes anything."""
+    try:
+        return shutil.disk_usage(paths.state).free >= LEAST_ROOM
+    except OSError:
+        return True
 
 
 def info(paths: Paths, agent_id: str) -> RunnerInfo | None:

@@ -15,7 +15,14 @@ from typing import Any
 
 import msgspec
 
-from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayRunnerError, RelayUnavailable
+from relay_runner.errors import (
+    ClaimLost,
+    ProtocolError,
+    RelayRefused,
+    RelayRunnerError,
+    RelayUnavailable,
+    StoreError,
+)
 from relay_runner.protocol.agents import WorkKind
 from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, CommandUpdate
 from relay_runner.protocol.orders import MIN_COMMAND_TIMEOUT_S
@@ -24,11 +31,14 @@ from relay_runner.protocol.wire import Wire, decode, encode
 from relay_runner.relay.base import Relay
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.journal import Journal
+from relay_runner.runner.submit import DISK_FULL
 from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
 
 ILLEGAL_MOVE = "illegal-move"
+ALWAYS = frozenset({"agent.shutdown", "agent.kill", "agent.restart", "agent.interrupt", "agent.permissionDecision"})
+"""What is carried out on a full disk too: done twice it is done once."""
 OPEN = (CommandState.ACCEPTED, CommandState.RUNNING)
 
 Obey = Callable[[Command], Awaitable[Mapping[str, Any]]]
@@ -120,6 +130,9 @@ class Commands:
         if not await self._report(command, CommandState.RUNNING, {}):
             # It waited too long behind others, and its giver was told that it failed: it must not happen any more.
             return CommandState.FAILED, {"reason": "its time was over before it began"}
+        if self._journal.held_in_memory and command.type not in ALWAYS:
+            # Nobody would know after a crash that it was done already.
+            return CommandState.FAILED, {"reason": f"{DISK_FULL}: make room first", "code": StoreError.code}
         timeout_s = min(max(command.timeout_s, MIN_COMMAND_TIMEOUT_S), MAX_COMMAND_TIMEOUT_S)
         try:
             async with asyncio.timeout(timeout_s):

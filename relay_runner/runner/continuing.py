@@ -45,6 +45,7 @@ from relay_runner.runner.journal import Journal, Row, Stage
 from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
+from relay_runner.runner.submit import submit
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class Continuing:
         )
         self._journal.advance(row.nonce, Stage.HANDING, time.time())
         try:
-            result = await process.submit(submission)
+            result = await submit(self._journal, process, submission)
         except ProviderRefused as error:
             if not self._flights.proven(flight):
                 self._flights.land(flight)

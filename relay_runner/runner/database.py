@@ -1,8 +1,16 @@
-"""The SQLite file under the journal: opened, asked and written, each error of it a `StoreError`."""
+"""The SQLite file under the journal: opened, asked and written, each error of it a `StoreError`.
+
+Where the disk is full, what is written goes on in memory (`held_in_memory`) and back into the file when there is room.
+A runner that dies in between has lost what it learnt meanwhile, and its successor learns it again from the provider's
+records, as after any crash; so nothing may be *begun* that only memory knows of.
+"""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,8 +38,28 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 ADDED = ("continues TEXT", "usage BLOB", "session TEXT")
 """Columns of `deliveries` that older files do not have."""
 
-Transaction = sqlite3.Connection
-"""What the body of a transaction writes by."""
+CHECKPOINT_PAGES = 128
+"""After how many pages (of 4 KiB) the write-ahead log goes into the file."""
+LOG_BYTES = 512 * 1024
+"""What the write-ahead log keeps on the disk at most once it went into the file."""
+_NO_ROOM = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP}
+)
+"""Errors of a write for want of room, or of what a user may have of it (a quota): what they end did not happen."""
+
+log = logging.getLogger(__name__)
+Statement = tuple[str, Sequence[object]]
+
+
+class Transaction:
+    """What the body of a transaction writes by: its statements, in order."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> None:
+        """Add a statement."""
+        self.statements.append((statement, values))
 
 
 class Database:
@@ -40,6 +68,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        self._memory: sqlite3.Connection | None = None
+        self.on_full: Callable[[], None] = lambda: None
+        """Called when the file could not take a write any more."""
 
     def __enter__(self) -> Self:
         try:
@@ -47,6 +78,8 @@ class Database:
             db = sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
+            db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             db.executescript(_SCHEMA)
             known = {column[1] for column in db.execute("PRAGMA table_info(deliveries)")}
             for column in ADDED:
@@ -60,15 +93,48 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._memory is not None and not self.recover():
+            log.error("what was learnt since the disk is full is lost; the provider's records have it")
+            self._memory = None
         if self._db is not None:
             self._db.close()
             self._db = None
 
     @property
-    def _connection(self) -> sqlite3.Connection:
+    def held_in_memory(self) -> bool:
+        """Whether the disk is full: nothing new may be begun."""
+        return self._memory is not None
+
+    def recover(self) -> bool:
+        """Write what memory holds into the file; say whether that is done, or was not needed."""
+        if self._memory is None:
+            return True
+        try:
+            self._memory.backup(self._file)
+        except sqlite3.Error as error:
+            log.debug("the journal %s still cannot be written: %s", self._path, error)
+            return False
+        self._memory.close()
+        self._memory = None
+        log.warning("the journal %s can be written again", self._path)
+        return True
+
+    def checkpoint(self) -> None:
+        """Write the log into the file and take its room back; where that cannot be done now, it is done later."""
+        try:
+            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.debug("no checkpoint of %s: %s", self._path, error)
+
+    @property
+    def _file(self) -> sqlite3.Connection:
         if self._db is None:
             raise StoreError("the journal is closed")
         return self._db
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._memory if self._memory is not None else self._file
 
     def _query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -77,35 +143,42 @@ class Database:
             raise StoreError(f"cannot read the journal {self._path}: {error}") from error
 
     def _run(self, statement: str, *values: object) -> None:
+        self._write([(statement, values)])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        """All of the statements or none: `BEGIN IMMEDIATE` ... `COMMIT` at the end of the context."""
+        transaction = Transaction()
+        yield transaction
+        self._write(transaction.statements)
+
+    def _write(self, statements: Sequence[Statement]) -> None:
         try:
-            self._connection.execute(statement, values)
+            _commit(self._connection, statements)
         except sqlite3.Error as error:
-            raise StoreError(f"cannot write the journal {self._path}: {error}") from error
+            if self._memory is not None or error.sqlite_errorcode not in _NO_ROOM:
+                raise StoreError(f"cannot write the journal {self._path}: {error}") from error
+            self._go_on_in_memory(error)
+            _commit(self._connection, statements)
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection, self._path)
+    def _go_on_in_memory(self, error: sqlite3.Error) -> None:
+        log.error("the journal %s cannot be written (%s): messages wait until there is room", self._path, error)
+        memory = sqlite3.connect(":memory:", isolation_level=None)
+        self._file.backup(memory)
+        self._memory = memory
+        self.on_full()
 
 
-class _Transaction:
-    """`BEGIN IMMEDIATE` ... `COMMIT`, or `ROLLBACK` when anything went wrong."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
-        self._path = path
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._execute("BEGIN IMMEDIATE")
-        return self._db
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._execute("COMMIT" if error is None else "ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise StoreError(f"cannot write the journal {self._path}: {error}") from error
-
-    def _execute(self, statement: str) -> None:
-        try:
-            self._db.execute(statement)
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot write the journal {self._path}: {error}") from error
+def _commit(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    if len(statements) == 1:  # a transaction by itself
+        db.execute(*statements[0])
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in statements:
+            db.execute(statement, values)
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        if db.in_transaction:  # a full disk may have rolled it back already
+            db.execute("ROLLBACK")
+        raise

@@ -35,6 +35,8 @@ from relay_runner.runner.local import LOCAL_ID
 from relay_runner.runner.obstacles import Obstacles
 from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.submit import DISK_FULL, submit
+from relay_runner.runner.submit import RETRY_S as DISK_RETRY_S
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,9 @@ class Handover:
                 self.drop(entry)
                 return None
             nonce = self._journal.begin(entry.message, entry.attempt, process_id, time.time())
+            if self._journal.held_in_memory:
+                await self._hold(entry, Held(DISK_FULL, DISK_RETRY_S), nonce)
+                return None
             enclosed = await self._attachments.fetch(entry.message)
             submission = Submission(entry.message, nonce, await rendered(entry.message, nonce, enclosed))
             held = await self._announce(process, submission, entry)
@@ -196,7 +201,7 @@ class Handover:
         )
         self._journal.advance(flight.nonce, Stage.HANDING, time.time())
         try:
-            result = await process.submit(submission)
+            result = await submit(self._journal, process, submission)
             if not isinstance(result, Held):
                 self._obstacles.over(entry.message.id)
         except ProviderRefused as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from relay_runner.config import write_private
@@ -10,8 +11,11 @@ from relay_runner.protocol.control import RunnerInfo
 from relay_runner.protocol.wire import encode
 from relay_runner.providers.base import Process, Provider
 from relay_runner.runner.control import ControlServer
+from relay_runner.runner.disk import no_room
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.launcher import Launched
+
+log = logging.getLogger(__name__)
 
 
 class InfoFile:
@@ -37,6 +41,9 @@ class InfoFile:
                 try:
                     write_private(file, encode(info))
                 except OSError as error:
+                    if no_room(error):  # it is written again when there is room
+                        log.warning("%s cannot be written: %s", file, error.strerror)
+                        continue
                     raise ConfigError(f"cannot write {file} ({error.strerror})", hint="name another file") from error
         return info
 

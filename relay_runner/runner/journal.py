@@ -230,8 +230,8 @@ class Journal(Database):
             (bill.day, bill.sender, bill.turns, usage.tokens or 0, usage.cost_usd or 0.0),
         )
         if nonce is not None and bill.usage is not None:
-            before = db.execute("SELECT usage FROM deliveries WHERE nonce = ?", (nonce,)).fetchone()
-            known = decode(before[0], Usage) if before and before[0] else None
+            before = self._query("SELECT usage FROM deliveries WHERE nonce = ?", nonce)
+            known = decode(before[0][0], Usage) if before and before[0][0] else None
             db.execute("UPDATE deliveries SET usage = ? WHERE nonce = ?", (encode(total(known, bill.usage)), nonce))
 
     # --- receipts on their way to the relay ---

@@ -149,7 +149,13 @@ class Launcher:
             lost=self._lost(spec, plan),
             crippled=crippled,
         )
-        self._save(launched)
+        try:
+            self._save(launched)
+        except OSError:
+            # Nobody could ever adopt it.
+            await terminal.terminate(grace_s=0.0)
+            await terminal.close()
+            raise
         self._launches += 1
         log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
         return launched
@@ -164,7 +170,10 @@ class Launcher:
         self._journal.remember(SESSION_FACT, session_id)
         saved = record.load(self._paths.process)
         if saved is not None and saved.session_id != session_id:
-            record.save(self._paths.process, record.with_session(saved, session_id))
+            try:
+                record.save(self._paths.process, record.with_session(saved, session_id))
+            except OSError as error:  # the journal has it, and it is written again when there is room
+                log.warning("%s cannot be written: %s", self._paths.process, error.strerror)
 
     def forget(self, launched: Launched) -> None:
         """The process is dead and its terminal closed: nobody is to adopt it."""

@@ -38,6 +38,7 @@ from relay_runner.runner.flight import Flight
 from relay_runner.runner.flights import Flights
 from relay_runner.runner.journal import Journal, Row, Stage
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.submit import submit
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class Reminding:
         flight = self._take_off(row, submission.nonce, Stage.HANDING, check_in_s=backoff.LIMIT_S)
         log.info("message %d from %s has no reply: the agent is reminded", row.message.id, row.message.sender)
         try:
-            result = await process.submit(submission)
+            result = await submit(self._journal, process, submission)
         except (ProviderError, TerminalError) as error:
             log.warning("the reminder of message %d: %s", row.message.id, error)
             result = Held(str(error))

@@ -22,6 +22,7 @@ from relay_runner.runner import record
 from relay_runner.runner.control import ControlServer
 from relay_runner.runner.credentials import Credentials
 from relay_runner.runner.delivering import Delivering
+from relay_runner.runner.disk import Disk
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.info import InfoFile
 from relay_runner.runner.instruction import Order
@@ -96,6 +97,7 @@ class Runner:
             at=paths.control_socket(options.agent_id),
         )
         self._presence = self._presence_of()
+        self._disk = Disk(self._journal, self._work, self._paths.root, publish=self._presence.publish)
         self._delivering = self._delivering_of()
         self._inbox = self._delivering.inbox
         self._launcher = self._launcher_of(os.environ if environ is None else environ)
@@ -117,6 +119,7 @@ class Runner:
             on_unusable=lambda reason: self._supervisor.order(Order.RESTART, reason),
         )
         self._control.on_status = self._posted
+        self._disk.on_room = self._rewrite
         self._ordering = Ordering(
             relay,
             self._journal,
@@ -183,6 +186,7 @@ class Runner:
             on_open=self._opened,
             on_ready=self._ready,
             on_gone=lambda: self._permissions.gone(),
+            has_room=self._disk.has_room,
         )
 
     def _delivering_of(self) -> Delivering:
@@ -250,6 +254,7 @@ class Runner:
             "telling": self._tell(),
             "failures": self._fail(),
             "tidying": self._tidy(),
+            "disk": self._disk.run(),
         }
         if self._credentials is not None:
             self._relay.heal_with(self._credentials.heal)
@@ -331,6 +336,12 @@ class Runner:
     def _session(self, session_id: str) -> None:
         self._launcher.session_is(session_id)
         self._info.session_id = session_id
+        self._info.write(self._supervisor.process)
+
+    def _rewrite(self) -> None:
+        """Write what could not be written while the disk was full."""
+        if self._info.session_id is not None:
+            self._launcher.session_is(self._info.session_id)
         self._info.write(self._supervisor.process)
 
     def _opened(self, launched: Launched) -> None:

@@ -21,6 +21,7 @@ from relay_runner.runner.instruction import Instruction, Order, Restarting
 from relay_runner.runner.launcher import Launched, Launcher
 from relay_runner.runner.options import RunnerExit, RunnerOptions
 from relay_runner.runner.policy import GiveUp, RestartPolicy
+from relay_runner.runner.submit import RETRY_S as DISK_RETRY_S
 from relay_runner.runner.work import Work
 from relay_runner.terminal.base import ExitStatus, Screen, Terminal
 
@@ -60,6 +61,7 @@ class Supervisor:
         on_open: Callable[[Launched], None],
         on_ready: Callable[[], None],
         on_gone: Callable[[], None] = lambda: None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._options = options
         given_s = options.shutdown_timeout_s
@@ -76,6 +78,7 @@ class Supervisor:
         self._on_open = on_open
         self._on_ready = on_ready
         self._on_gone = on_gone
+        self._has_room = has_room
         self._policy = RestartPolicy()
         self._orders: asyncio.Queue[Instruction] = asyncio.Queue()
         self._restarting = Restarting()
@@ -131,7 +134,7 @@ class Supervisor:
         resume, self._resume = self._resume, True
         try:
             return await self._launcher.launch(resume=resume)
-        except (ProviderError, TerminalError) as error:
+        except (ProviderError, TerminalError, OSError) as error:
             log.warning("it cannot be started again now: %s", error)
             self._failure = f"it cannot be started: {error}"
             self._work.timeline.add("provider-not-started", reason=str(error))
@@ -280,6 +283,10 @@ class Supervisor:
 
     def _again(self, reason: str, ran_for: float) -> float | RunnerExit:
         """Ask the policy whether the program is started once more."""
+        if not self._has_room():  # whatever it ended of, it does not count: nothing could live on this disk
+            self._work.lifecycle = "restarting"
+            self._publish()
+            return DISK_RETRY_S
         decision = self._policy.after_exit(time.time(), ran_for)
         if isinstance(decision, GiveUp):
             self._work.error = f"given up: {decision.reason} ({reason})"

@@ -60,6 +60,8 @@ class Work:
         self.degraded: str | None = None
         self.unreachable: str | None = None
         """What keeps people and messages from its terminal."""
+        self.disk: str | None = None
+        """What is wrong with the disk: nothing new goes in until it is well."""
         self.limit: str | None = None
         """Until when the model's side takes no work, in the words of `Hold.text`."""
         self.held: tuple[HeldMessage, ...] = ()
@@ -180,7 +182,8 @@ class Work:
         elif self._state is None:
             state = AgentState.OFFLINE
         else:
-            busy = bool(items or self.asks) or self._state in _BUSY or self.limit is not None
+            held = self.disk is not None or self.limit is not None
+            busy = bool(items or self.asks) or self._state in _BUSY or held
             state = AgentState.BUSY if busy else AgentState.IDLE
         if state is not self._since[0] or not self._since[1]:
             self._since = (state, now)
@@ -198,7 +201,7 @@ class Work:
             context=self.context if self._state is not None else None,
             terminal_status="open" if self._state is not None else "closed",
             lifecycle_action=self.lifecycle,
-            detail=self.error or self.complaint or self.limit or self.unreachable or self.degraded,
+            detail=self.error or self.complaint or self.disk or self.limit or self.unreachable or self.degraded,
             held=self.held,
             transport=self.transport,
             auth=self.auth,
@@ -215,6 +218,8 @@ class Work:
             reasons.insert(0, self._provider_state() or "busy")
         if self.limit is not None:
             reasons.insert(0, self.limit)
+        if self.disk is not None:
+            reasons.insert(0, self.disk)
         return tuple(dict.fromkeys(reasons))
 
     def _provider_state(self) -> str | None:

@@ -7,6 +7,7 @@ into a prompt that was taken back goes into the next one, also one of another ru
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from relay_runner.config import write_private
 from relay_runner.errors import ProviderRefused
 from relay_runner.protocol.envelope import defuse, sanitise, sanitise_line
 
+log = logging.getLogger(__name__)
 FILE = "claude-injections.json"
 MAX_CHARS = 100_000
 """What may wait at a time."""
@@ -74,7 +76,10 @@ class Injections:
         ]
         if sum(len(one.content) for one in (*self._waiting, *new)) > MAX_CHARS:
             raise ProviderRefused(f"more than {MAX_CHARS} characters would wait for the next prompt")
-        self._save([*self._waiting, *new])
+        try:
+            self._save([*self._waiting, *new])
+        except OSError as error:
+            raise ProviderRefused(f"what it is to be told cannot be kept ({error.strerror})") from error
         return len(new)
 
     def give(self, now: float) -> Mapping[str, Any] | None:
@@ -96,14 +101,17 @@ class Injections:
         shown = "\n".join(_texts(attachment.get("content")))
         left = [one for one in self._waiting if f'<{_TAG} id="{one.id}"' not in shown]
         if len(left) < len(self._waiting):
-            self._save(left)
+            try:
+                self._save(left)
+            except OSError as error:  # it is looked for again in whatever comes
+                log.warning("%s cannot be written: %s", self._file, error)
 
     def _save(self, waiting: list[Injection]) -> None:
-        self._waiting = waiting
         if waiting:
             write_private(self._file, msgspec.json.encode(waiting))
         else:
             self._file.unlink(missing_ok=True)
+        self._waiting = waiting
 
 
 def _load(file: Path) -> list[Injection]:

@@ -67,4 +67,7 @@ def read(file: Path) -> Memory:
 
 def write(file: Path, memory: Memory) -> None:
     """Replace the file; of what was allowed only the newest is kept."""
-    write_private(file, encode(msgspec.structs.replace(memory, granted=memory.granted[-KEPT_GRANTS:])))
+    try:
+        write_private(file, encode(msgspec.structs.replace(memory, granted=memory.granted[-KEPT_GRANTS:])))
+    except OSError as error:  # this life of the runner knows it all the same
+        log.warning("%s cannot be written: %s", file, error)
