@@ -1,11 +1,13 @@
 """Where the log goes, what is left out of it, and what may never stand in it.
 
-Headless it goes to stderr and `runner.log`; where a TUI owns the screen, to `runner.log` only. The same warning comes
-once in five minutes. Tokens and keys are blacked out, and control characters never reach a terminal that shows the log.
+Headless it goes to stderr and `runner.log`, which are one where stderr is a file; where a TUI owns the screen, to
+`runner.log` only. The same warning comes once in five minutes. Tokens and keys are blacked out, and control characters
+never reach a terminal that shows the log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -37,9 +39,14 @@ _hidden: set[str] = set()
 
 
 def setup(file: Path | None = None, *, stderr: bool = True, level: int = logging.INFO) -> None:
-    """Send this process's log to stderr and to `file` (0600, rotated by size), whichever of them is asked for."""
+    """Send this process's log to stderr and to `file` (0600, rotated by size), whichever of them is asked for.
+
+    Where stderr goes to a file itself, that one is the log, and `file` a link to it: the same is never kept twice.
+    """
     handlers: list[logging.Handler] = [Heard()] if stderr else []
-    if file is not None:
+    if file is not None and not (stderr and _linked(file)):
+        if file.is_symlink():  # to somebody's file of an earlier life, which is not ours to write to
+            file.unlink()
         handlers.append(PrivateFile(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"))
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -53,6 +60,21 @@ def setup(file: Path | None = None, *, stderr: bool = True, level: int = logging
     # What these say at INFO is every request, which nobody wants to read.
     for chatty in ("httpx", "httpcore", "websockets", "uvicorn", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _linked(file: Path) -> bool:
+    """Make `file` a link to what stderr goes to, where that is a file of this runner alone; say whether it is."""
+    with contextlib.suppress(OSError, ValueError):  # no stderr, one that has no name, or nobody who tells
+        kept = Path(f"/dev/fd/{sys.stderr.fileno()}").resolve(strict=True)
+        # A spawner whose own stderr we have inherited: others write there, too.
+        shared = Path(f"/proc/{os.getppid()}/fd/2").readlink() == kept
+        if kept.is_file() and not shared:
+            if kept != file.resolve():
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                file.unlink(missing_ok=True)
+                file.symlink_to(kept)
+            return True
+    return False
 
 
 def hide(secret: str) -> None:
@@ -106,7 +128,7 @@ class Repeats(logging.Filter):
 class PrivateFile(RotatingFileHandler):
     """A log file that only its user can read, from its first byte on."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802: the handler's own name
+    def handleError(self, record: logging.LogRecord) -> None:
         """Leave a line out that a full disk does not take; whatever else is wrong is told as ever."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)

@@ -218,6 +218,7 @@ def _row(agent_id: str, agent: Agent | None, runner: RunnerInfo | None, told: St
     if status is not None and agent is not None and agent.connected and told is not None:
         status = told
     silent = runner is not None and (status is None or status.agent_status == "offline")
+    silent = silent and not (told is not None and told.detail)  # what it says itself is nearer
     transport = told.transport if told is not None else status.transport if status is not None else None
     work = status.active_work if status is not None else ()
     meta = agent.meta if agent is not None else {}

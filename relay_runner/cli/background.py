@@ -101,6 +101,8 @@ def launch(request: Request, paths: config.Paths) -> Report:
     for path in (paths.state, paths.agents, folder.root):
         config.private_dir(path)
     reading, writing = os.pipe()
+    if folder.log.is_symlink():  # to the stderr of an earlier life
+        folder.log.unlink()
     with folder.log.open("ab") as log:
         folder.log.chmod(0o600)
         process = subprocess.Popen(

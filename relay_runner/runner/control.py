@@ -132,16 +132,17 @@ class ControlServer:
     def new_process(self) -> ControlEndpoint:
         """Make secret and id for a process about to start, and save them where its hooks look."""
         port = self.endpoint.port
-        self.endpoint = ControlEndpoint(
+        fresh = ControlEndpoint(
             url=f"http://{HOST}:{port}",
             port=port,
             secret=secrets.token_urlsafe(32),
             provider_session_id=uuid.uuid4().hex,
             socket=self._path,
         )
-        hide(self.endpoint.secret)
-        write_private(self._file, encode(self.endpoint))
-        return self.endpoint
+        hide(fresh.secret)
+        write_private(self._file, encode(fresh))
+        self.endpoint = fresh  # only now: while a full disk keeps the old file, who reads it must be able to ask
+        return fresh
 
     @contextlib.contextmanager
     def serving(self, process: Process) -> Iterator[None]:

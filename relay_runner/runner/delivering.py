@@ -24,6 +24,7 @@ from relay_runner.runner.overtime import Overtime
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.reminding import Reminding
+from relay_runner.runner.waits import Waits
 from relay_runner.runner.work import Work
 
 
@@ -77,6 +78,7 @@ class Delivering:
             attachments=self.attachments,
             joined=joined,
             holding=holding,
+            waits=Waits(work),
             refusing=self.refusing,
             reminding=self.reminding,
             obstacles=obstacles,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.messages import Outcome, State
@@ -19,12 +20,15 @@ from relay_runner.runner.journal import Journal
 from relay_runner.runner.limits import HELD, LEAST_S, Hold, Limits
 from relay_runner.runner.queue import Entry
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.waits import BUSY
 from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
 
 FACT = "limit"
 RETRY_S = 5.0
+MOST_TOLD = 10
+"""How many of those who wait are told with what the agent is busy."""
 
 
 class Holding:
@@ -99,10 +103,15 @@ class Holding:
         hold = self._schedule.hold(time.time())
         return hold.until if hold is not None else None
 
-    async def tell(self, waiting: Iterable[Entry]) -> bool:
-        """Tell the sender of one waiting message why it waits, or that it does no more; False: everybody knows."""
+    async def tell(self, waiting: Iterable[Entry], busy: str | None = None) -> bool:
+        """Tell the sender of one waiting message why it waits, or that it does no more; False: everybody knows.
+
+        `busy` is what the agent is at where that takes long; the end of it is told by the message's going in.
+        """
         hold, now = self.now(), time.time()
-        text = hold.text if hold is not None else None
+        text = hold.text if hold is not None else busy
+        if hold is None and busy is not None:
+            waiting = islice(waiting, MOST_TOLD)
         entry = next((entry for entry in waiting if _is_news(entry, text)), None)
         if entry is None or now < self._tell_at:
             return False
@@ -139,5 +148,9 @@ class Holding:
 def _is_news(entry: Entry, text: str | None) -> bool:
     if entry.message.claimable and not entry.claimed:
         return False  # it is not ours yet, and others may take it
-    told = entry.held if entry.held is not None and entry.held.startswith(HELD) else None
+    told = entry.held if entry.held is not None and entry.held.startswith((HELD, BUSY)) else None
+    if text is None and told is not None and told.startswith(BUSY):
+        return False
+    if entry.held and told is None and text is not None and text.startswith(BUSY):
+        return False  # something nearer holds it up: a typed line, say
     return told != text

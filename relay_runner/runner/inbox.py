@@ -48,6 +48,7 @@ from relay_runner.runner.queue import Entry, InboxQueue
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.reminding import Owed, Reminding
+from relay_runner.runner.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Inbox:
         attachments: AttachmentCache,
         joined: asyncio.Event,
         holding: Holding,
+        waits: Waits,
         refusing: Refusing,
         continuing: Continuing,
         reminding: Reminding,
@@ -82,6 +84,7 @@ class Inbox:
         self._me = agent_principal(agent_id)
         self._joined = joined
         self._holding = holding
+        self._waits = waits
         self._refusing = refusing
         self._continuing = continuing
         self._reminding = reminding
@@ -239,7 +242,8 @@ class Inbox:
             if (refused := await self._refusing.step(self._queue.waiting())) is not None:
                 self._handover.drop(refused)
                 continue
-            if await self._holding.tell(self._queue.waiting()):
+            waiting = self._queue.waiting()
+            if await self._holding.tell(waiting, self._waits.busy(process)):
                 continue
             entry = self._next()
             if entry is None or process is None or process is not self._target:
@@ -306,6 +310,7 @@ class Inbox:
             self._queue.next_due(now),
             self._continuing.next_due(),
             self._holding.next_due(),
+            self._waits.next_due() if len(self._queue) else None,
             self._reminding.next_due(),
             self._obstacles.next_due(),
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from relay_runner.errors import ClaimLost, ProtocolError, RelayRefused, RelayUnauthorized, RelayUnavailable
 from relay_runner.protocol.addresses import agent_principal
 from relay_runner.protocol.budgets import Budgets, day_of, total
-from relay_runner.protocol.messages import State
+from relay_runner.protocol.messages import Message, NewReply, State
 from relay_runner.relay.base import Relay
 from relay_runner.runner.claims import Claims
 from relay_runner.runner.journal import Journal
@@ -19,6 +19,9 @@ from relay_runner.runner.receipts import Receipts
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
+AGENT = agent_principal("")
+TOLD_FACT = "refused:"
+"""On which day a sender was told that its messages are refused."""
 
 
 class Refusing:
@@ -66,6 +69,23 @@ class Refusing:
                 return entry if await self._refuse(entry, reason) else None
         return None
 
+    async def _tell(self, message: Message, reason: str) -> None:
+        """Let an agent find in its inbox that what it sent was refused: it waits for nothing, and polls nothing.
+
+        Once a day for each sender: its answer to this would be refused, too, and they would never stop.
+        """
+        name, day = f"{TOLD_FACT}{message.sender}", day_of(time.time())
+        if not message.sender.startswith(AGENT) or self._journal.fact(name) == day:
+            return
+        text = f"Message {message.id} was not read: {reason}. Do not send it again before that."
+        key = f"refused:{message.id}:{message.created_at}"
+        try:
+            await self._relay.reply(message.id, NewReply(body=text, subject="refused", idempotency_key=key))
+        except (RelayUnavailable, ProtocolError, RelayRefused, ClaimLost) as error:
+            log.info("%s is not told that message %d is refused: %s", message.sender, message.id, error)
+        else:
+            self._journal.remember(name, day)
+
     async def _refuse(self, entry: Entry, reason: str) -> bool:
         """End a message; one that others may take is left to them. False: the relay could not be asked."""
         message = entry.message
@@ -82,6 +102,7 @@ class Refusing:
             row = self._journal.get(entry.key)
             receipt = self._receipts.make(entry.attempt, State.DEAD, row.nonce if row else "", reason=reason)
             await self._relay.receipt(message.id, receipt)
+            await self._tell(message, reason)
         except (RelayUnavailable, RelayUnauthorized, ProtocolError) as error:
             log.info("message %d is over budget, and the relay does not know: %s", message.id, error)
             self._retry_at = time.time() + RETRY_S

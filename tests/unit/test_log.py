@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -122,3 +126,58 @@ def test_what_repeats_is_forgotten_at_a_bound(monkeypatch: pytest.MonkeyPatch) -
         record = logging.LogRecord("relay", logging.ERROR, __file__, 1, f"error {number}", (), None)
         assert repeats.filter(record)
     assert len(repeats._seen) == 3
+
+
+SCRIPT = """
+import sys, logging, pathlib
+from relay_runner import log
+log.setup(pathlib.Path(sys.argv[1]))
+logging.getLogger("here").warning("said once")
+"""
+
+
+def says(file: Path, stderr: IO[bytes] | int) -> subprocess.CompletedProcess[bytes]:
+    """Run a headless process that logs to `file` and to its stderr."""
+    return subprocess.run([sys.executable, "-c", SCRIPT, str(file)], stderr=stderr, check=True)
+
+
+def test_a_stderr_that_is_a_file_is_the_log_and_the_same_is_not_kept_twice(tmp_path: Path) -> None:
+    file = tmp_path / "agent" / "runner.log"
+    for life in ("first", "second"):
+        with (tmp_path / life).open("wb") as stderr:
+            says(file, stderr)
+        assert file.is_symlink() and file.resolve() == tmp_path / life
+        assert file.read_text().count("said once") == 1
+
+
+def test_after_such_a_life_the_log_is_a_file_of_its_own_again(tmp_path: Path) -> None:
+    file, old = tmp_path / "runner.log", tmp_path / "old"
+    old.write_text("")
+    file.symlink_to(old)
+    assert says(file, subprocess.PIPE).stderr.count(b"said once") == 1
+    assert not file.is_symlink() and file.read_text().count("said once") == 1 and old.read_text() == ""
+
+
+def test_a_stderr_that_is_shared_with_the_spawner_is_not_the_agents_log(tmp_path: Path) -> None:
+    file, shared = tmp_path / "runner.log", tmp_path / "shared"
+    spawner = "import subprocess, sys; subprocess.run(sys.argv[1:], check=True)"
+    with shared.open("wb") as stderr:
+        words = [sys.executable, "-c", spawner, sys.executable, "-c", SCRIPT, str(file)]
+        subprocess.run(words, stderr=stderr, check=True)
+    assert not file.is_symlink() and "said once" in file.read_text() and "said once" in shared.read_text()
+
+
+def test_a_line_that_a_full_disk_does_not_take_is_left_out(
+    tmp_path: Path, clean_root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.setup(tmp_path / "runner.log", stderr=False)
+    (handler,) = clean_root.handlers
+    assert isinstance(handler, log.PrivateFile)
+    own = handler.stream
+    handler.stream = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True)
+    clean_root.warning("lost")
+    handler.stream.close()
+    handler.stream = own
+    clean_root.warning("kept")
+    assert (tmp_path / "runner.log").read_text().count("\n") == 1
+    assert capsys.readouterr().err == ""

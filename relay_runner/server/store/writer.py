@@ -30,6 +30,8 @@ from relay_runner.server.store.sql import queries
 MAX_BATCH = 256
 JOIN_S = 10.0
 CACHED_STATEMENTS = 256
+LOG_BYTES = 4 * 1024 * 1024
+"""What the write-ahead log keeps on the disk at most once it went into the file."""
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -233,6 +235,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.text_factory = _text
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         connection.execute("PRAGMA foreign_keys = OFF")
     except sqlite3.Error as error:
         raise _store_error(path, error) from error

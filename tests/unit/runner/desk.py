@@ -34,6 +34,7 @@ from relay_runner.runner.presence import Presence
 from relay_runner.runner.receipts import Receipts
 from relay_runner.runner.refusing import Refusing
 from relay_runner.runner.reminding import Reminding
+from relay_runner.runner.waits import Waits
 from relay_runner.runner.work import Work
 from tests.scripted import Script, ScriptedProcess, takes_it
 
@@ -113,6 +114,7 @@ class Desk:
             reminding=self.reminding,
             flights=self.flights,
             holding=self.holding,
+            waits=Waits(self.work),
             refusing=self.refusing,
             continuing=self.continuing,
             obstacles=self.obstacles,

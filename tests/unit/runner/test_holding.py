@@ -69,6 +69,22 @@ async def test_everybody_is_told_once(journal: Journal, operator: MemoryRelay) -
         assert all(entry.held is None for entry in entries)
 
 
+async def test_those_who_wait_behind_a_long_turn_are_told_once_and_not_taken_back(
+    journal: Journal, operator: MemoryRelay
+) -> None:
+    busy = "the agent is busy since 12:00:00 UTC: a turn"
+    desk = Desk(journal, operator)
+    async with desk.running(process_id=None):
+        ids = [await desk.send() for _ in range(2)]
+        await until(lambda: desk.inbox.queued == 2)
+        entries = [Entry((await operator.message(id)).message, 1) for id in ids]
+        assert [await desk.holding.tell(entries, busy) for _ in range(3)] == [True, True, False]
+        assert [(await desk.delivery(id)).held for id in ids] == [busy, busy]
+        assert not await desk.holding.tell(entries, None)
+        entries[0].held = "person typing"
+        assert not await desk.holding.tell(entries, busy)
+
+
 async def test_a_hold_that_ends_by_itself_is_not_shown_any_more(journal: Journal, operator: MemoryRelay) -> None:
     desk = Desk(journal, operator, least_hold_s=0.2)
     async with desk.running():

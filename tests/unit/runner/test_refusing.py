@@ -7,7 +7,7 @@ import pytest
 
 from relay_runner.protocol.access import Caller
 from relay_runner.protocol.budgets import Budget, Budgets
-from relay_runner.protocol.messages import NewMessage, Outcome, State
+from relay_runner.protocol.messages import Message, MessageQuery, NewMessage, Outcome, State
 from relay_runner.protocol.tokens import SEND
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import Submission, SubmitResult, Submitted, TurnEnded
@@ -89,3 +89,27 @@ async def test_a_claimable_message_is_left_to_agents_that_can_afford_it(
         await desk.reaches(mine, State.DEAD)
         await until(lambda: desk.inbox.queued == 0)
         assert (await desk.delivery(anybodys)).state is State.QUEUED
+
+
+async def test_an_agent_is_told_in_its_inbox_once_a_day(
+    journal: Journal, operator: MemoryRelay, tmp_path: Path
+) -> None:
+    desk = Desk(journal, operator, script=spends, budgets=Budgets(agent=Budget(turns=1)))
+    ann = MemoryRelay.of_agent("ann", operator.hub)
+    with Journal(tmp_path / "ann.db") as its_journal:
+        async with Desk(its_journal, operator, agent_id="ann").running():
+            pass  # it was here once
+    async with desk.running():
+        await desk.reaches(await desk.send("the last one"), State.DONE)
+        sent = [(await ann.send(NewMessage(to="bob", body=f"no {number}"))).message.id for number in range(2)]
+        person = await desk.send("from a person, who looks")
+        for id in (*sent, person):
+            await desk.reaches(id, State.DEAD)
+
+        async def notices() -> list[Message]:
+            return [one.message for one in await operator.messages(MessageQuery(sender="agent:bob"))]
+
+        await until(notices)
+        (told,) = await notices()
+        assert (told.to, told.reply_to, told.subject) == ("agent:ann", sent[0], "refused")
+        assert told.body.startswith(f"Message {sent[0]} was not read: over budget: the agent's 1 turn")

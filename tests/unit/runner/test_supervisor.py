@@ -1,6 +1,7 @@
 """What `test_runner` does not reach: orders that come at awkward moments."""
 
 import asyncio
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,22 @@ async def test_a_restart_whose_new_program_never_runs_has_failed(stage: Stage, m
         assert (await life.over()).code == 1
     ended = await stage.commanded(command, CommandState.FAILED)
     assert "given up: it ended 4 times" in ended.result["reason"] and "tmux is gone" in ended.result["reason"]
+
+
+async def test_on_a_full_disk_no_exit_counts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_runner.runner.supervisor.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("relay_runner.runner.disk.LOOK_S", 0.01)
+    room = False
+    async with stage.running() as life:
+        monkeypatch.setattr(life.runner._disk, "_probe", lambda: room)
+        stage.terminals.errors = [OSError(errno.ENOSPC, "No space left on device")] * 9
+        stage.terminal.ends(-9)
+        await until(lambda: not stage.terminals.errors)
+        detail = (await stage.operator.agent("bob")).status.detail
+        assert not life.task.done() and detail is not None and detail.startswith("disk full: ")
+        room = True
+        await until(lambda: stage.opened == 2)
+        await until(lambda: (stage.operator.hub.agent("bob")).status.detail is None)
 
 
 async def test_a_restart_that_a_stop_overtakes_has_failed(stage: Stage) -> None:
