@@ -149,13 +149,7 @@ class Launcher:
             lost=self._lost(spec, plan),
             crippled=crippled,
         )
-        try:
-            self._save(launched)
-        except OSError:
-            # Nobody could ever adopt it.
-            await terminal.terminate(grace_s=0.0)
-            await terminal.close()
-            raise
+        await self._keep(launched)
         self._launches += 1
         log.info("started %s (pid %d)%s", plan.argv[0], terminal.process.pid, ", resumed" if plan.resumed else "")
         return launched
@@ -237,6 +231,15 @@ class Launcher:
             secrets=options.secrets,
             hidden=self._hidden,
         )
+
+    async def _keep(self, launched: Launched) -> None:
+        """Note the process for who adopts it; one that cannot be noted is ended: nobody could ever adopt it."""
+        try:
+            self._save(launched)
+        except OSError:
+            await launched.terminal.terminate(grace_s=0.0)
+            await launched.terminal.close()
+            raise
 
     def _save(self, launched: Launched) -> None:
         saved = ProcessRecord(
