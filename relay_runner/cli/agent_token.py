@@ -54,6 +54,9 @@ class AgentToken:
 
     async def first(self, tell: Callable[[str], None]) -> tuple[compose.RelayAccess, TokenGrant]:
         """Return the relay and a token to start with; a relay that is not there is asked again until it is."""
+        settings = config.load(self._paths, None)
+        if (unused := compose.unused_token(settings, self._request.relay_url)) is not None:
+            tell(unused)
         said = False
         while True:
             try:

@@ -30,6 +30,7 @@ _SPELLINGS = {
 }
 PRINCIPALS = ("agent:", "person:")
 TAGS_VARIABLE = "AGENT_RELAY_TAGS"
+MODE_VARIABLE = "AGENT_RELAY_WORKSPACE_MODE"
 INFO_VARIABLE = "AGENT_RELAY_RUNNER_INFO_FILE"
 
 
@@ -144,7 +145,7 @@ def resolve(flags: Flags, paths: config.Paths, environ: Mapping[str, str]) -> Re
         spawn_request_id=flags.spawn_request_id,
         automation_id=flags.automation_id,
         automation_run_id=flags.automation_run_id,
-        workspace=_workspace(flags.workspace),
+        workspace=_with_mode(_workspace(flags.workspace), environ),
     )
     return Request(options, relay_url=flags.relay, tmux=flags.tmux, why=why)
 
@@ -154,6 +155,7 @@ def _spawned(options: RunnerOptions, environ: Mapping[str, str]) -> RunnerOption
     info_file = environ.get(INFO_VARIABLE)
     return replace(
         options,
+        workspace=_with_mode(options.workspace, environ),
         tags=_unique(options.tags, _csv(environ.get(TAGS_VARIABLE, ""))),
         info_file=Path(info_file).absolute() if info_file else None,
     )
@@ -305,6 +307,12 @@ def _workspace(text: str | None) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError("--workspace is not a JSON object", hint='give one, like {"mode": "shared"}')
     return value
+
+
+def _with_mode(workspace: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return what is known of the workspace, with the mode that the environment says where nothing else does."""
+    mode = environ.get(MODE_VARIABLE)
+    return {**workspace, "mode": mode} if mode and not workspace.get("mode") else workspace
 
 
 def _csv(text: str) -> tuple[str, ...]:

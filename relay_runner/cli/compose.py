@@ -174,6 +174,16 @@ async def access(
     return RelayAccess(found.url, found.token, embedded.source(paths), embedded=True)
 
 
+def unused_token(settings: config.Settings, url: str | None) -> str | None:
+    """Return a line for a person who configured a token and no relay that it is for; None where there is none."""
+    if settings.relay_token is None or url or settings.relay_url or inside_agent():
+        return None
+    return (
+        "a relay's token is configured and no relay: this machine's own is used, with its own token; "
+        "RELAY_RUNNER_URL (or relay_url in config.toml) names another one"
+    )
+
+
 def relay_at(found: RelayAccess) -> Relay:
     """Return the relay, not opened yet; it asks again where the relay is whenever it has lost it."""
     from relay_runner.relay.http import HttpRelay

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay_runner import config
-from relay_runner.cli import compose
+from relay_runner.cli import compose, output
 
 if TYPE_CHECKING:
     from relay_runner.relay.base import Relay
@@ -41,6 +41,8 @@ async def open_session(*, only_person: str | None = None, start: bool = True) ->
     # Inside an agent nothing configured counts, and a sandbox may hide it. No project chooses a relay, and this folder
     # may be gone.
     settings = config.Settings() if compose.inside_agent() else config.load(paths, None, os.environ)
+    if (unused := compose.unused_token(settings, None)) is not None:
+        output.note(unused)
     found = await compose.access(paths, settings, start=start)
     with compose.token_wanted(found):
         async with compose.relay_at(found) as relay:

@@ -43,6 +43,20 @@ class RunnerInfo(Wire, frozen=True, kw_only=True):
     """The command line that shows the provider's terminal; empty where there is none."""
 
 
+class Attach(Wire, frozen=True, kw_only=True):
+    """How a person gets to see an agent's terminal; others at the relay are told all of it but the command."""
+
+    kind: str
+    """`tmux`, or `pty`: that one nobody can attach to."""
+    machine: str
+    session: str | None = None
+    socket: str | None = None
+    columns: int
+    rows: int
+    command: tuple[str, ...] = ()
+    """The command line that shows it, on that machine, to the user who runs the agent; empty while there is none."""
+
+
 class PostedStatus(StrEnum):
     """What a script inside may say of itself."""
 

@@ -36,6 +36,7 @@ from relay_runner.config import write_private
 from relay_runner.config.sockets import listen_at, peer_uid
 from relay_runner.errors import (
     ProtocolError,
+    RelayNotFound,
     RelayRefused,
     RelayRunnerError,
     RelayUnavailable,
@@ -45,7 +46,7 @@ from relay_runner.http_limits import ACCEPTED, LimitedProtocol, limited
 from relay_runner.lean import uvicorn
 from relay_runner.log import hide
 from relay_runner.protocol.calls import API
-from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
+from relay_runner.protocol.control import Attach, ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.shape import INNER_DEPTH, check_shape, pruned
 from relay_runner.protocol.visible import visible_line
 from relay_runner.protocol.wire import admit, convert, decode_foreign, encode
@@ -83,6 +84,7 @@ class ControlServer:
         self._file = file
         self._at = at
         self._status = status
+        self.terminal: Callable[[], Attach | None] = lambda: None
         self.on_status: Callable[[StatusPost], StatusAnswer] = lambda post: StatusAnswer(accepted=False)
         """Takes what scripts inside the program say of it."""
         self._socket: socket.socket | None = None
@@ -96,6 +98,7 @@ class ControlServer:
                 Route("/healthz", self._health, methods=["GET"]),
                 Route("/status", self._get_status, methods=["GET"]),
                 Route("/status", self._post_status, methods=["POST"]),
+                Route("/terminal", self._get_terminal, methods=["GET"]),
                 Route("/hooks/{name}", self._hook, methods=["POST"]),
                 *proxy_routes(relay),
             ],
@@ -204,6 +207,12 @@ class ControlServer:
 
     async def _get_status(self, request: Request) -> Response:
         return Response(self._status(), media_type="application/json")
+
+    async def _get_terminal(self, request: Request) -> Response:
+        found = self.terminal()
+        if found is None:
+            raise RelayNotFound("its terminal is not open", hint="try again when its program runs")
+        return Response(encode(found), media_type="application/json")
 
     async def _post_status(self, request: Request) -> Response:
         body = await request.body()

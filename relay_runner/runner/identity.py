@@ -13,14 +13,14 @@ import msgspec
 
 from relay_runner import __version__
 from relay_runner.protocol.agents import Status
-from relay_runner.protocol.control import ControlEndpoint, RunnerInfo
+from relay_runner.protocol.control import Attach, ControlEndpoint, RunnerInfo
 from relay_runner.protocol.frames import Hello
 from relay_runner.protocol.profiles import Projected
 from relay_runner.protocol.wire import PROTOCOL_VERSION
 from relay_runner.providers.base import Capabilities
 from relay_runner.runner.abilities import abilities, lifecycle
 from relay_runner.runner.options import RunnerOptions
-from relay_runner.terminal.base import Terminal
+from relay_runner.terminal.base import HEIGHT, WIDTH, Terminal
 
 
 class Identity:
@@ -41,6 +41,8 @@ class Identity:
         self.started_at = time.time()
         self._learnt: dict[str, Any] = {}
         self._terminal: dict[str, Any] = {}
+        self.attach: Attach | None = None
+        """How its terminal is shown; known from its opening on."""
 
     def learn(self, values: Mapping[str, Any]) -> None:
         """Remember what the provider told: model, effort, version, context use."""
@@ -72,6 +74,16 @@ class Identity:
         saved = terminal.saved if terminal else None
         if saved is not None:
             self._terminal = {"tmuxSession": saved.session, "tmuxSocket": saved.socket}
+            columns, rows = self._options.screen or (WIDTH, HEIGHT)
+            self.attach = Attach(
+                kind=saved.kind,
+                machine=socket.gethostname(),
+                session=saved.session,
+                socket=saved.socket,
+                columns=columns,
+                rows=rows,
+                command=attach,
+            )
         return RunnerInfo(
             agent_id=self._options.agent_id,
             runner_id=self.runner_id,
@@ -115,6 +127,8 @@ class Identity:
             "automationId": options.automation_id,
             "automationRunId": options.automation_run_id,
             "workspace": dict(options.workspace),
+            "workspaceMode": options.workspace.get("mode"),
+            "terminal": self._told_of_terminal(),
             "lifecycleCapabilities": lifecycle(self._capabilities),
             "providerCapabilities": abilities(self._capabilities, self._mode(), "context" in self._learnt),
             **self._terminal,
@@ -124,6 +138,12 @@ class Identity:
             meta["auth"] = {"profileId": auth.profile_id, "jti": auth.jti, "expiresAt": auth.expires_at}
             meta["rootTokenFallback"] = auth.root_token_fallback or None
         return {name: value for name, value in meta.items() if value not in (None, {}, "")}
+
+    def _told_of_terminal(self) -> dict[str, Any] | None:
+        """Return how its terminal is shown, without the command line: that is for those who may run it here."""
+        if self.attach is None:
+            return None
+        return {name: value for name, value in msgspec.to_builtins(self.attach).items() if name != "command"}
 
     def _profile(self) -> dict[str, Any]:
         """Return the profile's name and what became of each thing that it asks for; empty without one."""

@@ -119,6 +119,7 @@ class Runner:
             on_unusable=lambda reason: self._supervisor.order(Order.RESTART, reason),
         )
         self._control.on_status = self._posted
+        self._control.terminal = lambda: self._identity.attach
         self._disk.on_room = self._rewrite
         self._ordering = Ordering(
             relay,

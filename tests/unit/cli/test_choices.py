@@ -61,6 +61,16 @@ def test_flags_win_over_files_and_environment(paths: config.Paths, folder: Path)
     assert request.why is None
 
 
+def test_the_workspace_mode_of_a_spawner_counts_where_none_is_given(paths: config.Paths, folder: Path) -> None:
+    environ = {"AGENT_RELAY_WORKSPACE_MODE": "worktree"}
+    for given, workspace in ((None, {"mode": "worktree"}), ('{"mode": "shared"}', {"mode": "shared"})):
+        flags = Flags(provider="demo", agent_id="bob", cwd=str(folder), workspace=given)
+        assert choices.resolve(flags, paths, environ).options.workspace == workspace
+    started(paths, choices.resolve(Flags(provider="demo", agent_id="bob", cwd=str(folder)), paths, {}))
+    again = choices.resolve(Flags(agent_id="bob"), paths, environ)
+    assert again.options.workspace == {"mode": "worktree"}
+
+
 def test_what_is_started_without_asking_is_said(paths: config.Paths, folder: Path) -> None:
     asking, editing = (
         choices.describe(choices.resolve(Flags(provider="demo", cwd=str(folder), approval_mode=mode), paths, {}))

@@ -22,6 +22,17 @@ async def test_the_relay_is_open_and_known(world: World) -> None:
         assert await opened.me() == "person:operator"
 
 
+async def test_a_token_without_a_relay_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RELAY_RUNNER_TOKEN", "mine")
+    async with session.open_session():
+        assert "a relay's token is configured and no relay" in capsys.readouterr().err
+    monkeypatch.setenv("RELAY_RUNNER_URL", "http://127.0.0.1:9")
+    async with session.open_session():
+        assert capsys.readouterr().err == ""
+
+
 async def test_an_agent_is_refused_before_anything_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(config.INSIDE_VARIABLE, "s")
     with pytest.raises(ConfigError, match="an agent cannot do that"):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from relay_runner.log import redact
 from relay_runner.protocol.agents import WorkKind
-from relay_runner.protocol.control import ControlEndpoint, StatusAnswer, StatusPost
+from relay_runner.protocol.control import Attach, ControlEndpoint, StatusAnswer, StatusPost
 from relay_runner.protocol.shape import CUT
 from relay_runner.protocol.wire import decode, encode
 from relay_runner.providers.base import HookCall, HookReply
@@ -93,7 +93,7 @@ async def test_a_hook_of_another_process_is_dropped(server: ControlServer) -> No
 )
 async def test_nobody_else_gets_in(server: ControlServer, headers: dict[str, str], status: int) -> None:
     async with _client(server, **headers) as client:
-        for path in ("/healthz", "/status", "/api/v1/agents", "/nothing"):
+        for path in ("/healthz", "/status", "/terminal", "/api/v1/agents", "/nothing"):
             response = await client.get(path)
             assert response.status_code == status
             assert response.json()["error"]["message"]
@@ -256,6 +256,14 @@ async def test_who_comes_after_it_left_waits_for_the_next_runner(server: Control
 async def test_the_status_can_be_asked(server: ControlServer) -> None:
     async with _client(server) as client:
         assert (await client.get("/status")).json() == {"agentStatus": "idle"}
+
+
+async def test_how_its_terminal_is_shown_can_be_asked(server: ControlServer) -> None:
+    async with _client(server) as client:
+        assert (await client.get("/terminal")).status_code == 404
+        server.terminal = lambda: Attach(kind="tmux", machine="here", columns=80, rows=24, command=("tmux", "attach"))
+        told = (await client.get("/terminal")).json()
+        assert (told["kind"], told["columns"], told["command"]) == ("tmux", 80, ["tmux", "attach"])
 
 
 async def test_a_script_inside_posts_what_it_does(server: ControlServer) -> None:

@@ -1,6 +1,8 @@
 import socket
 from pathlib import Path
 
+import pytest
+
 from relay_runner import __version__
 from relay_runner.protocol.agents import Auth, Status
 from relay_runner.protocol.control import ControlEndpoint
@@ -8,6 +10,8 @@ from relay_runner.protocol.profiles import Fate, Projected, profile_of
 from relay_runner.providers.base import Capabilities
 from relay_runner.runner.identity import Identity
 from relay_runner.runner.options import RunnerOptions
+from relay_runner.terminal.base import TerminalSpec
+from tests.scripted import ScriptedTerminal
 
 CONTROL = ControlEndpoint(url="http://127.0.0.1:21000", port=21000, secret="s3cret", provider_session_id="p1")
 
@@ -34,12 +38,26 @@ def test_the_meta_says_who_it_is_and_holds_no_secret() -> None:
     auth = Auth(profile_id="provider-agent", jti="j1", subject="agent:bob", expires_at=2.0)
     meta = identity.hello(Status(auth=auth)).meta
     assert meta["model"] == "learnt" and meta["spawnRequestId"] == "s1" and meta["workspace"] == {"mode": "worktree"}
+    assert meta["workspaceMode"] == "worktree" and "terminal" not in meta
     assert meta["auth"] == {"profileId": "provider-agent", "jti": "j1", "expiresAt": 2.0}
     assert "effort" not in meta and "s3cret" not in str(meta) and "rootTokenFallback" not in meta
     fallback = Auth(
         profile_id="relay-operator", jti="j2", subject="person:root", expires_at=2.0, root_token_fallback=True
     )
     assert identity.hello(Status(auth=fallback)).meta["rootTokenFallback"] is True
+
+
+@pytest.mark.anyio
+async def test_the_meta_says_where_its_terminal_is_and_keeps_the_command_for_those_here() -> None:
+    identity, terminal = _identity(screen=(100, 30)), ScriptedTerminal(TerminalSpec((), {}, Path(), Path(), "bob"), 1)
+    identity.info(CONTROL, terminal, None, ("tmux", "attach"))
+    assert identity.attach is not None and identity.attach.command == ("tmux", "attach")
+    told = identity.hello(Status()).meta["terminal"]
+    saved = terminal.saved
+    assert told == {
+        "kind": saved.kind, "machine": socket.gethostname(), "session": saved.session, "socket": saved.socket,
+        "columns": 100, "rows": 30,
+    }  # fmt: skip
 
 
 def test_the_info_file_is_complete_before_there_is_a_terminal() -> None:
