@@ -16,6 +16,8 @@ from relay_runner.errors import RelayRunnerError
 OK, WARN, FAIL = "ok", "warn", "fail"
 VERSION_S = 10.0
 MIN_PYTHON = (3, 11)
+FULL_BYTES = config.MIB
+SCARCE_BYTES = 100 * config.MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ async def run() -> list[Check]:
     """Look at everything; the slow looks at the same time."""
     async with asyncio.TaskGroup() as group:
         slow = [group.create_task(look) for look in (_tmux(), *map(_provider, compose.PREFERRED), _relay())]
-    return [_python(), _state(), _settings(), *(task.result() for task in slow), _agents()]
+    return [_python(), _state(), _disk(), _settings(), *(task.result() for task in slow), _agents()]
 
 
 def _python() -> Check:
@@ -57,6 +59,17 @@ def _state() -> Check:
         how = f"hooks and relay-runner inside agents cannot run there: set {config.HOME_VARIABLE} to a folder elsewhere"
         return Check(WARN, "state folder", f"{folder} is mounted noexec", how)
     return Check(OK, "state folder", str(folder))
+
+
+def _disk() -> Check:
+    folder = config.paths().state
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    found = f"{free / config.MIB:,.0f} MiB free for {folder}"
+    if free < FULL_BYTES:
+        return Check(FAIL, "disk", found, "make room: messages wait until there is some")
+    return Check(WARN, "disk", found, "make room soon") if free < SCARCE_BYTES else Check(OK, "disk", found)
 
 
 def _settings() -> Check:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +80,12 @@ async def test_an_open_state_folder_and_wrong_settings(world: World) -> None:
     found = await look()
     assert found["state folder"].state == "warn" and "chmod 700" in (found["state folder"].fix or "")
     assert found["settings"].state == "fail"
+
+
+@pytest.mark.parametrize(("free", "state"), [(1000, "fail"), (50 << 20, "warn"), (1 << 30, "ok")])
+async def test_a_full_disk_is_told(world: World, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert (await look())["disk"].state == state
 
 
 async def test_an_old_python_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
