@@ -265,7 +265,7 @@ async def test_a_turn_that_ended_while_nobody_watched_is_in_the_records(rig: Rig
 
 
 class SwallowsEnter:
-    """A terminal that loses the Enter behind the next paste, as busy programs do."""
+    """A terminal that loses the first Enter, behind a paste or by itself, as busy programs do."""
 
     def __init__(self, inner: Terminal) -> None:
         self._inner = inner
@@ -276,11 +276,14 @@ class SwallowsEnter:
         return getattr(self._inner, name)
 
     async def paste(self, text: str, *, then: Key | None = None) -> None:
-        self.swallowed += 1
+        self.swallowed += then is Key.ENTER
         await self._inner.paste(text)
 
     async def press(self, *keys: Key) -> None:
-        self.pressed += keys
+        if Key.ENTER in keys and not self.swallowed:
+            self.swallowed += 1
+            return
+        self.pressed += [key for key in keys if key is Key.ENTER]
         await self._inner.press(*keys)
 
 

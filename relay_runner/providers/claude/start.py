@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from relay_runner.errors import ProviderExited, ProviderNotReady
-from relay_runner.providers.base import Event, LaunchSpec
+from relay_runner.providers.base import Event, LaunchSpec, ProcessState
 from relay_runner.providers.claude.ending import explain_exit
 from relay_runner.providers.claude.health import Health, Part
-from relay_runner.providers.claude.screen import start_dialog
+from relay_runner.providers.claude.screen import input_row, start_dialog
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.providers.restart import NOTICE as RESTARTED
 from relay_runner.terminal.base import Terminal
@@ -21,6 +21,9 @@ LOOK_S = 0.25
 """How often a starting program's screen is looked at."""
 ATTENDED_LOOK_S = 1.0
 """The same where a person sits at it, who may leave a dialog open for hours."""
+DRAWN_S = 10.0
+"""How long a program that says that it is idle may take to draw its input row."""
+DRAWN_LOOK_S = 0.1
 HOOKS_S = 10.0
 """How long after the first idle the SessionStart hook may take before the hooks count as missing."""
 
@@ -61,8 +64,18 @@ class Start:
             if time.monotonic() > hooks_by:
                 told = "hooks: none arrived, is disableAllHooks set? State file and transcript are used"
                 self._health.lost(Part.HOOKS, told)
-                return
+                break
             await self._wait_change(LOOK_S)
+        await self._drawn()
+
+    async def _drawn(self) -> None:
+        """Wait for the input row: 2.1.332 says that it is idle before it has drawn one, which looks like a dialog."""
+        deadline = time.monotonic() + DRAWN_S
+        while self._terminal.alive() and self._tracker.state is not ProcessState.WAITING:
+            screen = await self._health.screen()
+            if time.monotonic() > deadline or (screen is not None and input_row(screen) is not None):
+                return
+            await self._wait_change(DRAWN_LOOK_S)
 
     async def _check_start(self, deadline: float) -> None:
         """Raise when the program ended, or when it asks something and nobody is there to answer."""

@@ -90,6 +90,7 @@ async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(paste, "ENTER_S", 0.02)
     monkeypatch.setattr(paste, "EVIDENCE_S", 0.02)
     monkeypatch.setattr(start, "HOOKS_S", 0.05)
+    monkeypatch.setattr(start, "DRAWN_S", 0.05)
     monkeypatch.setattr(records, "LATE_S", 0.1)
     monkeypatch.setattr(module, "INTERRUPT_S", 0.05)
     yield Room(tmp_path)

@@ -31,6 +31,27 @@ async def test_it_is_ready_when_its_session_began(room: Room) -> None:
     assert await room.hook("SessionStart", source="resume") is None
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn late is not waited for, unless a test says so."""
+    monkeypatch.setattr(start, "DRAWN_S", 0.05)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+async def test_a_message_waits_for_the_input_row_for_a_while(
+    room: Room, monkeypatch: pytest.MonkeyPatch, drawn: bool
+) -> None:
+    monkeypatch.setattr(start, "DRAWN_S", 60.0 if drawn else 0.2)
+    room.box.dialog = ("the session begins",)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        ready = group.create_task(room.process.ready())
+        await room.hook("SessionStart", source="startup")
+        await until(lambda: room.box.looks > 1)
+        assert not ready.done(), "it is idle, and shows no input row yet"
+        if drawn:
+            room.box.dialog = None
+
+
 async def test_without_hooks_it_is_ready_and_says_so(room: Room) -> None:
     room.status("idle")
     async with asyncio.TaskGroup() as group:
