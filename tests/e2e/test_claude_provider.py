@@ -60,8 +60,8 @@ async def test_a_first_start_shows_no_dialog(tmp_path: Path, tmux: TmuxTerminals
         assert rig.process.state is ProcessState.IDLE
         begun = await rig.event(SessionStarted)
         assert begun.session_id == rig.plan.session_id
-        assert (begun.source, begun.model) == ("startup", "claude-opus-4-8[1m]")
-        assert (await rig.event(Learnt)).values["model"] == "claude-opus-4-8[1m]"
+        assert begun.source == "startup" and str(begun.model).startswith("claude-opus-")
+        assert (await rig.event(Learnt)).values["model"] == begun.model
         assert rig.control.endpoint.secret not in " ".join(rig.plan.argv)
         submission = await rig.say("SAY:ready")
         await rig.event(TurnEnded, submission.nonce)
@@ -104,7 +104,7 @@ async def test_what_another_session_sends_past_the_relay_is_refused(
         await rig.event(TurnEnded, submission.nonce)
         assert len(model.requests) == 1 and "from a stranger" not in str(model.requests[0].body)
         assert not [event for event in rig.events if isinstance(event, PermissionAsked)]
-        assert rig.process.state is ProcessState.IDLE
+        await rig.reach(ProcessState.IDLE)
 
 
 async def test_a_plan_is_shown_and_its_approval_goes_in(
