@@ -85,7 +85,7 @@ def choose(place: Home, label: str) -> None:
     while shown() == before:  # 2.1.332 drops keys in the first second of a dialog
         place.tmux("cc", "send-keys", digit)
         with contextlib.suppress(AssertionError):
-            until("it took the key", lambda: shown() != before, patience_s=1.5)
+            until("it took the key", lambda: shown() != before, patience_s=5.0)
 
 
 def restart(place: Home) -> None:

@@ -18,9 +18,9 @@ from relay_runner.providers.claude.dialog import Dialog, Row, dialog_of
 from relay_runner.providers.claude.screen import input_row
 from relay_runner.terminal.base import Key, Screen, Terminal
 
-KEYS_S = 8.0
+KEYS_S = 10.0
 """How long keys may take to close a dialog."""
-AGAIN_S = 1.5
+AGAIN_S = 2.5
 """How long one key may take to show an effect: a second one too many would be taken by whatever comes next."""
 LOOK_S = 0.05
 Same = Callable[[Dialog | None], bool]
