@@ -9,11 +9,13 @@ gets a folder in place of the link.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relay_runner.errors import ConfigError
@@ -33,6 +35,11 @@ def short(folder: Path, noted: Path) -> Path:
     if _takes_sockets(folder):
         return folder
     linked = folder if _has_sockets(folder) else None
+    with _alone(folder):  # a runner and a relay that start together must not draw a name each
+        return _kept_or_drawn(folder, noted, linked)
+
+
+def _kept_or_drawn(folder: Path, noted: Path, linked: Path | None) -> Path:
     if (kept := _read(noted)) is not None and _ours(kept, linked):
         return kept
     for base in _bases():
@@ -46,6 +53,18 @@ def short(folder: Path, noted: Path) -> Path:
         f"there is no folder for unix sockets: {folder} is too long a path or has none, and /tmp cannot be used",
         hint="set RELAY_RUNNER_HOME to a folder with a short path",
     )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder; where the file system has none for folders, whoever writes last is right."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def listen_at(path: Path, backlog: int) -> socket.socket:

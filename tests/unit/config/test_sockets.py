@@ -6,7 +6,9 @@ import os
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ def test_a_long_one_is_reached_by_a_link(runtime: Path, tmp_path: Path) -> None:
     bind(found, "n" * sockets.NAME_LIMIT)
     assert [entry.name for entry in folder.iterdir()] == ["n" * sockets.NAME_LIMIT]
     assert stat.S_IMODE((tmp_path / "noted").stat().st_mode) == 0o600
+
+
+def test_those_who_start_together_draw_one_name(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, read = deep(tmp_path), sockets._read
+
+    def slowly(noted: Path) -> Path | None:
+        found = read(noted)
+        time.sleep(0.05)  # everybody else has looked, too
+        return found
+
+    monkeypatch.setattr(sockets, "_read", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: sockets.short(folder, tmp_path / "noted"), range(4)))
+    assert len({*found}) == 1
+    assert list(runtime.iterdir()) == [found[0]]
 
 
 def test_a_link_that_was_cleaned_away_comes_back_under_its_name(runtime: Path, tmp_path: Path) -> None:
