@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -58,3 +59,14 @@ def test_a_cut_is_marked_and_both_ends_stay() -> None:
     assert f" \u2026[{521 - shown} cut]\u2026 " in line
     text = visible("x" * 100 + "\nend", 60)
     assert text.startswith("xxx") and text.endswith("\nend") and " characters cut] \u2026\n" in text and len(text) <= 60
+
+
+@pytest.mark.parametrize("unit", ["\u202e", "x", " ", "a\n", "\ud800"])
+@pytest.mark.parametrize("limit", [200, 64 * 1024])
+def test_of_a_mebibyte_only_the_ends_are_looked_at(unit: str, limit: int) -> None:
+    text = "begin " + unit * (1024 * 1024 // len(unit)) + " the end"
+    before = time.process_time()
+    line, lines = visible_line(text, limit), visible(text, limit)
+    assert time.process_time() - before < 0.3
+    for shown in (line, lines):
+        assert shown.startswith("begin") and shown.endswith("the end") and len(shown) <= limit and " cut]" in shown
