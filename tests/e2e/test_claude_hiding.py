@@ -49,12 +49,7 @@ def test_a_sandbox_of_the_users_own_hides_the_relays_folder(place: Home) -> None
     )
     place.start("cc", "claude", "--trust-folder")
     agent = place.state / "agents" / "cc"
-
-    def ran(command: str) -> str:
-        return str(place.settled(place.send("cc", f"RUN:{command}"))["result"])
-
-    assert "sandboxed" in ran("echo sandboxed")
-    for path in (place.state / "relay.json", agent / "control.json", agent / "journal.db"):
-        assert "opened" not in ran(f"head -c 1 {path} >/dev/null 2>&1 && echo op''ened"), path
-        assert "opened" not in ran(f"head -c 1 /proc/self/root{path} >/dev/null 2>&1 && echo op''ened"), path
-    assert "relay-runner" in ran(f"ls {agent}/inside/bin")
+    secret = [place.state / "relay.json", agent / "control.json", agent / "journal.db"]
+    reads = "; ".join(f"head -c 1 {path} >/dev/null 2>&1 && echo reached {path.name}" for path in secret)
+    said = place.settled(place.send("cc", f"RUN:{reads}; ls {agent}/inside/bin"))["result"]
+    assert "relay-runner" in said and "reached" not in said

@@ -25,10 +25,12 @@ def hide(settings: dict[str, Any], spec: LaunchSpec) -> None:
     rules = [rule for place in spec.hidden for rule in _rules(place, paths)]
     settings.setdefault("permissions", {}).setdefault("deny", []).extend(rules)
     settings["sandbox"] = {
+        # Its own hooks go by the sandbox's network, too: without this each of them would ask a person (2.1.197).
+        "network": {"allowedDomains": ["127.0.0.1"]},
         "filesystem": {
             "denyRead": [str(place) for place in spec.hidden],
             "allowRead": [str(paths.bin), str(paths.attachments)],
-        }
+        },
     }
 
 

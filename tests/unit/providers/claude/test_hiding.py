@@ -31,6 +31,7 @@ def test_rules_name_the_secret_files_and_the_sandbox_hides_all_but_what_the_agen
         "denyRead": [str(place) for place in spec.hidden],
         "allowRead": [str(paths.bin), str(paths.attachments)],
     }
+    assert settings["sandbox"]["network"] == {"allowedDomains": ["127.0.0.1"]}, "its hooks reach the runner"
     assert "enabled" not in settings["sandbox"], "whether there is one is the user's choice"
 
 
