@@ -30,7 +30,8 @@ from relay_runner.providers.claude import asks, profile, reminder
 from relay_runner.providers.claude.closing import Closing
 from relay_runner.providers.claude.context import ContextWatch
 from relay_runner.providers.claude.editor import Editor
-from relay_runner.providers.claude.ending import explain_exit, find
+from relay_runner.providers.claude.ending import explain_exit
+from relay_runner.providers.claude.evidence import find
 from relay_runner.providers.claude.failures import Limits
 from relay_runner.providers.claude.health import HOOKLESS, Health, Part
 from relay_runner.providers.claude.home import ClaudeHome
@@ -82,6 +83,8 @@ class ClaudeProcess:
         self._mode = Mode(spec.approval_mode)
         self._health = Health(terminal, emit)
         self._changed = asyncio.Event()
+        self._gone_at: float | None = None
+        """When the program was first found dead."""
         self._tracker = Tracker(adopted=adopted)
         self._injections = Injections(spec.agent_dir)
         self._evidence = CommandEvidence()
@@ -178,7 +181,7 @@ class ClaudeProcess:
 
     async def find(self, nonce: str) -> Evidence:
         """Ask the transcripts of this process's sessions what became of a nonce."""
-        found = await find(nonce, self._tracker, self._records, self._terminal, self.look)
+        found = await find(nonce, self._tracker, self._records, self._terminal, self.look, lambda: self._gone_at)
         return self._limits.evidence(found, time.time())
 
     async def hook(self, call: HookCall) -> HookReply:
@@ -228,6 +231,8 @@ class ClaudeProcess:
     def look(self) -> None:
         """Take in what the program's records say now."""
         now = time.time()
+        if self._gone_at is None and not self._terminal.alive():
+            self._gone_at = now
         if self._take(self._records.look(now)):
             self._tell(self._context.look(now))
             self._health.whole(Part.RECORDS)

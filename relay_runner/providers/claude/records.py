@@ -108,14 +108,18 @@ class Records:
         path = self._lines.path if self._lines is not None else None
         return path if path is not None and os.path.exists(path) else None  # noqa: PTH110 - as in `_expected`
 
-    def find(self, nonce: str) -> transcript.Turn | None:
-        """Return the turn that carried a message, from the transcripts of this process, newest session first."""
+    def trace(self, nonce: str) -> transcript.Trace:
+        """Return what the transcripts of this process hold of a message, the newest session first."""
         paths = [self._lines.path] if self._lines is not None else []
         paths += [path for session in reversed(self._sessions) if (path := self._home.transcript(session)) is not None]
-        for path in dict.fromkeys(paths):
-            if (turn := transcript.find(path, nonce)) is not None:
-                return turn
-        return None
+        unseen = transcript.Trace()
+        for number, path in enumerate(dict.fromkeys(paths)):
+            found = transcript.trace(path, nonce)
+            if found.turn is not None or found.shown:
+                return found
+            if number == 0 or found.strange or found.waiting:
+                unseen = found
+        return unseen
 
     def _read_lines(self, now: float) -> list[Event]:
         if self._recalling:

@@ -19,12 +19,13 @@ from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import Evidence, TurnState
 from relay_runner.providers.claude import failures
-from relay_runner.providers.tail import STRANGE, scan
+from relay_runner.providers.tail import STRANGE, JsonLines, mentions
 
 log = logging.getLogger(__name__)
 
 INTERRUPTED = "[Request interrupted by user"
 TAKEN_BACK = "interrupted before the model said anything"
+MAIN = "repl_main_thread"
 KEPT_TURNS = 200
 KEPT_EARLY = 20
 SOURCE = "transcript"
@@ -84,6 +85,10 @@ class Ledger:
         """The newest turn, ended or not."""
         self.queued: set[str] = set()
         """Messages that the program has taken and not yet shown to the model."""
+        self.waiting: set[str] = set()
+        """Those of them that nothing was taken out of the queue after."""
+        self.asked_at = 0.0
+        """When the model last answered, or was asked something in the main conversation (told by 2.1.332)."""
         self._turns: dict[str, Turn] = {}
         self._early: list[dict[str, Any]] = []
         """What the model said in no turn: on a busy machine a new file's first answer stands before its prompt."""
@@ -111,7 +116,14 @@ class Ledger:
     def _take(self, line: dict[str, Any]) -> tuple[str, ...]:
         match line.get("type"):
             case "queue-operation" if line.get("operation") == "enqueue":
-                self.queued.update(nonces(_text(line.get("content"))))
+                found = nonces(_text(line.get("content")))
+                self.queued.update(found)
+                self.waiting.update(found)
+            case "queue-operation":
+                # 2.1.332 says what was removed, 2.1.197 does not, and none says what was dequeued.
+                self.waiting.difference_update(nonces(_text(line.get("content"))) or tuple(self.waiting))
+            case "api-request" if str(line.get("querySource")).startswith(MAIN):
+                self.asked_at = max(self.asked_at, _instant(line))
             case "user":
                 return self._user(line)
             case "attachment":
@@ -167,11 +179,13 @@ class Ledger:
             turn.nonces.append(nonce)
             self._turns[nonce] = turn
             self.queued.discard(nonce)
+            self.waiting.discard(nonce)
         while len(self._turns) > KEPT_TURNS:
             del self._turns[next(iter(self._turns))]
         return new
 
     def _assistant(self, line: dict[str, Any]) -> None:
+        self.asked_at = max(self.asked_at, _instant(line))
         turn = self.current
         if turn is None or turn.ended:
             self._early = [*self._early[-KEPT_EARLY:], line]
@@ -198,14 +212,37 @@ class Ledger:
         turn.outcome, turn.reason, turn.ended_at = outcome, reason, _instant(line)
 
 
-def find(path: Path, nonce: str) -> Turn | None:
-    """Read a transcript from its start and return the turn that carried a message."""
-    if next(iter(scan(path, containing=nonce.encode())), None) is None:
-        return None
+@dataclass(slots=True)
+class Trace:
+    """What one session's files hold of a message."""
+
+    turn: Turn | None = None
+    """The turn that carried it."""
+    shown: bool = False
+    """A request to the model holds it (2.1.332), whatever else was written."""
+    waiting: bool = False
+    """The program took it into its queue, and nothing left that queue since."""
+    strange: bool = False
+    """It stands where it is not known what that means: in a subagent's file, in half a line."""
+    asked_at: float = 0.0
+    """See `Ledger.asked_at`."""
+
+
+def trace(path: Path, nonce: str) -> Trace:
+    """Read a session's files from their start and return what they hold of a message."""
+    found, wanted = Trace(), nonce.encode()
     ledger = Ledger()
-    for line in scan(path):
+    lines = JsonLines(path)
+    for line, holds in lines.marked(by=wanted):
         ledger.feed(line)
-    return ledger.turn_of(nonce)
+        if holds and isinstance(line, dict) and line.get("type") == "api-request-blob":
+            found.shown = True
+        elif holds and not (isinstance(line, dict) and line.get("type") == "queue-operation"):
+            found.strange = True
+    found.turn, found.waiting, found.asked_at = ledger.turn_of(nonce), nonce in ledger.waiting, ledger.asked_at
+    beside = path.with_suffix("")
+    found.strange |= wanted in lines.rest or any(mentions(file, wanted) for file in beside.rglob("*.jsonl"))
+    return found
 
 
 def usage_of(calls: Mapping[str, Mapping[str, Any]], cost_usd: float | None = None) -> Usage | None:

@@ -1,10 +1,13 @@
 """From what Claude Code tells to what the runner is told: a pure state machine, `now` goes in, events come out.
 
 Three sources, none of which is enough (2.1.197). Hooks say when a prompt goes in (`UserPromptSubmit`) and when the
-model is done (`Stop`, `StopFailure`), but an interrupt fires none, and neither does a message steered into a running
-turn. The state file says idle, busy, waiting, but not why. The transcript says everything, a little later.
+model is done (`Stop`, `StopFailure`), but an interrupt fires none, and a message steered into a running turn none that
+proves anything. The state file says idle, busy, waiting, but not why. The transcript says everything, a little later.
 
     turn begins   UserPromptSubmit; or the state file stays busy without one (lost hook, /compact, a shell command)
+    seen          the UserPromptSubmit that begins a turn; the transcript. In a running turn that hook says only that
+                  the program has the text: a paste fires it at Enter, long before the model is shown it, or in the
+                  next turn (2.1.332; 2.1.197 fires none)
     turn ends     Stop with no subagent running      completed, with that Stop's last assistant message; one whose
                   or still to report                 report waits in the program's queue goes on with it
                   StopFailure                        failed, with its reason
@@ -66,6 +69,8 @@ class Tracker:
         self._busy_grace_s = 0.0 if adopted else BUSY_GRACE_S
         self.doing: str | None = None
         """The operation of ours that keeps it busy."""
+        self._worked_at = float("-inf")
+        """When a hook last showed that the model does, or did, something."""
         self._subagents = Subagents()
         self.prompt_hooks = PromptHooks()
         self._events: list[Event] = []
@@ -103,6 +108,15 @@ class Tracker:
         """Return how the message's turn ended, if that was told; the transcript may not have it yet."""
         return self._carried.settled(nonce)
 
+    def told_at(self, nonce: str) -> float | None:
+        """Return when a prompt hook named the message: from then on the program has it."""
+        return self._carried.told_at(nonce)
+
+    @property
+    def worked_at(self) -> float:
+        """When a hook last showed that the model does, or did, something."""
+        return self._worked_at
+
     def carries(self, nonce: str) -> bool:
         """Say whether the message belongs to something that still goes on."""
         return nonce in self._carried.loose or (self._turn is not None and nonce in self._turn.nonces)
@@ -113,6 +127,8 @@ class Tracker:
         """Take one hook call; the caller has fed the transcript up to now."""
         self.heard = True
         source = f"hook:{name}"
+        if name not in ("SessionStart", "UserPromptSubmit"):
+            self._worked_at = now
         if payload.get("agent_id"):
             self._events.extend(self._subagents.hook(name, payload, source))
         elif name == "SessionStart":
@@ -178,7 +194,7 @@ class Tracker:
         reading, turn = self._reading, self._turn
         if reading is None or not reading.idle or (turn is not None and reading.since <= turn.prompted_at):
             return ()
-        return (*self._carried.loose, *(turn.nonces if turn is not None else ()))
+        return (*self._carried.silent(reading.since), *(turn.nonces if turn is not None else ()))
 
     def take_back(self, now: float) -> list[Event]:
         """End what is silent: an Escape before the model's first word gave the prompt back to the person."""
@@ -200,9 +216,11 @@ class Tracker:
         found = nonces(text)
         self.prompt_hooks.came()
         self._subagents.prompt(text)
-        if found and self._turn is not None and payload.get("prompt_id") == self._turn.id:
-            # Put in beside the running turn: the hook fires at its Enter, long before the model gets it (2.1.332).
-            self._carried.queue(found)
+        self._carried.tell(found, now)
+        turn = self._turn
+        if found and turn is not None and (not turn.paused or payload.get("prompt_id") == turn.id):
+            # Several queued prompts go to the model at once, or this one waits for the running turn's end: the
+            # transcript says which turn has it, and is the proof.
             return
         new, carried = self._carried.prompt(found)
         if self._turn is None:
@@ -210,8 +228,7 @@ class Tracker:
             self._turn = OpenTurn(turn_id, now, now, carried)
             self._events.append(TurnStarted(turn_id, source, tuple(carried)))
         else:
-            # Several queued prompts go to the model at once; after a background agent the same turn goes on.
-            self._turn.nonces.extend(carried)
+            self._turn.nonces.extend(carried)  # after a background agent the same turn goes on
         self._turn.paused, self._turn.prompted_at = False, now
         self._events.extend(Seen(nonce, source) for nonce in new)
 
@@ -302,7 +319,10 @@ class Tracker:
                 self.prompt_hooks.shown(nonce, now)
             self._events.append(Seen(nonce, source))
             turn = self._turn
-            (turn.nonces if turn is not None and turn.made_up else self._carried.loose).append(nonce)
+            if turn is not None and turn.made_up:
+                turn.nonces.append(nonce)
+            else:
+                self._carried.loosen(nonce, now)
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,10 @@
-"""How an end is explained, and what it makes of the message that was at work."""
+"""How an end is explained."""
 
 from __future__ import annotations
 
 import pytest
 
-from relay_runner.protocol.messages import Outcome
-from relay_runner.providers.base import NOT_FOUND, TurnState
-from relay_runner.providers.claude.ending import explain_exit, last_evidence
-from relay_runner.providers.claude.transcript import Turn
+from relay_runner.providers.claude.ending import explain_exit
 from relay_runner.terminal.base import ExitStatus, Screen
 
 
@@ -24,11 +21,3 @@ from relay_runner.terminal.base import ExitStatus, Screen
 )
 def test_an_exit_is_explained(status: ExitStatus, screen: Screen | None, words: str) -> None:
     assert explain_exit(status, screen) == words
-
-
-def test_a_turn_that_was_not_finished_was_cut_off() -> None:
-    assert last_evidence(None, seen=False) == NOT_FOUND
-    for evidence in (last_evidence(None, seen=True), last_evidence(Turn(), seen=True)):
-        assert (evidence.turn, evidence.outcome) == (TurnState.ENDED, Outcome.FAILED)
-        assert "in the middle of the turn" in str(evidence.reason)
-    assert last_evidence(Turn(final=True, result="done"), seen=True).outcome is Outcome.COMPLETED

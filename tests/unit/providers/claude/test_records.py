@@ -12,6 +12,7 @@ from relay_runner.providers.base import Event, LaunchPlan, ProcessState, Seen, S
 from relay_runner.providers.claude.home import ClaudeHome
 from relay_runner.providers.claude.parts import SESSION_GRACE_S
 from relay_runner.providers.claude.records import LATE_S, WRITTEN_S, Records
+from relay_runner.providers.claude.transcript import Trace
 from relay_runner.providers.claude.turns import Tracker
 from relay_runner.terminal import processes
 
@@ -59,7 +60,7 @@ class Files:
         return list(self.records.look(now))
 
     def answer(self, nonce: str) -> str | None:
-        turn = self.records.find(nonce)
+        turn = self.records.trace(nonce).turn
         return turn.result if turn is not None else None
 
     def status(self, status: str, session: str = SESSION) -> None:
@@ -125,7 +126,7 @@ def test_a_hook_names_another_transcript(tmp_path: Path) -> None:
     assert [event.nonce for event in events if isinstance(event, Seen)] == ["n1", "n2"]
     for nonce in ("n1", "n2"):
         assert files.answer(nonce) == f"answer to {nonce}"
-    assert files.records.find("n3") is None
+    assert files.records.trace("n3") == Trace()
 
 
 def test_the_state_file_names_another_session(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from relay_runner.protocol.messages import Outcome
 from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import NOT_FOUND, TurnState
-from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger, find
+from relay_runner.providers.claude.transcript import KEPT_TURNS, TAKEN_BACK, Ledger, Trace, trace
 
 
 def envelope(nonce: str) -> str:
@@ -163,15 +163,15 @@ def test_old_turns_are_forgotten() -> None:
     assert ledger.turn_of(f"n{KEPT_TURNS + 9}") is not None
 
 
-def test_find_reads_a_file(tmp_path: Path) -> None:
+def test_a_file_is_read_from_its_start(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     lines = (user(envelope("n1")), said("done"), paused())
     file.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"half')
-    turn = find(file, "n1")
+    turn = trace(file, "n1").turn
     assert turn is not None
     assert turn.evidence().result == "done"
-    assert find(file, "n2") is None
-    assert find(tmp_path / "none.jsonl", "n1") is None
+    assert trace(file, "n2") == Trace()
+    assert trace(tmp_path / "none.jsonl", "n1") == Trace()
 
 
 def test_an_ended_turn_tells_what_its_requests_used() -> None:

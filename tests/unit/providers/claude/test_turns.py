@@ -398,8 +398,48 @@ def test_queued_prompts_that_go_in_together_end_together() -> None:
     play = Play().idle()
     play.begin("n1")
     play.hook("UserPromptSubmit", prompt=envelope("n2"), prompt_id="p2")
+    play.user(envelope("n1"))
+    play.user(envelope("n2"))
     play.hook("Stop", last_assistant_message="both", background_tasks=[])
-    assert [ended.nonces for ended in play.ends()] == [("n1", "n2")]
+    play.said("both")
+    play.duration()
+    assert {nonce: ended.result for ended in play.ends() for nonce in ended.nonces} == {"n1": "both", "n2": "both"}
+
+
+def test_a_paste_into_a_running_turn_is_seen_when_the_transcript_shows_it() -> None:
+    """2.1.332 fires the hook at Enter; where text streams, the next turn has the message, and no hook says so."""
+    play = Play().idle()
+    play.begin("n1")
+    play.user(envelope("n1"))
+    assert play.hook("UserPromptSubmit", prompt=envelope("n2"), prompt_id="p-n1") == []
+    assert play.tracker.has("n2") and not play.tracker.carries("n2")
+    play.line("queue-operation", operation="enqueue", content=envelope("n2"))
+    play.hook("Stop", last_assistant_message="first", background_tasks=[])
+    assert [(ended.nonces, ended.result) for ended in play.ends()] == [(("n1",), "first")]
+    play.file("busy")
+    play.said("first")
+    play.line("queue-operation", operation="dequeue")
+    play.duration()
+    assert play.user(envelope("n2")) == [Seen("n2", "transcript")]
+    play.said("second")
+    play.duration()
+    assert [(ended.nonces, ended.result) for ended in play.ends()[1:]] == [(("n2",), "second")]
+
+
+def test_a_prompt_that_the_transcript_shows_first_is_not_given_up_for_the_idle_time_before_it() -> None:
+    """Hooks are off: what the state file says is older than the message, by however long the agent waited for it."""
+    play = Play().idle()
+    play.tick(600.0)
+    assert play.user(envelope("n1")) == [Seen("n1", "transcript")]
+    play.tick(0.1)
+    assert play.tracker.silent() == () and play.ends() == []
+    play.file("busy")
+    play.tick(30.0)
+    assert play.tracker.carries("n1") and play.ends() == []
+    play.said("done")
+    play.duration()
+    play.file("idle")
+    assert [(ended.outcome, ended.result) for ended in play.ends()] == [(Outcome.COMPLETED, "done")]
 
 
 def test_the_transcript_may_be_quicker_than_the_hook() -> None:
