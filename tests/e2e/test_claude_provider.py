@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import time
 import uuid
 from pathlib import Path
 from typing import cast
@@ -36,6 +37,7 @@ from relay_runner.providers.base import (
 )
 from relay_runner.providers.claude import ClaudeProvider, paste, pending
 from relay_runner.providers.claude.asks import Ask
+from relay_runner.providers.claude.carried import BEGIN_GRACE_S
 from relay_runner.providers.claude.process import ClaudeProcess
 from relay_runner.providers.claude.screen import input_row
 from relay_runner.terminal.base import Key, TerminalSpec
@@ -453,6 +455,12 @@ async def test_without_hooks_messages_still_go_in_with_proof(
         ended = await rig.event(TurnEnded, submission.nonce)
         assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "without hooks")
         assert rig.ends(submission.nonce) == 1
+        # The next one comes after an idle time that is longer than any patience with an idle program.
+        await until(lambda: time.time() - (rig.process._tracker.idle_since() or time.time()) > BEGIN_GRACE_S)
+        later = rig.message("SLOW:2\nSAY:after a while")
+        await rig.submit(later)
+        ended = await rig.event(TurnEnded, later.nonce)
+        assert (ended.outcome, ended.result) == (Outcome.COMPLETED, "after a while")
 
 
 # --- how turns end ----------------------------------------------------------------------------------------------------
