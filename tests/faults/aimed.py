@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 import urllib.request
@@ -145,16 +146,17 @@ class Range:
     place: Home
     model: Any
     agent: str
-    start: Callable[[], object]
+    start: Callable[[], subprocess.Popen[bytes]]
     files: Files
     shots: list[Shot] = field(default_factory=list)
+    runner: subprocess.Popen[bytes] | None = None
+    """The one that was started last: it gives up after so many kills, and another one is started only then."""
 
     def ready(self) -> None:
         """Return when the agent would take a message; start it again where its runner gave up."""
 
         def look() -> bool:
-            if not running(self.place.file(self.agent, "info.json").get("pid")):
-                self.start()
+            self.revive()
             return bool(self.place.agent(self.agent).get("ready")) and self.place.status(self.agent) == "idle"
 
         until("it is ready", look)
@@ -185,9 +187,13 @@ class Range:
         delivery = self.place.delivery(id)
         if delivery["state"] in ("done", "dead", "unknown"):
             return delivery
-        if not running(self.place.file(self.agent, "info.json").get("pid")):
-            self.start()
+        self.revive()
         return None
+
+    def revive(self) -> None:
+        """Start the agent where nothing runs it and nothing is about to."""
+        if self.runner is None or self.runner.poll() is not None:
+            self.runner = self.start()
 
     def judge(self) -> None:
         """Let one more request hold the whole conversation, and find what is in it twice, or nowhere."""

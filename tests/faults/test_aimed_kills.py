@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,10 +57,9 @@ def shoot(range_: Range, boundaries: int, *senders: Callable[[str], int]) -> Non
 def test_codex_is_killed_between_any_two_records(tmp_path: Path) -> None:
     with FakeResponses() as model, home(tmp_path, codex_environ(codex_home(tmp_path / "user", model))) as place:
 
-        def start() -> object:
+        def start() -> subprocess.Popen[bytes]:
             return place.start("cx", "codex", "--approval-mode", "bypass", wait=False)
 
-        start()
         place.start("bob", "demo")
         files = Files(tmp_path / "user", ".codex/sessions/*/*/*/*.jsonl")
         shoot(
@@ -77,10 +77,9 @@ def test_claude_is_killed_between_any_two_records(tmp_path: Path) -> None:
     write_hooks_down(user)
     with FakeAnthropic() as model, home(tmp_path, claude_environ(user, model)) as place:
 
-        def start() -> object:
+        def start() -> subprocess.Popen[bytes]:
             return place.start("cc", "claude", "--trust-folder", "--approval-mode", "bypass", wait=False)
 
-        start()
         place.start("bob", "demo")
         files = Files(user, ".claude/projects/*/*.jsonl", HOOKS, states=".claude/sessions/*.json")
         shoot(
