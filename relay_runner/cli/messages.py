@@ -13,7 +13,7 @@ from relay_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
     from relay_runner.cli.session import Session
-    from relay_runner.protocol.messages import MessageRecord, NewMessage
+    from relay_runner.protocol.messages import Delivery, MessageRecord, NewMessage
     from relay_runner.relay.uploading import Upload
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -187,6 +187,8 @@ async def _send(new: NewMessage, attached: list[Upload], task: bool, timeout_s: 
         text = "\n\n".join(one.message.body for one in replies) or verdict.result(record)
         if text:
             output.say(text)
+        for one in record.deliveries:
+            _tell_shared(one, answered=bool(replies))
     if code is Exit.TIMED_OUT:
         reached = "; ".join(filter(None, map(verdict.progress, record.deliveries))) or "nobody has it yet"
         number = record.message.id
@@ -248,6 +250,8 @@ def _show(record: MessageRecord) -> None:
         output.say(f"{'attached:':<11}{output.line(files.describe(one))}")
     for delivery in record.deliveries:
         output.say(f"{'delivery:':<11}{output.line(verdict.describe(delivery))}")
+        if (shared := verdict.shared(delivery)) is not None:
+            output.say(f"{'with:':<11}{shared} in the same turn")
         if (used := verdict.used(delivery)) is not None:
             output.say(f"{'used:':<11}{used}")
     output.say()
@@ -256,6 +260,18 @@ def _show(record: MessageRecord) -> None:
         if delivery.result:
             output.say(f"\n--- the turn's final text ({output.line(verdict.name(delivery.recipient or '?'))}) ---")
             output.say(delivery.result)
+
+
+def _tell_shared(delivery: Delivery, *, answered: bool) -> None:
+    """Say that a turn's text may answer another message, or why there is none, unless a reply makes it clear."""
+    from relay_runner.cli import verdict
+
+    if answered:
+        return
+    if (others := verdict.shared(delivery)) is not None:
+        output.note(f"the same turn carried {others}")
+    if delivery.outcome == "completed" and delivery.result is None and delivery.reason:
+        output.note(f"no text: {delivery.reason}")
 
 
 def _wanting(record: MessageRecord) -> str:

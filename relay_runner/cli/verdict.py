@@ -79,6 +79,12 @@ def describe(delivery: Delivery) -> str:
     return text
 
 
+def shared(delivery: Delivery) -> str | None:
+    """Return which messages its turn carried beside it, `message 41, message 43`; None where it was alone."""
+    others = [f"message {id}" for id in delivery.carried if id != delivery.message_id]
+    return ", ".join(others) or None
+
+
 def used(delivery: Delivery) -> str | None:
     """Return what the turns that worked on it used, `1010 tokens in, 10 out, 0.25 USD`; None where nobody told."""
     usage = delivery.usage
@@ -142,6 +148,7 @@ def as_json(record: MessageRecord, replies: list[MessageRecord]) -> dict[str, An
                 "held": one.held,
                 "reason": one.reason,
                 "result": None if one.result is None else {"text": one.result},
+                "carried": list(one.carried),
                 "usage": None if one.usage is None else to_builtins(one.usage),
             }
             for one in record.deliveries

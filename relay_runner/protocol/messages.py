@@ -155,6 +155,8 @@ class Delivery(Wire, frozen=True, kw_only=True):
     """The turn's final text."""
     reason: str | None = None
     """Why it is dead, unknown, failed, or was put back; of one that is done, what its sender has to know beside it."""
+    carried: tuple[int, ...] = ()
+    """The messages that its turn carried, where that was not this one alone: the turn's text may answer another one."""
     held: str | None = None
     """Why it waits although it could go: `person typing`, `rate-limited until ...`."""
     usage: Usage | None = None
@@ -243,6 +245,7 @@ class Receipt(Wire, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     result: str | None = None
     reason: str | None = None
+    carried: tuple[int, ...] = ()
     held: str | None = None
     usage: Usage | None = None
     lease_s: float | None = None

@@ -61,7 +61,10 @@ class Flights:
         self._evidence_s = evidence_s
         self._flights: dict[str, Flight] = {}
         self.on_seen: Callable[[], None] = lambda: None
-        self.landing = Landing(journal=journal, receipts=receipts, work=work, capabilities=capabilities, land=self.land)
+        self.landing = Landing(
+            journal=journal, receipts=receipts, work=work, capabilities=capabilities, land=self.land,
+            reminds=lambda nonce: nonce in self._flights and self._flights[nonce].reminds is not None,
+        )  # fmt: skip
         receipts.on_told = claims.drop
 
     def __len__(self) -> int:
@@ -173,7 +176,10 @@ class Flights:
             flight = self._flights.get(nonce)
             if flight is None:
                 continue
-            evidence = Evidence(True, None, TurnState.ENDED, turn.outcome, turn.result, turn.reason, turn.limit, usage)
+            evidence = Evidence(
+                True, None, TurnState.ENDED, turn.outcome, turn.result, turn.reason, turn.limit, usage,
+                carried=turn.carried or turn.nonces, by_hand=turn.by_hand,
+            )  # fmt: skip
             self.landing.ended(flight, evidence, turns=turns)
             usage, turns = None, 0
 

@@ -6,6 +6,7 @@ reminder; every other end is a receipt in the outbox.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from relay_runner.providers.base import Capabilities, Evidence, Limit
 from relay_runner.runner.flight import Flight, overdue_fact
 from relay_runner.runner.journal import Journal, Row
 from relay_runner.runner.receipts import Receipts
+from relay_runner.runner.sharing import Share, share
 from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
@@ -38,13 +40,22 @@ class Landing:
     """Report ends, each once."""
 
     def __init__(
-        self, *, journal: Journal, receipts: Receipts, work: Work, capabilities: Capabilities, land: Land
+        self,
+        *,
+        journal: Journal,
+        receipts: Receipts,
+        work: Work,
+        capabilities: Capabilities,
+        land: Land,
+        reminds: Callable[[str], bool],
     ) -> None:
+        """`reminds` says whether a nonce is that of a reminder."""
         self._journal = journal
         self._receipts = receipts
         self._work = work
         self._capabilities = capabilities
         self._land = land
+        self._reminds = reminds
         self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
         """Takes over a message whose turn a limit cut off."""
         self.owes: Callable[[Message], bool] = lambda message: False
@@ -69,8 +80,23 @@ class Landing:
         if flight.reminds:
             self._journal.charge(bill)
             self.reminder_over(flight)
-        elif not self._taken_over(flight, evidence, bill, now):
-            self._close(flight, self._last(flight, evidence), bill)
+            return
+        shared = self._share(flight, evidence)
+        if shared.withheld is not None and evidence.result is not None:
+            evidence = dataclasses.replace(evidence, result=None, reason=evidence.reason or shared.withheld)
+        if not self._taken_over(flight, evidence, bill, now):
+            self._close(flight, replace(self._last(flight, evidence), carried=shared.carried), bill)
+
+    def _share(self, flight: Flight, evidence: Evidence) -> Share:
+        """Return what the sender gets of the turn; what we did not put in was a person's."""
+        others, by_hand = [], evidence.by_hand
+        for nonce in evidence.carried:
+            if nonce == flight.nonce or self._reminds(nonce):
+                continue
+            row = self._journal.by_nonce(nonce)
+            by_hand |= row is None
+            others += [row.message] if row is not None else []
+        return share(flight.message, others, by_hand=by_hand)
 
     def _taken_over(self, flight: Flight, evidence: Evidence, bill: Bill, now: float) -> bool:
         """Let a turn that a limit cut off be continued, and an owed reply be asked for; say whether either was so."""

@@ -89,6 +89,18 @@ def test_a_steered_message_joins_the_turn_and_the_answer_being_given_is_not_lost
     assert "the first answer" in str(model.requests[-1].items), "what was streamed stays in the conversation"
 
 
+def test_a_steered_message_of_an_agent_does_not_get_what_was_said_to_a_person(
+    place: Home, peer: Home, model: FakeResponses
+) -> None:
+    first = place.send("cx", "SLOW:3\nSAY:the first answer")
+    place.reaches(first, "seen")
+    steered = peer.send("cx", "SAY:for the person", "--timing", "steer")
+    to_agent, to_person = place.settled(steered), place.settled(first)
+    assert (to_agent["outcome"], to_agent["result"], to_agent["carried"]) == ("completed", None, [first, steered])
+    assert "its text is not passed on" in to_agent["reason"]
+    assert (to_person["result"], to_person["carried"]) == ("for the person", [first, steered])
+
+
 def test_an_interrupting_message_ends_the_turn_and_goes_in(place: Home, peer: Home, model: FakeResponses) -> None:
     first = peer.send("cx", "SLOW:60\nSAY:never")
     place.reaches(first, "seen")

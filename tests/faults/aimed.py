@@ -198,7 +198,8 @@ class Range:
     def judge(self) -> None:
         """Let one more request hold the whole conversation, and find what is in it twice, or nowhere."""
         self.ready()
-        assert self.place.settled(sender(self.place, self.agent)("SAY:still here"))["result"] == "still here"
+        id = sender(self.place, self.agent)("SAY:still here")
+        assert until("the last message ends", lambda: self.over(id))["result"] == "still here"
         for shot in self.shots:
             mark = f'<relay-message id="{shot.id}" '
             times = self.model.times_in_conversation(mark)

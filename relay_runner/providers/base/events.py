@@ -83,6 +83,10 @@ class TurnEnded:
     """It failed for this limit: what it carried is continued afterwards, never submitted again."""
     usage: Usage | None = None
     """What it cost; a turn that carried several messages is put on the first one's account."""
+    carried: tuple[str, ...] = ()
+    """All messages that the turn carried, those too whose end is told by an event of their own; empty: `nonces`."""
+    by_hand: bool = False
+    """A person's own prompt was in it, too."""
 
 
 @dataclass(frozen=True, slots=True)

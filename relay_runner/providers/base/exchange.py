@@ -89,6 +89,10 @@ class Evidence:
     limit: Limit | None = None
     """The turn failed for this limit; see `TurnEnded.limit`."""
     usage: Usage | None = None
+    carried: tuple[str, ...] = ()
+    """See `TurnEnded.carried`."""
+    by_hand: bool = False
+    """See `TurnEnded.by_hand`."""
     unsure: bool = False
     """Not seen, and no proof either that it never entered: `reason` says why."""
     absent: bool = False

@@ -1,4 +1,4 @@
-"""Hold the end of a turn back for the moment until it is known what the turn cost; what happens after it waits too.
+"""Hold the end of a turn back until it is known what the turn cost and carried; what happens after it waits too.
 
 The Stop hook comes before the transcript has the model's last line (100 ms, 2.1.197) and before the status line tells
 the cost (300 ms). Nothing is lost by waiting, for what comes out stays in order, and the wait is bounded.
@@ -14,6 +14,7 @@ from pathlib import Path
 from relay_runner.protocol.messages import Outcome
 from relay_runner.providers.base import Emit, Event, TurnEnded
 from relay_runner.providers.claude.spending import Spending
+from relay_runner.providers.claude.transcript import Turn
 
 TOKENS_S = 1.5
 """How long the transcript may take, on a busy machine, to show the end of a turn that a hook told."""
@@ -30,10 +31,18 @@ class _Waiting:
 class Closing:
     """What is told, in order."""
 
-    def __init__(self, emit: Emit, spending: Spending, transcript: Callable[[], Path | None]) -> None:
+    def __init__(
+        self,
+        emit: Emit,
+        spending: Spending,
+        transcript: Callable[[], Path | None],
+        turn_of: Callable[[Iterable[str]], Turn | None] = lambda nonces: None,
+    ) -> None:
+        """`turn_of` returns what the transcript says of the turn that carried any of some messages."""
         self._emit = emit
         self._spending = spending
         self._transcript = transcript
+        self._turn_of = turn_of
         self._queue: deque[_Waiting] = deque()
 
     @property
@@ -59,8 +68,15 @@ class Closing:
     def _pass_on(self) -> None:
         event = self._queue.popleft().event
         if isinstance(event, TurnEnded):
-            event = replace(event, usage=self._spending.take(self._transcript()))
+            event = replace(self._whole(event), usage=self._spending.take(self._transcript()))
         self._emit(event)
+
+    def _whole(self, ended: TurnEnded) -> TurnEnded:
+        """Return the end of a turn with all that it carried: what was steered into it ends by an event of its own."""
+        if (turn := self._turn_of(ended.nonces)) is None:
+            return ended
+        carried = tuple(dict.fromkeys((*ended.nonces, *turn.nonces)))
+        return replace(ended, carried=carried, by_hand=ended.by_hand or turn.by_hand)
 
     def _ripe(self, waiting: _Waiting, now: float) -> bool:
         event = waiting.event

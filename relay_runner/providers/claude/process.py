@@ -103,7 +103,7 @@ class ClaudeProcess:
         )
         if (plan.resumed or adopted) and (transcript := self._records.file()) is not None:
             self._spending.begin(transcript)
-        self._closing = Closing(emit, self._spending, self._records.file)
+        self._closing = Closing(emit, self._spending, self._records.file, self._tracker.turn_of)
         self._rewake = Rewake()
         self._paste = Paste(terminal, Editor(spec.agent_dir, terminal, spec.control.provider_session_id))
         self._operations = Operations(

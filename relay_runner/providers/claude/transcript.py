@@ -38,6 +38,8 @@ class Turn:
     """One turn as the transcript tells it."""
 
     nonces: list[str] = field(default_factory=list)
+    by_hand: bool = False
+    """A person's own prompt was in it, too."""
     result: str | None = None
     outcome: Outcome | None = None
     """None while it has not ended."""
@@ -64,7 +66,7 @@ class Turn:
         state = TurnState.ENDED if self.ended else TurnState.RUNNING
         result = self.result if self.outcome is Outcome.COMPLETED else None
         usage = usage_of(self.calls) if self.ended else None
-        return Evidence(True, SOURCE, state, self.outcome, result, self.reason, usage=usage)
+        return self._with(Evidence(True, SOURCE, state, self.outcome, result, self.reason, usage=usage))
 
     def cut_off(self, reason: str) -> Evidence:
         """Return what this says when the program is known to do nothing more for it."""
@@ -74,7 +76,10 @@ class Turn:
             found = Evidence(True, SOURCE, TurnState.ENDED, Outcome.COMPLETED, self.result)
         else:
             found = Evidence(True, SOURCE, TurnState.ENDED, Outcome.FAILED, None, self.reason or reason)
-        return replace(found, usage=usage_of(self.calls))
+        return self._with(replace(found, usage=usage_of(self.calls)))
+
+    def _with(self, found: Evidence) -> Evidence:
+        return replace(found, carried=tuple(self.nonces), by_hand=self.by_hand)
 
 
 class Ledger:
@@ -174,7 +179,10 @@ class Ledger:
         turn = self.current
         if turn is None or turn.ended:
             turn = self.current = Turn()
-        new = tuple(nonce for nonce in dict.fromkeys(nonces(text)) if nonce not in self._turns)
+        found = dict.fromkeys(nonces(text))
+        # What the program says by itself, of background agents or commands, stands in tags.
+        turn.by_hand |= not found and not text.lstrip().startswith("<") and bool(text.strip())
+        new = tuple(nonce for nonce in found if nonce not in self._turns)
         for nonce in new:
             turn.nonces.append(nonce)
             self._turns[nonce] = turn

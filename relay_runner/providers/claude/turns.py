@@ -37,7 +37,7 @@ from relay_runner.providers.claude import failures
 from relay_runner.providers.claude.carried import IDLE_GRACE_S, Carried
 from relay_runner.providers.claude.parts import STATE_FILE, OpenTurn, PromptHooks, Session, Subagents
 from relay_runner.providers.claude.state_file import BUSY, DIALOG_OPEN, WAITING, Reading
-from relay_runner.providers.claude.transcript import TAKEN_BACK
+from relay_runner.providers.claude.transcript import TAKEN_BACK, Turn
 
 BUSY_GRACE_S = 1.0
 """How long the state file may be busy without a prompt hook before that counts as a turn of its own."""
@@ -116,6 +116,10 @@ class Tracker:
     def worked_at(self) -> float:
         """When a hook last showed that the model does, or did, something."""
         return self._worked_at
+
+    def turn_of(self, nonces: Iterable[str]) -> Turn | None:
+        """Return the turn that carried any of these messages, as far as the transcript tells it."""
+        return next(filter(None, map(self._carried.ledger.turn_of, nonces)), None)
 
     def carries(self, nonce: str) -> bool:
         """Say whether the message belongs to something that still goes on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from relay_runner.protocol.messages import Outcome
@@ -55,6 +56,12 @@ def evidence(turns: Iterable[Mapping[str, Any]], nonce: str, turn_id: str | None
 
 def of_turn(turn: Mapping[str, Any]) -> Evidence:
     """Return what a turn says of any message that it carried."""
+    carried = nonces(turn)
+    by_hand = len(items(turn, "userMessage")) > len(carried)
+    return replace(_of_turn(turn), carried=carried, by_hand=by_hand)
+
+
+def _of_turn(turn: Mapping[str, Any]) -> Evidence:
     if turn.get("status") == RUNNING:
         return Evidence(True, SOURCE, TurnState.RUNNING)
     outcome = OUTCOMES.get(str(turn.get("status")), Outcome.FAILED)

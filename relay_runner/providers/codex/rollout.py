@@ -38,6 +38,7 @@ def read(path: Path | None, nonce: str) -> tuple[Evidence, str | None]:
     begun: str | None = None
     turn_id: str | None = None
     seen = False
+    prompts: list[str | None] = []
     meter = Meter()
     meter.begin(SOURCE)
     for line, holds in scan_marked(path, nonce.encode()):
@@ -47,17 +48,31 @@ def read(path: Path | None, nonce: str) -> tuple[Evidence, str | None]:
             seen, turn_id = True, str(event.get("turn_id") or begun)
         if line.get("type") != "event_msg":
             continue
+        if event.get("type") == "item_completed" and event.get("turn_id") == (turn_id if seen else begun):
+            prompts.extend(_prompt(event))
         if event.get("type") == "token_count" and isinstance(info := event.get("info"), dict):
             meter.read(SOURCE, {"total": _camel(info.get("total_token_usage"))})
         elif not seen and event.get("type") == "task_started":
             begun = event.get("turn_id")
+            prompts.clear()
             meter.take()
         elif seen and event.get("turn_id") == turn_id and (ended := _end(event)) is not None:
-            return replace(ended, usage=meter.take()), turn_id
+            return _with(ended, prompts, meter), turn_id
     if not seen:
         return unsure(HALF_WRITTEN), None
-    cut_off = Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF, usage=meter.take())
-    return cut_off, turn_id
+    cut_off = Evidence(True, SOURCE, TurnState.ENDED, Outcome.INTERRUPTED, None, CUT_OFF)
+    return _with(cut_off, prompts, meter), turn_id
+
+
+def _prompt(event: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Return the client's id of the prompt that was taken in, if it is one."""
+    item = event.get("item")
+    return (item.get("client_id"),) if isinstance(item, dict) and item.get("type") == "UserMessage" else ()
+
+
+def _with(found: Evidence, prompts: list[str | None], meter: Meter) -> Evidence:
+    carried = tuple(one for one in prompts if one)
+    return replace(found, carried=carried, by_hand=len(carried) < len(prompts), usage=meter.take())
 
 
 def used(path: Path | None) -> dict[str, Any] | None:

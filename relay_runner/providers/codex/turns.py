@@ -285,7 +285,8 @@ class Tracker:
             outcome, reason = Outcome.FAILED, turn.given_up
         result = (history.final(turn.said) if turn.said else found.result) if outcome is Outcome.COMPLETED else None
         nonces, usage = tuple(turn.nonces), self._meter.take()
-        ended = TurnEnded(outcome, source, nonces, result, reason, limit=found.limit, usage=usage)
+        by_hand = turn.prompts > len(nonces)
+        ended = TurnEnded(outcome, source, nonces, result, reason, limit=found.limit, by_hand=by_hand, usage=usage)
         if outcome is Outcome.COMPLETED and self.agents.running:
             self._with_agents = ended
         else:

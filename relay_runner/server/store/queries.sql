@@ -57,21 +57,21 @@ INSERT INTO deliveries (message_id, recipient, state, attempt, failures, updated
 VALUES (?, ?, 'queued', 1, 0, ?, ?, ?)
 -- name: deliveries
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at, EXISTS (
+    result, reason, held, not_before, read_at, updated_at, usage, carried, claimable, expires_at, EXISTS (
         SELECT 1 FROM agents a
         WHERE a.id = substr(recipient, 7) AND a.instance_id = deliveries.instance_id AND a.bus_id IS NOT NULL
     )
 FROM deliveries WHERE message_id = ? ORDER BY id
 -- name: deliveries_held
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at, EXISTS (
+    result, reason, held, not_before, read_at, updated_at, usage, carried, claimable, expires_at, EXISTS (
         SELECT 1 FROM agents a
         WHERE a.id = substr(recipient, 7) AND a.instance_id = deliveries.instance_id AND a.bus_id IS NOT NULL
     )
 FROM deliveries WHERE recipient = ? AND state IN ('claimed', 'submitting', 'submitted', 'seen') ORDER BY message_id
 -- name: deliveries_due
 SELECT id, message_id, recipient, state, attempt, failures, instance_id, claim_expires_at, nonce, evidence, outcome,
-    result, reason, held, not_before, read_at, updated_at, usage, claimable, expires_at, EXISTS (
+    result, reason, held, not_before, read_at, updated_at, usage, carried, claimable, expires_at, EXISTS (
         SELECT 1 FROM agents a
         WHERE a.id = substr(recipient, 7) AND a.instance_id = deliveries.instance_id AND a.bus_id IS NOT NULL
     )
@@ -89,7 +89,7 @@ SELECT min(at) FROM (
 -- name: update_delivery
 UPDATE deliveries SET recipient = ?, state = ?, attempt = ?, failures = ?, instance_id = ?, claim_expires_at = ?,
     nonce = ?, evidence = ?, outcome = ?, result = ?, reason = ?, held = ?, not_before = ?, read_at = ?, updated_at = ?,
-    usage = ?
+    usage = ?, carried = ?
 WHERE id = ?
 
 -- name: move_leases

@@ -36,6 +36,7 @@ _status = msgspec.json.Decoder(Status)
 _timeline = msgspec.json.Decoder(list[dict[str, Any]])
 _permission = msgspec.json.Decoder(Permission)
 _strings = msgspec.json.Decoder(tuple[str, ...])
+_numbers = msgspec.json.Decoder(tuple[int, ...])
 # A store of before attachments may hold a sender's words here, which meant nothing.
 _attachments = msgspec.json.Decoder(tuple[Attachment | str, ...])
 _object = msgspec.json.Decoder(dict[str, Any])
@@ -151,8 +152,9 @@ def stored_of(row: Row) -> Stored:
         read_at=row[15],
         updated_at=row[16],
         usage=None if row[17] is None else _shown(_usage_or_none, row[17], lambda why: None),
+        carried=() if row[18] is None else _shown(_numbers, row[18], lambda why: ()),
     )
-    return Stored(row[0], delivery, bool(row[18]), row[19], bool(row[20]))
+    return Stored(row[0], delivery, bool(row[19]), row[20], bool(row[21]))
 
 
 def delivery_values(delivery: Delivery) -> Row:
@@ -174,6 +176,7 @@ def delivery_values(delivery: Delivery) -> Row:
         delivery.read_at,
         delivery.updated_at,
         None if delivery.usage is None else to_json(delivery.usage),
+        to_json(delivery.carried) if delivery.carried else None,
     )
 
 

@@ -48,7 +48,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     updated_at REAL NOT NULL,
     claimable INTEGER NOT NULL,
     expires_at REAL NOT NULL,
-    usage TEXT
+    usage TEXT,
+    carried TEXT
 );
 CREATE INDEX IF NOT EXISTS deliveries_by_message ON deliveries (message_id);
 CREATE INDEX IF NOT EXISTS deliveries_by_recipient ON deliveries (recipient, state, message_id);

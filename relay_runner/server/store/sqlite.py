@@ -79,8 +79,10 @@ class SqliteStore(SqliteDesk):
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.executescript(schema())
-        if "usage" not in {column[1] for column in connection.execute("PRAGMA table_info(deliveries)")}:
-            connection.execute("ALTER TABLE deliveries ADD COLUMN usage TEXT")  # a store from before it was kept
+        known = {column[1] for column in connection.execute("PRAGMA table_info(deliveries)")}
+        for column in ("usage", "carried"):
+            if column not in known:  # a store from before it was kept
+                connection.execute(f"ALTER TABLE deliveries ADD COLUMN {column} TEXT")
         self._relay_id = _keep(connection, "relay_id", secrets.token_hex(8).encode()).decode()
         self._signing_key = _keep(connection, "signing_key", secrets.token_bytes(32))
         # No bus outlives the process that held it; who was online gets the time of a silence to come back.

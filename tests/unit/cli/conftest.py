@@ -57,13 +57,15 @@ def hello(agent_id: str, **fields: Any) -> Hello:
     return Hello(agent_id=agent_id, **{**known, **fields})
 
 
-async def carry(relay: MemoryRelay, agent_id: str, message_id: int, outcome: Outcome, result: str | None) -> None:
-    """Report a whole turn that carried a message."""
+async def carry(
+    relay: MemoryRelay, agent_id: str, message_id: int, outcome: Outcome, result: str | None, **end: Any
+) -> None:
+    """Report a whole turn that carried a message; `end` are more fields of its last receipt."""
     for state in (State.SUBMITTING, State.SUBMITTED, State.SEEN, State.DONE):
         done = state is State.DONE
         receipt = Receipt(
             agent_id=agent_id, instance_id="i1", attempt=1, state=state, nonce="n0nce", evidence="test",
-            outcome=outcome if done else None, result=result if done else None,
+            outcome=outcome if done else None, result=result if done else None, **(end if done else {}),
         )  # fmt: skip
         await relay.receipt(message_id, receipt)
 

@@ -56,6 +56,26 @@ def test_waiting_prints_the_turn_s_text_and_its_end(
     assert world.run("send", "bob", "question", "--wait", code=code) == (said, noted)
 
 
+@pytest.mark.parametrize(
+    ("result", "noted"),
+    [
+        ("text", "relay-runner: the same turn carried message 7\n"),
+        (None, "relay-runner: the same turn carried message 7\nrelay-runner: no text: it answered ann\n"),
+    ],
+)
+def test_what_else_was_in_the_turn_is_said(
+    world: World, result: str | None, noted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = world.agent("bob")
+
+    async def share(number: int) -> None:
+        await carry(bob, "bob", number, Outcome.COMPLETED, result, carried=(number, 7), reason="it answered ann")
+
+    answer(world, monkeypatch, share)
+    assert world.run("send", "bob", "question", "--wait") == (f"{result}\n" if result else "", noted)
+    assert "with:      message 7 in the same turn" in world.run("read", "1")[0]
+
+
 def test_a_reply_is_printed_instead_of_the_turn_s_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     bob = world.agent("bob")
 

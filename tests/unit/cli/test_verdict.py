@@ -140,12 +140,18 @@ def test_what_was_used_is_said_in_words(usage: Usage | None, said: str | None) -
     assert verdict.used(Delivery(message_id=1, recipient=None, usage=usage)) == said
 
 
+def test_what_else_was_in_the_turn_is_said_in_words() -> None:
+    assert verdict.shared(Delivery(message_id=1, recipient=None)) is None
+    assert verdict.shared(Delivery(message_id=1, recipient=None, carried=(1, 2, 5))) == "message 2, message 5"
+
+
 def test_the_json_shape_is_stable() -> None:
     reply = MessageRecord(
         message=Message(id=42, sender="agent:bob", to="person:a", body="yes", created_at=1.0, expires_at=9.0)
     )
     usage = Usage(input_tokens=9, output_tokens=1)
-    found = record({**DONE, "recipient": "agent:bob", "result": "said yes", "evidence": "transcript", "usage": usage})
+    ended = {**DONE, "recipient": "agent:bob", "result": "said yes", "evidence": "transcript", "usage": usage}
+    found = record({**ended, "carried": (41, 43)})
     assert verdict.as_json(found, [reply]) == {
         "id": 41,
         "to": "agent:bob",
@@ -164,6 +170,7 @@ def test_the_json_shape_is_stable() -> None:
                 "held": None,
                 "reason": None,
                 "result": {"text": "said yes"},
+                "carried": [41, 43],
                 "usage": {"inputTokens": 9, "cachedTokens": None, "outputTokens": 1, "costUsd": None},
             }
         ],

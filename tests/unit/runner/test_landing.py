@@ -1,6 +1,7 @@
 """How a flight ends: by a receipt, or taken over by who continues or reminds."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -31,6 +32,7 @@ class Strip:
             work=Work(),
             capabilities=Capabilities(evidence=evidence),
             land=self._land,
+            reminds=lambda nonce: False,
         )
         self.landing.on_limit = lambda row, limit: self.limited.append(row.nonce)
         self.landing.on_owed = lambda row: self.owed.append(row.nonce)
@@ -130,3 +132,29 @@ def test_what_nobody_knows_is_said_and_said_again(strip: Strip) -> None:
     strip.landing.unknown(flight, "no trace")
     strip.landing.say_again(strip.row(flight))
     assert [one.receipt.state for one in strip.journal.outbox()] == [State.UNKNOWN, State.UNKNOWN]
+
+
+def test_a_steered_message_of_an_agent_does_not_get_what_was_said_to_a_person(strip: Strip) -> None:
+    """The text of a turn that carried both may answer the person; what the agent is owed, it gets as a reply."""
+    now = 1.0
+    asked = Message(id=7, sender="person:al", to="agent:bob", body="x", created_at=now, expires_at=9e9, operator=True)
+    theirs = strip.journal.begin(asked, 1, "p", now)
+    steered = strip.flight()
+    both = dataclasses.replace(_turn(Outcome.COMPLETED), carried=(theirs, steered.nonce), reason=None)
+    strip.landing.owes = lambda message: False
+    strip.landing.ended(steered, both)
+    strip.landing.ended(Flight(asked, 1, theirs, Stage.SEEN, 0.0, 0.0, 0.0), both)
+    to_agent, to_person = (posted.receipt for posted in strip.journal.outbox())
+    assert (to_agent.outcome, to_agent.result, to_agent.carried) == (Outcome.COMPLETED, None, (1, 7))
+    assert "also answered person:al" in str(to_agent.reason)
+    assert (to_person.result, to_person.carried, to_person.reason) == ("text", (1, 7), None)
+
+
+def test_what_nobody_here_put_in_was_a_persons(strip: Strip) -> None:
+    flight = strip.flight()
+    strip.landing.ended(
+        flight, dataclasses.replace(_turn(Outcome.FAILED), carried=(flight.nonce, "typed"), reason=None)
+    )
+    (posted,) = strip.journal.outbox()
+    assert (posted.receipt.result, posted.receipt.carried) == (None, ())
+    assert "a person at its terminal" in str(posted.receipt.reason)

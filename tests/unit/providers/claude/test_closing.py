@@ -9,6 +9,7 @@ from relay_runner.protocol.usage import Usage
 from relay_runner.providers.base import Event, ProcessState, Seen, StateChanged, TurnEnded
 from relay_runner.providers.claude.closing import COST_S, TOKENS_S, Closing
 from relay_runner.providers.claude.spending import Spending
+from relay_runner.providers.claude.transcript import Turn
 
 NOW = 1_800_000_000.0
 ENDED = TurnEnded(Outcome.COMPLETED, "hook:Stop", ("n1",), "done")
@@ -39,6 +40,20 @@ def test_the_end_waits_for_the_transcript_and_all_else_behind_it() -> None:
     desk.closing.flush(NOW + TOKENS_S / 2)
     assert desk.usage() == Usage(input_tokens=3, cached_tokens=None, output_tokens=4)
     assert desk.told[-1] == IDLE and not desk.closing.waiting
+
+
+def test_the_end_names_all_that_the_turn_carried() -> None:
+    desk = Desk()
+    turn = Turn(["n1", "n2"], by_hand=True)
+    desk.closing = Closing(
+        desk.told.append, desk.spending, lambda: Path("x.jsonl"), lambda nonces: turn if "n1" in nonces else None
+    )
+    desk.closing.tell([ENDED, TurnEnded(Outcome.COMPLETED, "transcript", ("n0",))], NOW)
+    assert desk.told == []
+    desk.closing.close()
+    first, other = [event for event in desk.told if isinstance(event, TurnEnded)]
+    assert (first.nonces, first.carried, first.by_hand) == (("n1",), ("n1", "n2"), True)
+    assert (other.carried, other.by_hand) == ((), False)
 
 
 def test_the_wait_is_bounded() -> None:

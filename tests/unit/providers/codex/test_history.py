@@ -24,11 +24,17 @@ def test_what_a_turn_carried_and_said() -> None:
 
 
 def test_the_evidence_of_a_message() -> None:
-    ended = Evidence(True, "thread", TurnState.ENDED, Outcome.COMPLETED, "done")
+    ended = Evidence(True, "thread", TurnState.ENDED, Outcome.COMPLETED, "done", carried=("n1",), by_hand=True)
     assert history.evidence([turn()], "n1") == ended
     assert history.evidence([turn()], "other") is None
     running = history.evidence([turn("inProgress")], "n1")
-    assert running == Evidence(True, "thread", TurnState.RUNNING)
+    assert running == Evidence(True, "thread", TurnState.RUNNING, carried=("n1",), by_hand=True)
+
+
+def test_all_that_a_turn_carried_is_told() -> None:
+    items = [{"type": "userMessage", "clientId": nonce} for nonce in ("n1", "n2")]
+    both = history.of_turn(turn(items=items))
+    assert (both.carried, both.by_hand) == (("n1", "n2"), False)
 
 
 def test_only_a_completed_turn_has_a_result() -> None:

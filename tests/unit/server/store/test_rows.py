@@ -29,6 +29,7 @@ FULL = Delivery(
     evidence="hook",
     outcome=Outcome.FAILED,
     result="r",
+    carried=(3, 4),
     reason="why",
     held="h",
     usage=Usage(input_tokens=7, cost_usd=0.5),
