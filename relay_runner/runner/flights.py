@@ -189,9 +189,14 @@ class Flights:
         self._journal.remember(NEWS_FACT, news)
 
     def provider_idle(self) -> None:
-        """The provider is idle: what it carried should have ended by now, so look soon."""
-        soon = time.monotonic() + SETTLE_S
+        """The provider is idle: what it carried should have ended by now, so look soon.
+
+        How long it may be idle without any trace of a message counts from here, and not from what was known before.
+        """
+        now = time.monotonic()
+        soon = now + SETTLE_S
         for flight in self._flights.values():
+            flight.give_up_at = max(flight.give_up_at, now + self._evidence_s)
             if flight.stage is Stage.SEEN:
                 flight.check_at = min(flight.check_at, soon)
 

@@ -157,7 +157,8 @@ class Work:
             return
 
         def lives(item: WorkItem) -> bool:
-            age_s = now - self._touched_at.get((item.kind, item.id), now)
+            # Counted from what is newer: a busy provider may well have been at it all the time.
+            age_s = now - max(self._touched_at.get((item.kind, item.id), now), self._state_since)
             if _posted(item):
                 return age_s < POSTED_S
             return item.kind not in ENDED_BY_IDLE or age_s < LATE_S

@@ -171,6 +171,17 @@ async def test_a_busy_provider_is_waited_for(journal: Journal) -> None:
     assert flight.nonce in desk.flights
 
 
+async def test_how_long_an_idle_provider_may_leave_no_trace_counts_from_when_it_became_idle(journal: Journal) -> None:
+    desk, process = Desk(journal), ScriptedProcess()
+    flight = desk.fly()
+    desk.flights.seen(flight.nonce, "hook")
+    flight.give_up_at = 0.0  # it was busy with it for longer than any patience with an idle one
+    desk.flights.provider_idle()
+    flight.check_at = 0.0
+    await desk.flights.check(process)
+    assert flight.nonce in desk.flights and (State.DONE, Outcome.INTERRUPTED) not in desk.said()
+
+
 async def test_late_evidence_wins_over_unknown(journal: Journal) -> None:
     desk = Desk(journal, evidence_s=0.0)
     flight = desk.fly()

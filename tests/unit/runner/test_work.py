@@ -180,6 +180,15 @@ def test_posted_work_outlives_an_idle_screen_and_not_the_silence_of_its_script()
     assert work.status(100.0 + POSTED_S).agent_status is AgentState.IDLE
 
 
+def test_posted_work_of_a_busy_provider_is_let_go_by_an_idle_time_of_its_own() -> None:
+    work = _idle()
+    work.posted(_post(PostedStatus.BUSY, id="a"), 1.0)
+    work.provider(ProcessState.BUSY, now=2.0)
+    work.provider(ProcessState.IDLE, now=10 * POSTED_S)
+    assert work.status(10 * POSTED_S + 1).agent_status is AgentState.BUSY
+    assert work.status(11 * POSTED_S).agent_status is AgentState.IDLE
+
+
 def test_clear_ends_posted_work_of_these_kinds_only() -> None:
     work = _idle()
     work.start(WorkKind.MESSAGE, "7", now=1.0, source="runner")
