@@ -436,6 +436,35 @@ async def test_a_release_after_the_message_was_seen_is_refused(world: World) -> 
         await fails(RelayRefused, bob.relay.release(sent.message.id, bob.release()), "seen")
 
 
+async def test_what_a_dead_program_told_as_seen_is_taken_back_under_another_nonce(world: World) -> None:
+    async with seat(world, "bob") as bob:
+        id = (await post(world.operator, "bob")).message.id
+        for number in range(1, MAX_ATTEMPTS):
+            await bob.relay.receipt(id, bob.receipt(State.SUBMITTING, nonce=f"n{number}"))
+            await bob.relay.receipt(id, bob.receipt(State.SEEN, nonce=f"n{number}"))
+            with_the_same = bob.receipt(State.SUBMITTING, nonce=f"n{number}")
+            await fails(RelayRefused, bob.relay.receipt(id, with_the_same), "another nonce")
+        again = await bob.relay.receipt(id, bob.receipt(State.SUBMITTING, nonce="n5"))
+        assert (again.state, again.evidence, again.failures) == (State.SUBMITTING, None, MAX_ATTEMPTS - 1)
+        dead = await bob.relay.receipt(id, bob.receipt(State.SUBMITTING, nonce="n6", reason="it died"))
+        assert (dead.state, dead.reason) == (State.DEAD, "5 attempts failed: it died")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+async def test_every_end_but_completed_can_be_redelivered(world: World, outcome: Outcome) -> None:
+    async with seat(world, "bob") as bob:
+        id = (await post(world.operator, "bob")).message.id
+        for state in (State.SUBMITTING, State.SEEN):
+            await bob.relay.receipt(id, bob.receipt(state, nonce="n"))
+        await bob.relay.receipt(id, bob.receipt(State.DONE, nonce="n", outcome=outcome, carried=(id, 99)))
+        assert (await world.operator.message(id)).deliveries[0].carried == (id, 99)
+        if outcome is Outcome.COMPLETED:
+            await fails(RelayRefused, world.operator.redeliver(id), "completed")
+        else:
+            (again,) = (await world.operator.redeliver(id)).deliveries
+            assert (again.state, again.attempt, again.outcome, again.carried) == (State.QUEUED, 2, None, ())
+
+
 async def test_a_delayed_release_is_pushed_when_it_is_due(world: World) -> None:
     async with seat(world, "bob") as bob:
         sent = await post(world.operator, "bob")
