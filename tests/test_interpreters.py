@@ -22,7 +22,7 @@ CONSTANTS = {
         r"[A-Z_]+|', '\.join\(.*\)|','\.join\(.*\)|\w*marks\w*|where|order|condition|column|table"
     ),
     "runner/journal.py": re.compile(r"_COLUMNS|condition|kind"),
-    "runner/database.py": re.compile(r"column"),
+    "runner/database.py": re.compile(r"column|CHECKPOINT_PAGES|LOG_BYTES"),
 }
 SHELLS = {"providers/claude/hook_client.py"}
 """A status line of the user's own, which Claude Code would hand to a shell itself."""

@@ -52,7 +52,7 @@ trap : INT QUIT TERM
 (
 trap : HUP INT QUIT TERM
 keeper=
-{keeper}{shell} -c 'echo $$ >"$0"; exec "$@"' {pid} "$@" {held_as}>&-
+{keeper}{sh} -c 'echo $$ >"$0"; exec "$@"' {pid} "$@" {held_as}>&-
 rc=$?
 [ -z "$keeper" ] || kill -KILL "$keeper"
 echo "$rc" >{exit}
@@ -106,7 +106,7 @@ def render(
         b"set -- " + b" ".join(quote(word) for word in argv),
     ]
     body = _BODY.format(
-        shell=SHELL,
+        sh=SHELL,
         keeper=_keeping(run_dir, keeper) if keeper is not None else "",
         pid=_shown(run_dir / "pid"),
         exit=_shown(run_dir / "exit"),

@@ -32,7 +32,7 @@ from relay_runner.terminal.base import Screen
 _TOP = re.compile(r"^[─▔]{10,}")
 _INNER_TOP = re.compile(r"^\s+─{10,}")
 _FENCE = re.compile(r"^\s*╌{8,}")
-_NUMBERED = re.compile(r"^(?P<indent>\s*)(?P<sign>\u276f )?\s*(?P<digit>\d{1,2})\. (?P<label>\S.*)$")
+_NUMBERED = re.compile(r"^(?P<indent>\s*)(?:(?P<sign>\u276f )\s*)?(?P<digit>\d{1,2})\. (?P<label>\S.*)$")
 _CHOSEN = re.compile(r"^(?P<indent>\s+)\u276f (?P<label>\S.*)$")
 _GUTTER = re.compile(r"^ │ ?")
 _TIP = re.compile(r"^ Tip: ")
