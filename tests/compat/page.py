@@ -59,13 +59,13 @@ def render(results: Results) -> str:
 
 
 INTRODUCTION = """\
-# Which versions were tried
+# Tested versions
 
 Written by `./scripts/compat [claude@VERSION | codex@VERSION | latest ...]`, which runs these suites against real
-programs and fake models. A cell is passed / failed / skipped; what is skipped this program cannot be made to do. CI
-runs every test against the version marked as default, and the main job against the other pinned ones. `relay-runner
-doctor` and `start` say when the installed version is newer or older than all of these. What a version can do is
-asked of the program, never concluded from its number.
+programs and fake models. A cell shows passed / failed / skipped; a skipped test covers something that the program
+cannot do. CI runs every test against the default version, and the main job against the other pinned ones.
+`relay-runner doctor` and `start` report an installed version that is newer or older than all of these. relay-runner
+asks the program what it can do and never infers it from the version number.
 """
 
 

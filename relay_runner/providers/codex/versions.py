@@ -8,7 +8,7 @@ VERSIONS = Versions(
     command="codex",
     package="@openai/codex",
     tried=(
-        Tried("0.169.0", "the first one"),
-        Tried("0.171.0", "a model that changes may compact the conversation before the message's turn begins"),
+        Tried("0.169.0", "the first tested version"),
+        Tried("0.171.0", "a change of model may compact the conversation before the message's turn begins"),
     ),
 )
