@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     message_id INTEGER NOT NULL, attempt INTEGER NOT NULL, created_at REAL NOT NULL,
     nonce TEXT NOT NULL UNIQUE, stage TEXT NOT NULL, message BLOB NOT NULL, process TEXT,
     channel TEXT, evidence TEXT, outcome TEXT, result TEXT, updated_at REAL NOT NULL,
-    continues TEXT, usage BLOB, session TEXT,
+    continues TEXT, usage BLOB, session TEXT, reason TEXT, carried BLOB,
     PRIMARY KEY (message_id, attempt, created_at)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS open_deliveries ON deliveries (stage) WHERE stage <> 'settled';
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS spent (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-ADDED = ("continues TEXT", "usage BLOB", "session TEXT")
+ADDED = ("continues TEXT", "usage BLOB", "session TEXT", "reason TEXT", "carried BLOB")
 """Columns of `deliveries` that older files do not have."""
 
 CHECKPOINT_PAGES = 128

@@ -33,7 +33,10 @@ from relay_runner.runner.queue import Key
 KEEP_S = 14 * 24 * 3600.0
 """Longer than any message lives (7 days) and any idempotency key is remembered."""
 
-_COLUMNS = "message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage, session"
+_COLUMNS = (
+    "message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage, session, reason,"
+    " carried"
+)
 
 
 class Stage(StrEnum):
@@ -68,6 +71,9 @@ class Row:
     """What the turns that worked on it cost so far."""
     session: str | None = None
     """The session that it was cut off in: only there it can be continued."""
+    reason: str | None = None
+    carried: tuple[int, ...] = ()
+    """See `Receipt.carried`."""
 
     @property
     def key(self) -> Key:
@@ -160,13 +166,13 @@ class Journal(Database):
             )
             self._charge(db, bill, nonce)
 
-    def owed(self, nonce: str, result: str | None, bill: Bill | None, now: float) -> None:
-        """Note that the turn of a delivery completed without the reply that it asks for, and what the turn cost."""
+    def owed(self, nonce: str, receipt: Receipt, bill: Bill | None, now: float) -> None:
+        """Note that a turn completed without the reply that is asked for: what is told later, and what it cost."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE deliveries SET stage = 'owed', outcome = 'completed', result = ?, updated_at = ?"
+                "UPDATE deliveries SET stage = 'owed', outcome = ?, result = ?, reason = ?, carried = ?, updated_at = ?"
                 " WHERE nonce = ?",
-                (result, now, nonce),
+                (receipt.outcome, receipt.result, receipt.reason, encode(receipt.carried), now, nonce),
             )
             self._charge(db, bill, nonce)
 
@@ -178,8 +184,11 @@ class Journal(Database):
         with self._transaction() as db:
             db.execute(
                 "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, evidence = coalesce(?, evidence),"
-                " updated_at = ? WHERE nonce = ?",
-                (receipt.outcome, receipt.result, receipt.evidence, now, nonce),
+                " reason = ?, carried = ?, updated_at = ? WHERE nonce = ?",
+                (
+                    receipt.outcome, receipt.result, receipt.evidence, receipt.reason, encode(receipt.carried), now,
+                    nonce,
+                ),
             )
             self._charge(db, bill, nonce)
             if post:
@@ -277,9 +286,10 @@ class Journal(Database):
     def _rows(self, condition: str, *values: object) -> Iterator[Row]:
         query = f"SELECT {_COLUMNS} FROM deliveries WHERE {condition}"
         for row in self._query(query, *values):
-            message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage, session = row
+            message, attempt, nonce, stage, process, channel, evidence, outcome, result, continues, usage, *rest = row
+            session, reason, carried = rest
             yield Row(
                 decode(message, Message), attempt, nonce, Stage(stage), process, channel, evidence,
                 Outcome(outcome) if outcome else None, result, continues, decode(usage, Usage) if usage else None,
-                session,
+                session, reason, decode(carried, tuple[int, ...]) if carried else (),
             )  # fmt: skip

@@ -69,7 +69,7 @@ class Landing:
         state = State.DONE if row.outcome else State.SUBMITTED if row.evidence == UNPROVEN else State.UNKNOWN
         receipt = self._receipts.make(
             row.attempt, state, row.nonce, evidence=row.evidence, outcome=row.outcome, result=row.result,
-            usage=row.usage,
+            reason=row.reason, carried=row.carried, usage=row.usage,
         )  # fmt: skip
         self._receipts.post(row.message.id, receipt)
 
@@ -84,8 +84,9 @@ class Landing:
         shared = self._share(flight, evidence)
         if shared.withheld is not None and evidence.result is not None:
             evidence = dataclasses.replace(evidence, result=None, reason=evidence.reason or shared.withheld)
-        if not self._taken_over(flight, evidence, bill, now):
-            self._close(flight, replace(self._last(flight, evidence), carried=shared.carried), bill)
+        last = self._last(flight, evidence, shared.carried)
+        if not self._taken_over(flight, evidence, last, bill, now):
+            self._close(flight, last, bill)
 
     def _share(self, flight: Flight, evidence: Evidence) -> Share:
         """Return what the sender gets of the turn; what we did not put in was a person's."""
@@ -98,7 +99,7 @@ class Landing:
             others += [row.message] if row is not None else []
         return share(flight.message, others, by_hand=by_hand)
 
-    def _taken_over(self, flight: Flight, evidence: Evidence, bill: Bill, now: float) -> bool:
+    def _taken_over(self, flight: Flight, evidence: Evidence, last: Receipt, bill: Bill, now: float) -> bool:
         """Let a turn that a limit cut off be continued, and an owed reply be asked for; say whether either was so."""
         if not self._capabilities.evidence or flight.fenced:
             return False
@@ -106,7 +107,7 @@ class Landing:
         if limit is not None:
             self._journal.limited(flight.nonce, self._work.session_id, bill, now)
         elif evidence.outcome is Outcome.COMPLETED and self.owes(flight.message):
-            self._journal.owed(flight.nonce, evidence.result, bill, now)
+            self._journal.owed(flight.nonce, last, bill, now)
         else:
             return False
         self._land(flight, keep_claim=True)
@@ -117,7 +118,7 @@ class Landing:
             self.on_owed(row)
         return True
 
-    def _last(self, flight: Flight, evidence: Evidence) -> Receipt:
+    def _last(self, flight: Flight, evidence: Evidence, carried: tuple[int, ...]) -> Receipt:
         row = self._journal.by_nonce(flight.nonce)
         usage = total(row.usage if row else None, evidence.usage)
         state, proof, outcome, reason = State.DONE, None, evidence.outcome, evidence.reason
@@ -127,7 +128,7 @@ class Landing:
             outcome, reason = Outcome.FAILED, late
         return self._receipts.make(
             flight.attempt, state, flight.nonce,
-            evidence=proof, outcome=outcome, result=evidence.result, reason=reason, usage=usage,
+            evidence=proof, outcome=outcome, result=evidence.result, reason=reason, carried=carried, usage=usage,
         )  # fmt: skip
 
     def reminder_over(self, flight: Flight) -> None:

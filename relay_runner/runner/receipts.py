@@ -46,6 +46,7 @@ class Receipts:
         outcome: Outcome | None = None,
         result: str | None = None,
         reason: str | None = None,
+        carried: tuple[int, ...] = (),
         held: str | None = None,
         usage: Usage | None = None,
     ) -> Receipt:
@@ -60,6 +61,7 @@ class Receipts:
             outcome=outcome,
             result=result,
             reason=reason,
+            carried=carried,
             held=held,
             usage=usage,
         )

@@ -215,7 +215,7 @@ class Reminding:
         self._waiting.pop(row.nonce, None)
         receipt = self._receipts.make(
             row.attempt, State.DONE, row.nonce, outcome=row.outcome or Outcome.COMPLETED, result=row.result,
-            usage=row.usage,
+            reason=row.reason, carried=row.carried, usage=row.usage,
         )  # fmt: skip
         log.info("message %d from %s: done (%s)", row.message.id, row.message.sender, receipt.outcome)
         self._journal.settle(row.nonce, receipt, time.time(), post=post)

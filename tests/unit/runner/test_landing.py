@@ -150,6 +150,21 @@ def test_a_steered_message_of_an_agent_does_not_get_what_was_said_to_a_person(st
     assert (to_person.result, to_person.carried, to_person.reason) == ("text", (1, 7), None)
 
 
+@pytest.mark.parametrize("owes", [False, True])
+def test_an_end_that_is_told_again_or_after_a_reminder_says_what_the_turn_carried(strip: Strip, owes: bool) -> None:
+    asked = Message(id=7, sender="person:al", to="agent:bob", body="x", created_at=1.0, expires_at=9e9, operator=True)
+    steered = strip.flight()
+    both = (strip.journal.begin(asked, 1, "p", 1.0), steered.nonce)
+    strip.landing.owes = lambda message: owes
+    strip.landing.ended(steered, dataclasses.replace(_turn(Outcome.COMPLETED), carried=both, reason=None))
+    row = strip.row(steered)
+    assert (row.stage, row.outcome, row.result) == (Stage.OWED if owes else Stage.SETTLED, Outcome.COMPLETED, None)
+    strip.landing.say_again(row)
+    receipt = strip.journal.outbox()[-1].receipt
+    assert (receipt.result, receipt.carried) == (None, (1, 7))
+    assert "also answered person:al" in str(receipt.reason)
+
+
 def test_what_nobody_here_put_in_was_a_persons(strip: Strip) -> None:
     flight = strip.flight()
     strip.landing.ended(

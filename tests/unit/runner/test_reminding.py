@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import ProviderRefused, RelayUnavailable
-from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewReply, Outcome, State
+from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewReply, Outcome, State, Timing
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
@@ -81,6 +81,22 @@ async def test_however_the_reminder_ends_it_is_never_asked_again(journal: Journa
         assert (await desk.reaches(id, State.DONE)).outcome is Outcome.COMPLETED
         last = await desk.send("next")
         assert [one.message.id for one in await desk.process.until(3)] == [id, id, last]
+
+
+async def test_what_else_the_turn_carried_is_told_after_the_reminder(journal: Journal) -> None:
+    desk = Desk(journal, MemoryRelay())
+    async with desk.running():
+        asked = await desk.send("asked", reply_required=True)
+        (first,) = await desk.process.until(1)
+        desk.sees(first)
+        steered = await desk.send("steered", timing=Timing.STEER)
+        second = (await desk.process.until(2))[1]
+        desk.process.emit(TurnEnded(Outcome.COMPLETED, "script", (first.nonce, second.nonce), "both"))
+        desk.process.becomes(ProcessState.IDLE)
+        assert (await desk.reaches(steered, State.DONE)).carried == (asked, steered)
+        await turn(desk, 3)
+        done = await desk.reaches(asked, State.DONE)
+        assert (done.result, done.carried) == ("both", (asked, steered))
 
 
 async def test_a_reply_in_its_turn_needs_no_reminder(journal: Journal) -> None:
