@@ -35,7 +35,7 @@ from relay_runner.providers.base import (
     TurnStarted,
     TurnState,
 )
-from relay_runner.providers.claude import ClaudeProvider, paste, pending
+from relay_runner.providers.claude import ClaudeProvider, draft, paste, pending
 from relay_runner.providers.claude.asks import Ask
 from relay_runner.providers.claude.carried import BEGIN_GRACE_S
 from relay_runner.providers.claude.process import ClaudeProcess
@@ -362,8 +362,8 @@ async def test_a_half_typed_line_survives(tmp_path: Path, tmux: TmuxTerminals, m
 async def test_a_line_left_half_typed_is_stashed_and_comes_back(
     tmp_path: Path, tmux: TmuxTerminals, model: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paste, "TYPING_HOLD_S", 1.0)
-    monkeypatch.setattr(paste, "STILL_S", 0.5)
+    monkeypatch.setattr(draft, "TYPING_HOLD_S", 1.0)
+    monkeypatch.setattr(draft, "STILL_S", 0.5)
     async with started(tmp_path, tmux, model) as rig:
         await rig.terminal.type("half a line")
         await shown(rig.terminal, PROMPT + "half a line")
@@ -534,7 +534,7 @@ async def test_what_the_input_row_hints_at_after_an_error_holds_nothing(
         assert (await rig.event(TurnEnded, failed.nonce)).outcome is Outcome.FAILED
         await rig.reach(ProcessState.IDLE)
         after = rig.message("SAY:here", operator=True)
-        async with asyncio.timeout(paste.TYPING_HOLD_S / 2):
+        async with asyncio.timeout(draft.TYPING_HOLD_S / 2):
             assert await rig.submit(after) == paste.CHANNEL
         assert (await rig.event(TurnEnded, after.nonce)).result == "here"
 

@@ -14,22 +14,18 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from relay_runner.errors import ProviderRefused, TerminalError
 from relay_runner.protocol.envelope import nonces as nonces_of
 from relay_runner.providers.base import Held, SubmitResult, Submitted, Uncertain
+from relay_runner.providers.claude.draft import UNWATCHED_S, Draft
 from relay_runner.providers.claude.editor import Editor, Put
 from relay_runner.providers.claude.screen import InputRow, box, input_row
 from relay_runner.terminal.base import Key, Terminal
 
 log = logging.getLogger(__name__)
 
-TYPING_HOLD_S = 60.0
-"""How long a half-typed line holds a delivery."""
-STILL_S = 3.0
-"""A line that changed more recently than this is being typed right now."""
 ENTER_S = 2.0
 """How long an Enter may take to show an effect before the screen is looked at."""
 EVIDENCE_S = 10.0
@@ -79,22 +75,15 @@ class Room(Enum):
     """Something stands there that does not go away; it may be a hint."""
 
 
-@dataclass(slots=True)
-class _Draft:
-    text: str
-    since: float
-    changed_at: float
-
-
 class Paste:
-    """Pastes of one terminal; remembers since when a person's draft stands there."""
+    """Pastes of one terminal."""
 
     def __init__(self, terminal: Terminal, editor: Editor | None = None) -> None:
         self._terminal = terminal
         self._editor = editor
-        self._draft: _Draft | None = None
-        self._hidden_since: float | None = None
-        """Since when there is no input row."""
+        self._draft = Draft()
+        self._hidden: tuple[float, float] | None = None
+        """Since when an idle program shows no input row, and when that was last seen."""
         self._hints: set[str] = set()
         """What stood in the input row and turned out to be no draft."""
         self._last = ("", "")
@@ -163,21 +152,26 @@ class Paste:
         if row is None:
             if idle:
                 await self._leave_view()
+            else:
+                self._hidden = None
             return DIALOG
-        self._hidden_since = None
+        self._hidden = None
         if row.draft and row.text in self._hints:
             return Room.DOUBTFUL
-        if self._typing(row, time.monotonic()):
+        if self._draft.waits(row, time.monotonic()):
             return TYPING
         return Room.DOUBTFUL if row.draft and not await self._stash() else Room.FREE
 
     async def _leave_view(self) -> None:
         """Leave what an idle program shows instead of its input row (its transcript, say), where no person looks."""
         now = time.monotonic()
-        self._hidden_since = self._hidden_since or now
-        if now - self._hidden_since < VIEW_S or await self._terminal.attended():
+        since, seen_at = self._hidden or (now, now)
+        if now - seen_at > UNWATCHED_S:
+            since = now  # a person may have left it, and opened this one
+        self._hidden = (since, now)
+        if now - since < VIEW_S or await self._terminal.attended():
             return
-        self._hidden_since = now
+        self._hidden = (now, now)
         log.warning("Claude Code is idle and shows no input row, Escape is pressed; it shows:\n%s", await self._shown())
         await self._terminal.press(Key.ESCAPE)
 
@@ -249,21 +243,10 @@ class Paste:
             return int(folded[1]) in {self._folded.get(nonce) for nonce in wanted}
         return row.text.startswith("<relay-message ") and not wanted.isdisjoint(nonces_of(row.text)[:1])
 
-    def _typing(self, row: InputRow, now: float) -> bool:
-        """Say whether a person's line is still to be waited for."""
-        if not row.draft:
-            self._draft = None
-            return False
-        if self._draft is None:
-            self._draft = _Draft(row.text, now, now)
-        elif self._draft.text != row.text:
-            self._draft.text, self._draft.changed_at = row.text, now
-        return now - self._draft.since < TYPING_HOLD_S or now - self._draft.changed_at < STILL_S
-
     async def _stash(self) -> bool:
         """Put the draft aside; Claude Code puts it back after the next prompt. False: it still stands there."""
         await self._terminal.press(Key.CTRL_S)
-        self._draft = None
+        self._draft.forget()
         return await self._until_clear()
 
     async def _give_up(self, ours: Iterable[str], entered: Callable[[], bool]) -> SubmitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from relay_runner.errors import ProviderRefused, TerminalError
 from relay_runner.providers.base import Held, Submitted, Uncertain
-from relay_runner.providers.claude import editor, editor_client, paste
+from relay_runner.providers.claude import draft, editor, editor_client, paste
 from relay_runner.providers.claude.editor import Editor
 from relay_runner.providers.claude.editor_client import OFFER, TAKEN, WITHDRAWN
 from relay_runner.providers.claude.paste import DIALOG, TYPING, UNSEEN, Paste
@@ -60,6 +61,24 @@ async def test_an_idle_program_that_no_person_looks_at_is_led_back_to_its_input_
     assert box.pressed == ([Key.ESCAPE] if idle and not watched else [])
 
 
+@pytest.mark.parametrize("meanwhile", ["a turn", "no look"])
+async def test_what_was_not_seen_all_the_while_is_waited_for_anew(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """A person may have left that view, and opened this one."""
+    box = Box()
+    box.dialog = ("Showing detailed transcript · ctrl+o to toggle",)
+    rung = Paste(box)
+    assert await rung.put(TEXT, has(box), idle=True) == DIALOG
+    if meanwhile == "a turn":
+        assert await rung.put(TEXT, has(box), idle=False) == DIALOG
+    else:
+        monkeypatch.setattr(paste, "UNWATCHED_S", -1.0)
+    began = time.monotonic()
+    assert await rung.put(TEXT, has(box), idle=True) == DIALOG
+    assert rung._hidden is not None and rung._hidden[0] >= began
+
+
 async def test_nothing_entered_while_the_terminal_could_not_be_seen() -> None:
     box = Box()
     box.broken = TerminalError("tmux did not answer within 10 s")
@@ -96,11 +115,11 @@ async def test_a_message_given_back_by_an_escape_is_cleared() -> None:
     assert (box.text, box.pressed) == ("", [Key.CTRL_C])
 
 
-@pytest.mark.parametrize("draft", ["", "half a line", TEXT.replace('nonce="n"', 'nonce="other"')])
-async def test_what_is_not_ours_is_left_alone(draft: str) -> None:
-    box = Box(draft)
+@pytest.mark.parametrize("line", ["", "half a line", TEXT.replace('nonce="n"', 'nonce="other"')])
+async def test_what_is_not_ours_is_left_alone(line: str) -> None:
+    box = Box(line)
     assert not await Paste(box).take_back(["n"])
-    assert (box.text, box.pressed) == (draft, [])
+    assert (box.text, box.pressed) == (line, [])
 
 
 async def test_a_draft_is_waited_for() -> None:
@@ -112,8 +131,8 @@ async def test_a_draft_is_waited_for() -> None:
 
 
 async def test_a_draft_left_alone_is_stashed_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
-    monkeypatch.setattr(paste, "STILL_S", 0.0)
+    monkeypatch.setattr(draft, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(draft, "STILL_S", 0.0)
     box = Box("half a line")
     assert await Paste(box).put(TEXT, has(box)) == Submitted("paste")
     assert box.entered == [TEXT]
@@ -121,7 +140,7 @@ async def test_a_draft_left_alone_is_stashed_and_comes_back(monkeypatch: pytest.
 
 
 async def test_a_draft_that_changes_is_being_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(draft, "TYPING_HOLD_S", 0.0)
     box = Box("half")
     rung = Paste(box)
     assert await rung.put(TEXT, has(box)) == TYPING
@@ -131,8 +150,8 @@ async def test_a_draft_that_changes_is_being_typed(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_draft_that_cannot_be_stashed_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
-    monkeypatch.setattr(paste, "STILL_S", 0.0)
+    monkeypatch.setattr(draft, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(draft, "STILL_S", 0.0)
     box = Box("half a line")
     box.keeps_draft = True
     assert await Paste(box).put(TEXT, has(box)) == TYPING
@@ -142,8 +161,8 @@ async def test_a_draft_that_cannot_be_stashed_holds(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is waited for."""
-    monkeypatch.setattr(paste, "TYPING_HOLD_S", 0.0)
-    monkeypatch.setattr(paste, "STILL_S", 0.0)
+    monkeypatch.setattr(draft, "TYPING_HOLD_S", 0.0)
+    monkeypatch.setattr(draft, "STILL_S", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -162,8 +181,8 @@ async def test_what_turned_out_to_be_a_hint_is_not_waited_for_again(monkeypatch:
     rung = Paste(box)
     assert await rung.put(TEXT, has(box)) == TYPING
     with monkeypatch.context() as at_once:
-        at_once.setattr(paste, "TYPING_HOLD_S", 0.0)
-        at_once.setattr(paste, "STILL_S", 0.0)
+        at_once.setattr(draft, "TYPING_HOLD_S", 0.0)
+        at_once.setattr(draft, "STILL_S", 0.0)
         assert await rung.put(TEXT, has(box)) == Submitted("paste")
     assert await rung.put(TEXT + "2", lambda: TEXT + "2" in box.entered) == Submitted("paste")
     assert box.entered == [TEXT, TEXT + "2"]
