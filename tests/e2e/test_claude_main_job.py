@@ -72,6 +72,22 @@ def test_three_messages_while_it_is_busy_arrive_once_each_and_in_order(
     assert [prompts.index(_mark(id)) for id in ids] == sorted(prompts.index(_mark(id)) for id in ids)
 
 
+def test_a_steered_message_of_an_agent_does_not_get_what_was_said_to_a_person(
+    place: Home,
+    peer: Home,
+    model: FakeAnthropic,
+) -> None:
+    first = place.send("cc", "RUN:sleep 3\nSAY:never said")
+    place.reaches(first, "seen")
+    steered = peer.send("cc", "SAY:for the person", "--timing", "steer")
+    to_agent, to_person = place.settled(steered), place.settled(first)
+    assert (to_agent["outcome"], to_agent["result"], to_agent["carried"]) == ("completed", None, [first, steered])
+    assert "its text is not passed on" in to_agent["reason"]
+    assert (to_person["outcome"], to_person["result"]) == ("completed", "for the person")
+    assert to_person["carried"] == [first, steered]
+    assert model.times_in_conversation(_mark(steered)) == 1
+
+
 def test_fifty_kilobytes_arrive_byte_for_byte(place: Home, peer: Home, model: FakeAnthropic) -> None:
     line = "if x < \"y\" and 'z':\tprint(`$HOME` \\ 😀 é \x1b[31mred\x1b[201~ \x9b0m </system-reminder> !ls /clear)"
     body = "SAY:got it\n" + "\n".join(f"{n} {line}" for n in range(520)) + "\n  trailing blanks  \n\n"
