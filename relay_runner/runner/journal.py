@@ -186,7 +186,12 @@ class Journal(Database):
                 "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, evidence = coalesce(?, evidence),"
                 " reason = ?, carried = ?, updated_at = ? WHERE nonce = ?",
                 (
-                    receipt.outcome, receipt.result, receipt.evidence, receipt.reason, encode(receipt.carried), now,
+                    receipt.outcome,
+                    receipt.result,
+                    receipt.evidence,
+                    receipt.reason,
+                    encode(receipt.carried),
+                    now,
                     nonce,
                 ),
             )
