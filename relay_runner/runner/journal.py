@@ -172,7 +172,7 @@ class Journal(Database):
             db.execute(
                 "UPDATE deliveries SET stage = 'owed', outcome = ?, result = ?, reason = ?, carried = ?, updated_at = ?"
                 " WHERE nonce = ?",
-                (receipt.outcome, receipt.result, receipt.reason, encode(receipt.carried), now, nonce),
+                (*_end(receipt), now, nonce),
             )
             self._charge(db, bill, nonce)
 
@@ -183,17 +183,9 @@ class Journal(Database):
         """
         with self._transaction() as db:
             db.execute(
-                "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, evidence = coalesce(?, evidence),"
-                " reason = ?, carried = ?, updated_at = ? WHERE nonce = ?",
-                (
-                    receipt.outcome,
-                    receipt.result,
-                    receipt.evidence,
-                    receipt.reason,
-                    encode(receipt.carried),
-                    now,
-                    nonce,
-                ),
+                "UPDATE deliveries SET stage = 'settled', outcome = ?, result = ?, reason = ?, carried = ?,"
+                " evidence = coalesce(?, evidence), updated_at = ? WHERE nonce = ?",
+                (*_end(receipt), receipt.evidence, now, nonce),
             )
             self._charge(db, bill, nonce)
             if post:
@@ -298,3 +290,8 @@ class Journal(Database):
                 Outcome(outcome) if outcome else None, result, continues, decode(usage, Usage) if usage else None,
                 session, reason, decode(carried, tuple[int, ...]) if carried else (),
             )  # fmt: skip
+
+
+def _end(receipt: Receipt) -> tuple[object, ...]:
+    """Return what a row keeps of how its turn ended."""
+    return (receipt.outcome, receipt.result, receipt.reason, encode(receipt.carried))
