@@ -195,7 +195,8 @@ class Continuing:
             reason = "rate-limited, and the session that had it is gone"
             self._settle(cut_off, State.DONE, Outcome.FAILED, reason)
         elif evidence.turn is TurnState.ENDED and evidence.outcome is Outcome.COMPLETED:
-            self._settle(cut_off, State.DONE, Outcome.COMPLETED, result=evidence.result)
+            found, carried = self._flights.landing.share(row.message, evidence)
+            self._settle(cut_off, State.DONE, Outcome.COMPLETED, found.reason, result=found.result, carried=carried)
         elif evidence.turn is TurnState.RUNNING:
             self._drop(cut_off)
             self._flights.take_off(row.message, row.attempt, row.nonce, Stage.SEEN, check_in_s=SOON_S, continues=True)
@@ -293,13 +294,15 @@ class Continuing:
         reason: str | None = None,
         *,
         result: str | None = None,
+        carried: tuple[int, ...] = (),
         post: bool = True,
     ) -> None:
         row = cut_off.row
         log.info("message %d: %s (%s)", row.message.id, outcome or state, reason)
         receipt = self._receipts.make(
-            row.attempt, state, row.nonce, outcome=outcome, result=result, reason=reason, usage=row.usage
-        )
+            row.attempt, state, row.nonce, outcome=outcome, result=result, reason=reason, carried=carried,
+            usage=row.usage,
+        )  # fmt: skip
         self._journal.settle(row.nonce, receipt, time.time(), post=post)
         self._drop(cut_off)
         self._passed(row.message.id)

@@ -63,7 +63,6 @@ class Flights:
         self.on_seen: Callable[[], None] = lambda: None
         self.landing = Landing(
             journal=journal, receipts=receipts, work=work, capabilities=capabilities, land=self.land,
-            reminds=lambda nonce: nonce in self._flights and self._flights[nonce].reminds is not None,
         )  # fmt: skip
         receipts.on_told = claims.drop
 

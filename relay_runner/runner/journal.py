@@ -108,6 +108,10 @@ class Journal(Database):
         """Return the delivery that went (or is going) in under this nonce."""
         return next(self._rows("nonce = ?", nonce), None)
 
+    def carrying(self, nonce: str) -> Row | None:
+        """Return the delivery of which the model has this nonce, also where it was continued under another one."""
+        return next(self._rows("? IN (nonce, continues)", nonce), None)
+
     def open(self) -> list[Row]:
         """Return what began and did not settle, oldest message first."""
         return list(self._rows("stage <> 'settled' ORDER BY message_id"))

@@ -21,7 +21,7 @@ from relay_runner.providers.base import Capabilities, Evidence, Limit
 from relay_runner.runner.flight import Flight, overdue_fact
 from relay_runner.runner.journal import Journal, Row
 from relay_runner.runner.receipts import Receipts
-from relay_runner.runner.sharing import Share, share
+from relay_runner.runner.sharing import share
 from relay_runner.runner.work import Work
 
 log = logging.getLogger(__name__)
@@ -47,20 +47,19 @@ class Landing:
         work: Work,
         capabilities: Capabilities,
         land: Land,
-        reminds: Callable[[str], bool],
     ) -> None:
-        """`reminds` says whether a nonce is that of a reminder."""
         self._journal = journal
         self._receipts = receipts
         self._work = work
         self._capabilities = capabilities
         self._land = land
-        self._reminds = reminds
         self.on_limit: Callable[[Row, Limit], None] = lambda row, limit: None
         """Takes over a message whose turn a limit cut off."""
         self.owes: Callable[[Message], bool] = lambda message: False
         """Says whether a message is to be put to the agent once more for the reply that it asks for."""
         self.on_owed: Callable[[Row], None] = lambda row: None
+        self.reminded: Callable[[str], Row | None] = lambda nonce: None
+        """Returns the message that the reminder with this nonce was about."""
         self.on_reminded: Callable[[Flight], None] = lambda flight: None
         """Takes a reminder that is over, however it ended."""
 
@@ -81,23 +80,21 @@ class Landing:
             self._journal.charge(bill)
             self.reminder_over(flight)
             return
-        shared = self._share(flight, evidence)
-        if shared.withheld is not None and evidence.result is not None:
-            evidence = dataclasses.replace(evidence, result=None, reason=evidence.reason or shared.withheld)
-        last = self._last(flight, evidence, shared.carried)
+        evidence, carried = self.share(flight.message, evidence)
+        last = self._last(flight, evidence, carried)
         if not self._taken_over(flight, evidence, last, bill, now):
             self._close(flight, last, bill)
 
-    def _share(self, flight: Flight, evidence: Evidence) -> Share:
-        """Return what the sender gets of the turn; what we did not put in was a person's."""
-        others, by_hand = [], evidence.by_hand
-        for nonce in evidence.carried:
-            if nonce == flight.nonce or self._reminds(nonce):
-                continue
-            row = self._journal.by_nonce(nonce)
-            by_hand |= row is None
-            others += [row.message] if row is not None else []
-        return share(flight.message, others, by_hand=by_hand)
+    def share(self, message: Message, evidence: Evidence) -> tuple[Evidence, tuple[int, ...]]:
+        """Return what the sender of a message gets of the end of its turn, and which messages were in that turn.
+
+        What we did not put in was a person's. A reminder's text is for the sender whom it was about.
+        """
+        rows = [self._journal.carrying(nonce) or self.reminded(nonce) for nonce in evidence.carried]
+        shared = share(message, [row.message for row in rows if row], by_hand=evidence.by_hand or None in rows)
+        if shared.withheld is not None and evidence.result is not None:
+            evidence = dataclasses.replace(evidence, result=None, reason=evidence.reason or shared.withheld)
+        return evidence, shared.carried
 
     def _taken_over(self, flight: Flight, evidence: Evidence, last: Receipt, bill: Bill, now: float) -> bool:
         """Let a turn that a limit cut off be continued, and an owed reply be asked for; say whether either was so."""

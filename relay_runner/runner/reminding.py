@@ -56,6 +56,8 @@ class Reminded(Wire, frozen=True, kw_only=True):
     at: float
     nonce: str | None = None
     """Under which the reminder went in; None: it was part of the turn itself, or the reply was there already."""
+    about: str | None = None
+    """The nonce of the message that it reminded of."""
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class Reminding:
         flights.landing.owes = self.owes
         flights.landing.on_owed = self.add
         flights.landing.on_reminded = self._reminded
+        flights.landing.reminded = self._about
 
     # --- within the turn ----------------------------------------------------------------------------------------------
 
@@ -96,7 +99,7 @@ class Reminding:
             log.info("what is owed cannot be asked now: %s", error or "no answer in time")
             return None
         for row in rows:
-            self._note(row.message, None)
+            self._note(row, None)
         return "\n".join(words(message) for message in found) or None
 
     # --- after the turn -----------------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ class Reminding:
 
     async def _hand_over(self, process: Process, owed: Owed, submission: Submission) -> None:
         row = owed.row
-        self._note(row.message, submission.nonce)
+        self._note(row, submission.nonce)
         self._waiting.pop(row.nonce, None)
         flight = self._take_off(row, submission.nonce, Stage.HANDING, check_in_s=backoff.LIMIT_S)
         log.info("message %d from %s has no reply: the agent is reminded", row.message.id, row.message.sender)
@@ -225,8 +228,14 @@ class Reminding:
         query = MessageQuery(sender=self._me, reply_to=message.id, limit=1)
         return bool(await self._relay.messages(query))
 
-    def _note(self, message: Message, nonce: str | None) -> None:
-        self._journal.remember(_name(message), encode(Reminded(at=time.time(), nonce=nonce)).decode())
+    def _about(self, nonce: str) -> Row | None:
+        noted = (decode(value, Reminded) for value in self._journal.facts(FACT).values())
+        about = next((one.about for one in noted if one.nonce == nonce), None)
+        return self._journal.by_nonce(about) if about is not None else None
+
+    def _note(self, row: Row, nonce: str | None) -> None:
+        noted = Reminded(at=time.time(), nonce=nonce, about=row.nonce)
+        self._journal.remember(_name(row.message), encode(noted).decode())
 
 
 def words(message: Message) -> str:

@@ -239,6 +239,23 @@ async def test_a_continuation_that_was_being_handed_over_goes_in_again_only_wher
         assert all(one.nonce == nonce for one in new.process.submissions)
 
 
+async def test_a_turn_that_completed_after_all_is_told_to_another_agent_only_where_it_was_its_own(
+    journal: Journal, operator: MemoryRelay
+) -> None:
+    desk = _desk(journal, operator, Limiting(1))
+    ann = MemoryRelay.of_agent("ann", operator.hub)
+    async with desk.running():
+        id = (await ann.send(NewMessage(to="bob", body="x"))).message.id
+        await until(lambda: len(journal.open()) == 1 and journal.open()[0].stage is Stage.LIMITED)
+        nonce = desk.process.submissions[0].nonce
+        desk.process.records[nonce] = Evidence(
+            True, "records", TurnState.ENDED, Outcome.COMPLETED, "for the person", carried=(nonce,), by_hand=True
+        )
+        done = await desk.reaches(id, State.DONE)
+        assert (done.outcome, done.result) == (Outcome.COMPLETED, None)
+        assert "also answered a person at its terminal" in str(done.reason)
+
+
 async def test_a_turn_whose_limit_only_the_records_tell_is_continued(journal: Journal, operator: MemoryRelay) -> None:
     old = Desk(journal, operator)
     async with old.running():

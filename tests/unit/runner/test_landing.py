@@ -32,7 +32,6 @@ class Strip:
             work=Work(),
             capabilities=Capabilities(evidence=evidence),
             land=self._land,
-            reminds=lambda nonce: False,
         )
         self.landing.on_limit = lambda row, limit: self.limited.append(row.nonce)
         self.landing.on_owed = lambda row: self.owed.append(row.nonce)

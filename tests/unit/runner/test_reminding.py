@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay_runner.errors import ProviderRefused, RelayUnavailable
-from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewReply, Outcome, State, Timing
+from relay_runner.protocol.messages import MessageQuery, MessageRecord, NewMessage, NewReply, Outcome, State, Timing
 from relay_runner.providers.base import (
     Capabilities,
     Evidence,
@@ -97,6 +97,29 @@ async def test_what_else_the_turn_carried_is_told_after_the_reminder(journal: Jo
         await turn(desk, 3)
         done = await desk.reaches(asked, State.DONE)
         assert (done.result, done.carried) == ("both", (asked, steered))
+
+
+@pytest.mark.parametrize("reminder_first", [True, False])
+@pytest.mark.parametrize("asks", ["ann", "operator"])
+async def test_a_message_steered_into_a_reminders_turn_gets_its_text_only_from_a_sender_of_both(
+    journal: Journal, reminder_first: bool, asks: str
+) -> None:
+    desk = Desk(journal, MemoryRelay())
+    ann = MemoryRelay.of_agent("ann", desk.operator.hub)
+    async with desk.running():
+        new = NewMessage(to="bob", body="asked", reply_required=True)
+        asked = (await (ann if asks == "ann" else desk.operator).send(new)).message.id
+        await turn(desk, 1)
+        reminder = (await desk.process.until(2))[1]
+        desk.sees(reminder)
+        steered = (await ann.send(NewMessage(to="bob", body="steered", timing=Timing.STEER))).message.id
+        nonces = (reminder.nonce, (await desk.process.until(3))[2].nonce)
+        nonces = nonces if reminder_first else nonces[::-1]
+        desk.process.emit(TurnEnded(Outcome.COMPLETED, "script", nonces, "both"))
+        desk.process.becomes(ProcessState.IDLE)
+        done = await desk.reaches(steered, State.DONE)
+        assert (done.result, done.carried) == ("both" if asks == "ann" else None, (asked, steered))
+        assert (await desk.reaches(asked, State.DONE)).carried == ()
 
 
 async def test_a_reply_in_its_turn_needs_no_reminder(journal: Journal) -> None:
