@@ -106,7 +106,7 @@ class Connections:
         if len(waiting) > self.limits.half_open:
             oldest, since = next(iter(waiting.items()))
             if now - since >= self.limits.burst_s:
-                oldest.give_up("too many requests begun and not sent")
+                oldest.give_up("too many unfinished requests")
 
     def begun(self, peer: str, connection: LimitedProtocol) -> None:
         """Note that the head is complete, or will never be."""
@@ -119,7 +119,7 @@ class Connections:
         """Note that a connection was closed for one of the limits."""
         self._closed += 1
         if now - self._told_at >= TOLD_S:
-            log.warning("closed %d connections, the last one from %s: %s", self._closed, peer, why)
+            log.warning("closed %d connections, most recently one from %s: %s", self._closed, peer, why)
             self._closed, self._told_at = 0, now
 
     def _is_full(self, peer: str) -> bool:
@@ -265,7 +265,7 @@ class LimitedProtocol(HttpToolsProtocol):
             # It is we who do not read.
             self._due(self.loop.time() + self._limits.body_idle_s)
         elif self._due_at <= self.loop.time():
-            self.give_up("it was not sent in time")
+            self.give_up("the request was not sent in time")
         else:
             self._due(self._due_at)
 
@@ -279,7 +279,9 @@ class LimitedProtocol(HttpToolsProtocol):
     # --- ends ---------------------------------------------------------------------------------------------------------
 
     def _refuse_head(self) -> None:
-        self._refuse(431, f"a head has at most {self._limits.head_bytes} bytes and {self._limits.headers} headers")
+        self._refuse(
+            431, f"the request head may have at most {self._limits.head_bytes} bytes and {self._limits.headers} headers"
+        )
 
     def _refuse(self, status: int, why: str) -> None:
         """Say why, where no answer has begun, and close."""

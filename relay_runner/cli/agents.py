@@ -140,7 +140,7 @@ def retry(
 def compact(
     agent: AgentArgument,
     instructions: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the summary is to keep, where its program takes that.")
+        str | None, typer.Option(metavar="TEXT", help="What the summary must keep, if the program supports it.")
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may take.", min=0.1)] = 60.0,
     as_json: JsonFlag = False,

@@ -33,7 +33,7 @@ _PLAIN = tuple(
         (r"Input should be greater than or equal to", "must be at least"),
         (r"Input should be less than or equal to", "must be at most"),
         (r"[Ii]nvalid value for '\[?([^'\]]+)\]?'(?: / '[^']+')?:", r"invalid value for \1:"),
-        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \(([^\n]{0,1000})\)$", r"too many words: \1"),
+        (r"[Gg]ot unexpected extra argument(?:\(s\)|s)? \(([^\n]{0,1000})\)$", r"unexpected argument: \1"),
     )
 )
 """What typer and its validator say, and how a person reads it."""
@@ -76,7 +76,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reply": ("messages", "Answer a message."),
         "react": ("messages", "Put an emoji on a message."),
         "dead": ("dead", "List messages that are dead or unknown."),
-        "redeliver": ("dead", "Queue a message again that did not end completed."),
+        "redeliver": ("dead", "Queue a message again unless its turn completed."),
         "drop": ("dead", "Give up a message that is queued or unknown."),
         "task": ("tasks", "See and move tasks."),
     },

@@ -36,12 +36,12 @@ async def ask(*command: str, timeout_s: float) -> Said:
                 start_new_session=True,
             )
         except OSError as error:
-            return Said(trouble=f"cannot be run ({error.strerror or error})")
+            return Said(trouble=f"could not be run ({error.strerror or error})")
         try:
             async with asyncio.timeout(timeout_s):
                 code = await process.wait()
         except TimeoutError:
-            return Said(trouble=f"does not answer within {timeout_s:g} s")
+            return Said(trouble=f"did not answer within {timeout_s:g} s")
         finally:
             if process.returncode is None:
                 # Its whole group: what it waits for would go on without it.
@@ -54,7 +54,7 @@ async def ask(*command: str, timeout_s: float) -> Said:
         return Said(trouble=f"was killed ({_signal(-code)})")
     if code > 0:
         return Said(trouble=f"failed with exit code {code}")
-    return Said(text) if text else Said(trouble="says nothing")
+    return Said(text) if text else Said(trouble="printed nothing")
 
 
 def _signal(number: int) -> str:

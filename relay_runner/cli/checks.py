@@ -56,7 +56,7 @@ def _state() -> Check:
     if stat.S_IMODE(status.st_mode) & 0o077:
         return Check(WARN, "state folder", f"{folder} is open to others", f"chmod 700 {folder}")
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
-        how = f"hooks and relay-runner inside agents cannot run there: set {config.HOME_VARIABLE} to a folder elsewhere"
+        how = f"set {config.HOME_VARIABLE} to another folder: hooks and relay-runner inside agents cannot run there"
         return Check(WARN, "state folder", f"{folder} is mounted noexec", how)
     return Check(OK, "state folder", str(folder))
 
@@ -68,8 +68,8 @@ def _disk() -> Check:
     free = shutil.disk_usage(folder).free
     found = f"{free / config.MIB:,.0f} MiB free for {folder}"
     if free < FULL_BYTES:
-        return Check(FAIL, "disk", found, "make room: messages wait until there is some")
-    return Check(WARN, "disk", found, "make room soon") if free < SCARCE_BYTES else Check(OK, "disk", found)
+        return Check(FAIL, "disk", found, "free some space: messages wait until then")
+    return Check(WARN, "disk", found, "free some space soon") if free < SCARCE_BYTES else Check(OK, "disk", found)
 
 
 def _settings() -> Check:
@@ -79,11 +79,13 @@ def _settings() -> Check:
     try:
         notes = config.load(paths, Path.cwd()).notes
     except FileNotFoundError:
-        return Check(WARN, "settings", "this folder is gone", "change into one that exists")
+        return Check(WARN, "settings", "the current folder no longer exists", "change to one that exists")
     except RelayRunnerError as error:
         return Check(FAIL, "settings", error.message, error.hint)
     if notes:
-        return Check(WARN, "settings", "; ".join(notes), "remove it there, or put it into your own config.toml")
+        return Check(
+            WARN, "settings", "; ".join(notes), "remove the settings there, or set them in your own config.toml"
+        )
     return Check(OK, "settings", str(paths.config_file) if paths.config_file.exists() else "defaults")
 
 
@@ -92,7 +94,7 @@ async def _tmux() -> Check:
         return Check(WARN, "tmux", "not installed; agents run in a plain pty", "install tmux to attach to agents")
     said = await asking.ask("tmux", "-V", timeout_s=VERSION_S)
     if said.trouble:
-        return Check(FAIL, "tmux", f"does not run: `tmux -V` {said.trouble}", "install it again")
+        return Check(FAIL, "tmux", f"`tmux -V` {said.trouble}", "reinstall tmux")
     return Check(OK, "tmux", said.text)
 
 
@@ -104,7 +106,7 @@ async def _provider(name: str) -> Check:
         return Check(WARN, name, "not on PATH", driven.install if driven is not None else None)
     said = await asking.ask(name, "--version", timeout_s=VERSION_S)
     if said.trouble:
-        return Check(WARN, name, f"does not say its version: it {said.trouble}", f"run `{name}` once")
+        return Check(WARN, name, f"unknown version: it {said.trouble}", f"run `{name}` once")
     return Check(OK, name, versions.describe(driven, said.text))
 
 

@@ -260,7 +260,9 @@ def _folder(text: str | None) -> Path:
     try:
         folder = Path(text).expanduser().resolve() if text else Path.cwd()
     except FileNotFoundError as error:
-        raise ConfigError("this folder is gone", hint="change into one that exists, or use --cwd") from error
+        raise ConfigError(
+            "the current folder no longer exists", hint="change to one that exists, or use --cwd"
+        ) from error
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}", hint="make it, or give another --cwd")
     return folder

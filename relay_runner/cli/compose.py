@@ -67,8 +67,8 @@ def refuse_unmarked() -> None:
     """Raise `ConfigError` for a command of an agent that lacks the agent's environment: it would speak as a person."""
     if not inside_agent() and (agent_id := _enclosing()) is not None:
         raise ConfigError(
-            f"this command runs inside the agent {agent_id}, without the environment of its program",
-            hint="leave AGENT_RELAY_* as they are there, or run it in a terminal of your own",
+            f"this command runs inside agent {agent_id} without its environment",
+            hint="keep the AGENT_RELAY_* variables, or run it in your own terminal",
         )
 
 
@@ -179,8 +179,8 @@ def unused_token(settings: config.Settings, url: str | None) -> str | None:
     if settings.relay_token is None or url or settings.relay_url or inside_agent():
         return None
     return (
-        "a relay's token is configured and no relay: this machine's own is used, with its own token; "
-        "RELAY_RUNNER_URL (or relay_url in config.toml) names another one"
+        "a relay token is configured, but no relay: using this machine's own relay and its token; "
+        "set RELAY_RUNNER_URL (or relay_url in config.toml) to use another relay"
     )
 
 

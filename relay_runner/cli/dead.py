@@ -65,10 +65,10 @@ def redeliver(
     agent: AgentOption = None,
     as_json: messages.JsonFlag = False,
 ) -> None:
-    """Queue a message again that did not end completed.
+    """Queue a message again unless its turn completed.
 
-    Any other end will do: dead, unknown, or done with a turn that failed, was interrupted or blocked. Of all but a dead
-    one the agent may have seen something already."""
+    It must be dead or unknown, or its turn must have failed, been interrupted or been blocked. Unless it was dead, the
+    agent may already have seen some of it."""
 
     async def run(session: Session) -> MessageRecord:
         return await session.relay.redeliver(message_id, agent)

@@ -112,7 +112,7 @@ def folder_of(folder: Path) -> Path:
     try:
         folder = folder.resolve()
     except FileNotFoundError as error:
-        raise ConfigError("this folder is gone", hint="change into one that exists") from error
+        raise ConfigError("the current folder no longer exists", hint="change to one that exists") from error
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}", hint="make it first")
     if not os.access(folder, os.W_OK | os.X_OK):

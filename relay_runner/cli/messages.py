@@ -269,7 +269,7 @@ def _tell_shared(delivery: Delivery, *, answered: bool) -> None:
     if answered:
         return
     if (others := verdict.shared(delivery)) is not None:
-        output.note(f"the same turn carried {others}")
+        output.note(f"the same turn also carried {others}")
     if delivery.outcome == "completed" and delivery.result is None and delivery.reason:
         output.note(f"no text: {delivery.reason}")
 

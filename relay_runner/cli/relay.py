@@ -43,7 +43,7 @@ def serve(
     ] = None,
     lease: Annotated[
         float | None,
-        typer.Option(metavar="S", help="How long a message stays with a runner that is gone (`lease_s`, 900)."),
+        typer.Option(metavar="S", help="How long a runner that is gone keeps a message (`lease_s`, 900)."),
     ] = None,
 ) -> None:
     """Run the relay in the foreground."""

@@ -120,9 +120,7 @@ def start(
     headless: Annotated[bool, typer.Option("--headless", help="Stay in the foreground, without a terminal.")] = False,
     trust_folder: Annotated[
         bool,
-        typer.Option(
-            "--trust-folder", help="Trust the folder: the hooks, MCP servers and status line that it brings run as you."
-        ),
+        typer.Option("--trust-folder", help="Trust the folder: its hooks, MCP servers and status line run as you."),
     ] = False,
     resume: Annotated[
         str | None, typer.Option(metavar="[ID]", help="Go on with this session; default: the last.")

@@ -34,10 +34,10 @@ def describe(versions: Versions, text: str) -> str:
     if number is None:
         return text
     if (known := versions.known(number)) is not None:
-        return f"{text}; tried: {known}"
+        return f"{text}; tested: {known}"
     if (outside := versions.beyond(number)) is not None:
         return f"{text}; {outside.partition(' is ')[2]}"
-    return f"{text}; tried were {versions.numbers}"
+    return f"{text}; tested versions: {versions.numbers}"
 
 
 def number_in(text: str) -> str | None:

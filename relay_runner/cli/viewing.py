@@ -83,8 +83,8 @@ def _term() -> str:
     own = os.environ.get("TERM", "")
     term = terminfo.usable(os.environ)
     if term != own:
-        why = f"this machine does not know the terminal {own!r}" if own else "TERM is not set"
-        output.note(f"{why}: shown as {term}")
+        why = f"no terminfo entry for TERM={own}" if own else "TERM is not set"
+        output.note(f"{why}: using {term}")
     return term
 
 
@@ -95,8 +95,8 @@ def _reach(paths: config.Paths, info: RunnerInfo) -> None:
     while info.tmux_socket is not None and not Path(info.tmux_socket).is_socket():
         if time.monotonic() > deadline:
             raise RelayRunnerError(
-                f"the terminal of {info.agent_id} cannot be reached: its socket {info.tmux_socket} was removed",
-                hint=f"`{program()} restart {info.agent_id}` gives it a new one",
+                f"cannot reach the terminal of {info.agent_id}: its socket {info.tmux_socket} was removed",
+                hint=f"run `{program()} restart {info.agent_id}` to give it a new one",
             )
         if local.live(paths, info.agent_id) is None:
             return

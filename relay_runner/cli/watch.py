@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
 def watch() -> None:
     """Watch agents, permissions and messages live.
 
-    Up and down choose, Enter shows an agent's terminal (Ctrl-] d comes back), y approves what is asked, s approves
-    it for the session, n denies it with a reason, q leaves.
+    Up and down choose, Enter shows an agent's terminal (Ctrl-] d comes back), v shows the whole text of a permission, y
+    approves it, s approves it for the session, n denies it with a reason, q leaves.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("watch needs a terminal", hint="use `ps --json`, `permissions --json` and `inbox --json`")

@@ -158,7 +158,7 @@ def paths(environ: Mapping[str, str] | None = None) -> Paths:
         root = Path(home).expanduser().absolute()
         if os.pathsep in str(root):
             # A folder of it stands first on a program's PATH; what follows a colon there is another folder.
-            raise ConfigError(f"{HOME_VARIABLE} cannot hold a colon: {root}", hint="name another folder")
+            raise ConfigError(f"{HOME_VARIABLE} cannot contain a colon: {root}", hint="choose another folder")
         return Paths(state=root, config=root)
     import platformdirs
 

@@ -45,7 +45,7 @@ def find(cwd: Path) -> tuple[Path | None, tuple[str, ...]]:
             continue  # gone, or in a folder that is not ours to enter
         if owners <= {0, os.getuid()}:
             return file, tuple(notes)
-        notes.append(f"{file} belongs to another user and is ignored")
+        notes.append(f"ignored {file}: it belongs to another user")
     return None, tuple(notes)
 
 
@@ -58,12 +58,12 @@ def narrowed(table: Mapping[str, Any], file: Path, user: Mapping[str, Any]) -> t
     """Return what of a project's settings is taken over the user's, and a note of what is not."""
     for key in _REFUSED:
         if key in table:
-            raise ConfigError(f"{key} may not stand in {file}", hint="put it into the user's config.toml")
+            raise ConfigError(f"{key} is not allowed in {file}", hint="set it in your own config.toml")
     taken = {key: value for key, value in table.items() if key not in _THE_PERSONS}
     mode = taken.get("approval_mode")
     if mode is not None and mode not in NARROW_APPROVAL_MODES:
         raise ConfigError(
-            f"approval_mode {mode!r} may not stand in {file}",
+            f"approval_mode {mode!r} is not allowed in {file}",
             hint=f"use {' or '.join(NARROW_APPROVAL_MODES)} there, or --approval-mode",
         )
     if user.get("approval_mode") == "read-only":
@@ -73,7 +73,7 @@ def narrowed(table: Mapping[str, Any], file: Path, user: Mapping[str, Any]) -> t
     ignored = [key for key in table if key not in taken and key != "approval_mode"]
     if not ignored:
         return taken, ()
-    return taken, (f"{file}: {', '.join(ignored)} ignored; a project can only narrow what you allow",)
+    return taken, (f"{file}: ignored {', '.join(ignored)}; a project can only narrow what you allow",)
 
 
 def _deadline(user: Mapping[str, Any]) -> float:

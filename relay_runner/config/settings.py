@@ -132,7 +132,9 @@ def load(where: Paths, cwd: Path | None, environ: Mapping[str, str] | None = Non
 def check_lease(lease_s: float) -> float:
     """Return a length of leases; raise `ConfigError` where a relay cannot go by it."""
     if not MIN_LEASE_S <= lease_s <= MAX_LEASE_S:
-        raise ConfigError(f"lease_s is {MIN_LEASE_S:g} to {MAX_LEASE_S:g} seconds", hint=f"{LEASE_S:g} is usual")
+        raise ConfigError(
+            f"lease_s must be from {MIN_LEASE_S:g} to {MAX_LEASE_S:g} seconds", hint=f"the default is {LEASE_S:g}"
+        )
     return lease_s
 
 

@@ -50,7 +50,7 @@ def _kept_or_drawn(folder: Path, noted: Path, linked: Path | None) -> Path:
                 noted.chmod(0o600)
                 return drawn
     raise ConfigError(
-        f"there is no folder for unix sockets: {folder} is too long a path or has none, and /tmp cannot be used",
+        f"no folder for unix sockets: {folder} has too long a path or no socket support, and /tmp cannot be used",
         hint="set RELAY_RUNNER_HOME to a folder with a short path",
     )
 
@@ -107,7 +107,7 @@ def reachable(path: Path) -> bool:
         except OSError:
             return False
     if other != os.getuid():
-        raise ConfigError(f"another user's program listens at {path}", hint="restart the agent")
+        raise ConfigError(f"another user's program listens on {path}", hint="restart the agent")
     return True
 
 

@@ -228,7 +228,7 @@ def redeliver(delivery: Delivery, now: float, *, claimable: bool) -> Delivery:
     if not ended_badly(delivery):
         said = "done (completed)" if delivery.state is State.DONE else delivery.state
         raise RelayRefused(
-            f"message {delivery.message_id} is {said}: only what ended, and not completed, can be redelivered",
+            f"message {delivery.message_id} is {said}: only a message that ended without completing can be redelivered",
             status=409,
             code="illegal-move",
         )
@@ -334,7 +334,7 @@ def _takes_back(delivery: Delivery, receipt: Receipt) -> bool:
 
 
 def _why(receipt: Receipt) -> str:
-    return receipt.reason or "the program ended each time before it had the message"
+    return receipt.reason or "the program ended each time before it got the message"
 
 
 def _is_by(delivery: Delivery, release: Release) -> bool:
@@ -345,9 +345,9 @@ def _check_proof(delivery: Delivery, receipt: Receipt) -> None:
     if receipt.state is State.SEEN and not (receipt.evidence or delivery.evidence):
         raise RelayRefused("a receipt for `seen` needs its evidence", status=422)
     if delivery.state is State.SEEN and receipt.state is State.SUBMITTING and not _takes_back(delivery, receipt):
-        raise RelayRefused("what was seen goes in again under another nonce only", status=422)
+        raise RelayRefused("a message that was seen can only go in again with a new nonce", status=422)
     if delivery.state is State.SEEN and receipt.state is State.QUEUED and (receipt.held or not receipt.reason):
-        raise RelayRefused("a receipt that takes `seen` back needs its reason", status=422)
+        raise RelayRefused("a receipt that withdraws `seen` needs a reason", status=422)
     if receipt.state is State.DONE and receipt.outcome is None:
         raise RelayRefused("a receipt for `done` needs its outcome", status=422)
 

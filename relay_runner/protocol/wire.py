@@ -42,7 +42,7 @@ def encode(value: Any) -> bytes:
         found = ascii(error.object[max(0, error.start - 20) : error.end + 20])
         raise ProtocolError(f"{found} is no text, and cannot be told to anybody") from error
     except RecursionError as error:
-        raise ProtocolError("what is to be told is nested too deep") from error
+        raise ProtocolError("the value is nested too deep") from error
 
 
 def decode(data: bytes | str, type_: type[T]) -> T:

@@ -11,5 +11,5 @@ async def snapshot(terminal: Terminal, said: str = "") -> str:
     try:
         shown = (await terminal.capture()).tail()
     except (TerminalError, ProviderError) as error:
-        shown = f"the screen cannot be seen: {error}"
+        shown = f"cannot see the screen: {error}"
     return "\n".join(part for part in (said, shown) if part)

@@ -85,7 +85,7 @@ class WebSocketBus:
                 frame = decode_server(data)
             except ProtocolError as error:
                 # It costs this frame, not the bus: what it said is read over HTTP, which comes round every 20 s.
-                log.error("passed over what the relay sent: %s", error)
+                log.error("skipped a frame from the relay: %s", error)
                 continue
             if frame is None:
                 self.unknown_frames += 1

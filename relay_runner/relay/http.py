@@ -207,7 +207,7 @@ class HttpRelay(HttpDesk):
                 try:
                     event = decode(data, Event)
                 except ProtocolError as error:
-                    log.error("passed over an event of the relay: %s", error)
+                    log.error("skipped an event from the relay: %s", error)
                 else:
                     yield event
         raise self._wire.ended("the relay ended the stream")

@@ -98,7 +98,7 @@ def _open(path: Path, allowed: Sequence[Path] | None) -> BinaryIO:
             )
         if allowed is not None and found.st_nlink > 1:
             # Another name of it may stand anywhere, in a folder that the agent may not read.
-            raise ConfigError(f"{path} has other names (hard links), perhaps outside", hint="send a copy of it")
+            raise ConfigError(f"{path} has hard links, perhaps outside the folder", hint="send a copy")
     except ConfigError:
         os.close(descriptor)
         raise

@@ -105,7 +105,7 @@ class Wire:
         except ProtocolError as error:
             raise _no_relay(response, error) from error
         for bad in errors:
-            log.error("left out of the answer to %s: %s", path, bad)
+            log.error("skipped an item of the answer to %s: %s", path, bad)
         return found
 
     async def tell(self, method: str, path: str, body: object = None) -> None:

@@ -132,7 +132,7 @@ class Commands:
             return CommandState.FAILED, {"reason": "its time was over before it began"}
         if self._journal.held_in_memory and command.type not in ALWAYS:
             # Nobody would know after a crash that it was done already.
-            return CommandState.FAILED, {"reason": f"{DISK_FULL}: make room first", "code": StoreError.code}
+            return CommandState.FAILED, {"reason": f"{DISK_FULL}: free some space first", "code": StoreError.code}
         timeout_s = min(max(command.timeout_s, MIN_COMMAND_TIMEOUT_S), MAX_COMMAND_TIMEOUT_S)
         try:
             async with asyncio.timeout(timeout_s):

@@ -114,7 +114,7 @@ class ControlServer:
         if saved is not None:
             hide(saved.secret)
             if held is not None and held.getsockname()[:2] != (HOST, saved.port):
-                log.warning("the socket that was held is not that of the control port")
+                log.warning("the kept socket is not that of the control port")
                 held.close()
                 held = None
             if found := held or _listen(saved.port):
@@ -226,12 +226,12 @@ class ControlServer:
         name = visible_line(request.path_params["name"], 80)
         body = await request.body()
         if getattr(request.state, LEFT, False):
-            log.info("dropped the hook %s: it waited for a runner and gave up", name)
+            log.info("dropped hook %s: it gave up waiting for a runner", name)
             return JSONResponse({})
         ours = request.headers.get(PROCESS_HEADER) == self.endpoint.provider_session_id
         process = await self._served() if ours else None
         if process is None:
-            log.info("dropped the hook %s of a process that is not ours", name)
+            log.info("dropped hook %s: it came from a foreign process", name)
             return JSONResponse({})
         payload = convert(_foreign(body or b"{}"), dict)
         gone = asyncio.Event()
@@ -372,7 +372,7 @@ def _listen_at(path: Path) -> socket.socket:
     try:
         return listen_at(path, BACKLOG)
     except OSError as error:
-        raise TerminalError(f"cannot listen at {path}: {error.strerror}") from error
+        raise TerminalError(f"cannot listen on {path}: {error.strerror}") from error
 
 
 def _listen(port: int) -> socket.socket | None:

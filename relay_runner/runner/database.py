@@ -94,7 +94,7 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._memory is not None and not self.recover():
-            log.error("what was learnt since the disk is full is lost; the provider's records have it")
+            log.error("journal entries since the disk became full are lost; the provider's records still have them")
             self._memory = None
         if self._db is not None:
             self._db.close()
@@ -112,11 +112,11 @@ class Database:
         try:
             self._memory.backup(self._file)
         except sqlite3.Error as error:
-            log.debug("the journal %s still cannot be written: %s", self._path, error)
+            log.debug("still cannot write the journal %s: %s", self._path, error)
             return False
         self._memory.close()
         self._memory = None
-        log.warning("the journal %s can be written again", self._path)
+        log.warning("the journal %s is writable again", self._path)
         return True
 
     def checkpoint(self) -> None:
@@ -162,7 +162,7 @@ class Database:
             _commit(self._connection, statements)
 
     def _go_on_in_memory(self, error: sqlite3.Error) -> None:
-        log.error("the journal %s cannot be written (%s): messages wait until there is room", self._path, error)
+        log.error("cannot write the journal %s (%s): messages wait until there is space", self._path, error)
         memory = sqlite3.connect(":memory:", isolation_level=None)
         self._file.backup(memory)
         self._memory = memory

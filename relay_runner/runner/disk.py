@@ -40,7 +40,7 @@ class Disk:
         """Note that something could not be written, and say so."""
         self._full.set()
         if self._work.disk is None:
-            self._work.disk = f"{DISK_FULL}: {self._folder} takes no more, messages wait until there is room"
+            self._work.disk = f"{DISK_FULL}: no space left for {self._folder}; messages wait until there is some"
             self._publish()
 
     async def run(self) -> None:
@@ -62,7 +62,7 @@ class Disk:
         if self._work.disk is not None:
             self._full.clear()
             self._work.disk = None
-            log.warning("there is room on the disk again: it goes on")
+            log.warning("disk space is available again: resuming")
             self.on_room()
             self._publish()
 

@@ -67,7 +67,7 @@ def unrunnable(folder: Path) -> str | None:
     """Say why the programs in the folder cannot be run, or None: its file system may be mounted `noexec`."""
     if all(os.access(script, os.X_OK) for script in folder.iterdir() if not script.name.startswith(".")):
         return None
-    return f"programs in {folder} cannot be run (is it mounted noexec?): no hooks, no relay-runner inside"
+    return f"cannot run programs in {folder} (is it mounted noexec?): no hooks, no relay-runner inside"
 
 
 def write_inside(paths: AgentPaths, programs: Mapping[str, tuple[str, ...]], cwd: Path) -> None:

@@ -227,7 +227,9 @@ class Flights:
         elif flight.reminds:
             self.landing.reminder_over(flight)
         elif evidence.unsure or (flight.stage is Stage.SEEN and not evidence.absent):
-            self.landing.unknown(flight, evidence.reason or "the provider ended, and its records do not have it")
+            self.landing.unknown(
+                flight, evidence.reason or "the provider ended, and its records do not hold the message"
+            )
         elif self._capabilities.evidence:
             self.land(flight)  # the conversation ends with its records, and it is not in them
             return False

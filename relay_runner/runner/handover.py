@@ -144,7 +144,7 @@ class Handover:
                 await self._relay.release(entry.message.id, self._claims.release(entry.attempt, reason))
             except RelayRefused as error:
                 if not await self._take_back(entry, reason):
-                    log.info("message %d cannot be given back: %s", entry.message.id, error)
+                    log.info("cannot give message %d back: %s", entry.message.id, error)
                     continue  # the next runner finds in the journal that nothing entered
             except ClaimLost as error:
                 log.info("message %d is not ours any more: %s", entry.message.id, error)
@@ -161,7 +161,7 @@ class Handover:
         try:
             await self._relay.receipt(entry.message.id, receipt)
         except RelayRefused as error:
-            log.info("message %d cannot be taken back: %s", entry.message.id, error)
+            log.info("cannot take message %d back: %s", entry.message.id, error)
             return False
         return True
 

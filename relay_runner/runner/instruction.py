@@ -72,5 +72,5 @@ class Restarting:
     def fail(self, reason: str) -> None:
         """There is no new program."""
         if self._instruction is not None:
-            self._instruction.fail(f"its program does not run: {reason}")
+            self._instruction.fail(f"its program did not start: {reason}")
             self._instruction = None

@@ -124,7 +124,7 @@ class Launcher:
             log.warning("%s", note)
         environment.write_inside(self._paths, plan.programs, spec.cwd)
         if crippled := environment.unrunnable(self._paths.bin):
-            log.error("%s; set %s to a folder elsewhere", crippled, HOME_VARIABLE)
+            log.error("%s; set %s to another folder", crippled, HOME_VARIABLE)
         width, height = self._options.screen or (WIDTH, HEIGHT)
         started_at = time.time()
         terminal = await self._terminals.open(

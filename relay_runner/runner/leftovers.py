@@ -75,8 +75,8 @@ class Leftovers:
         if flight.continues:
             self._continuing.back(flight.nonce)
         else:
-            told = ", although it was told as seen" if flight.stage is Stage.SEEN else ""
-            log.info("message %d did not enter before the provider ended%s: it goes in again", flight.message.id, told)
+            told = ", although it was reported as seen" if flight.stage is Stage.SEEN else ""
+            log.info("message %d did not go in before the provider ended%s: trying again", flight.message.id, told)
             self._journal.again(flight.nonce, time.time())
             self.wait_again(flight.message, flight.attempt)
 

@@ -77,7 +77,7 @@ class Obstacles:
         self._logged.update(held.message_id for held in fresh)
         for held in fresh:
             log.warning("message %d is held for %d s: %s", held.message_id, now - held.since, held.reason)
-        log.warning("what the program shows meanwhile:\n%s", await process.snapshot())
+        log.warning("the program shows:\n%s", await process.snapshot())
 
     def _show(self, now: float) -> None:
         shown = tuple(held for held in self._held.values() if now - held.since >= SHOWN_S)[:MOST]

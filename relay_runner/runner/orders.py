@@ -113,7 +113,7 @@ class Orders:
     async def _retry(self, command: Command) -> Result:
         held = self._go_on()
         if held is None:
-            raise ProviderRefused("nothing holds it")
+            raise ProviderRefused("no message is held")
         return {"reason": f"it goes on; it was {held}"}
 
     async def _permission(self, command: Command) -> Result:

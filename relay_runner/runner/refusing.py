@@ -77,12 +77,12 @@ class Refusing:
         name, day = f"{TOLD_FACT}{message.sender}", day_of(time.time())
         if not message.sender.startswith(AGENT) or self._journal.fact(name) == day:
             return
-        text = f"Message {message.id} was not read: {reason}. Do not send it again before that."
+        text = f"Message {message.id} was refused: {reason}. Do not resend it before then."
         key = f"refused:{message.id}:{message.created_at}"
         try:
             await self._relay.reply(message.id, NewReply(body=text, subject="refused", idempotency_key=key))
         except (RelayUnavailable, ProtocolError, RelayRefused, ClaimLost) as error:
-            log.info("%s is not told that message %d is refused: %s", message.sender, message.id, error)
+            log.info("cannot tell %s that message %d was refused: %s", message.sender, message.id, error)
         else:
             self._journal.remember(name, day)
 

@@ -33,4 +33,4 @@ def share(message: Message, others: Collection[Message], *, by_hand: bool) -> Sh
     if message.operator or not (foreign or by_hand):
         return Share(carried)
     whom = ", ".join([*foreign, *([BY_HAND] if by_hand else [])])
-    return Share(carried, f"the turn also answered {whom}: its text is not passed on, ask for a reply")
+    return Share(carried, f"the turn also answered {whom}: its text is not shared; ask for a reply")

@@ -35,8 +35,8 @@ SIGNALLED = 128
 TEND_S = 5.0
 """How often it is looked whether the terminal can be reached."""
 DEAF = "hooks: their port was taken while no runner was here"
-STOLEN = "another user's program listens at its control port"
-UNHELD = "its control port is not kept while no runner is here, for an older version started it"
+STOLEN = "another user's program listens on its control port"
+UNHELD = "an older version started it, so its control port is not kept open without a runner"
 
 
 LIFECYCLE = {Order.STOP: "shutting-down", Order.KILL: "killed", Order.RESTART: "restarting"}
@@ -151,7 +151,7 @@ class Supervisor:
         mends = launched.deaf or (launched.unheld and self._provider.capabilities.resume)
         self._flaw = self._work.degraded if mends else None
         if launched.stolen:
-            log.error("%s: its hooks are not ours any more, and it is restarted", STOLEN)
+            log.error("%s: restarting the program, because its hooks no longer reach us", STOLEN)
             self.order(Order.RESTART, STOLEN)
         self._on_open(launched)
         if launched.lost is not None:
@@ -206,7 +206,7 @@ class Supervisor:
         while True:
             trouble = await terminal.repair()
             if trouble != self._work.unreachable:
-                log.warning("the terminal: %s", trouble or "it can be reached again")
+                log.warning("terminal: %s", trouble or "reachable again")
                 self._work.unreachable = trouble
                 self._publish()
             await asyncio.sleep(TEND_S)

@@ -40,7 +40,7 @@ class Waits:
             self._said is None
         ):  # said once: what it is at changes all the time, and each change would be told to everyone
             known = [one for one in self._work.status(now).busy_reasons if one != str(process.state)]
-            what = ", ".join(known) or "its program works on something of its own, a hook perhaps"
+            what = ", ".join(known) or "the program is busy with work of its own, perhaps a hook"
             self._said = sanitise_line(f"{BUSY}{_clock(self._busy_since)}: {what}")
         return self._said
 

@@ -170,7 +170,7 @@ class _Connection:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left_s, LOOK_S)):
                     await self._core.closing.wait()
-                    outbox.close(GOING_AWAY, "the relay ends")
+                    outbox.close(GOING_AWAY, "the relay is shutting down")
                     return
         outbox.close(UNAUTHORIZED, "the token has expired")
 

@@ -55,7 +55,7 @@ class Gate:
         if self._local_only and not is_loopback(_host_of(f"//{host.decode('latin-1')}")):
             return "this relay answers to loopback names only"
         if origin and not _is_own(origin.decode("latin-1"), host.decode("latin-1")):
-            return "this relay takes no calls from web pages of others"
+            return "this relay accepts no calls from other web pages"
         return None
 
 

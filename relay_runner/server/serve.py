@@ -254,7 +254,7 @@ def _near(paths: Paths) -> Iterator[socket.socket | None]:
         path = paths.relay_socket()
         listener = listen_at(path, BACKLOG)
     except (ConfigError, OSError) as error:
-        log.warning("no unix socket for this user's programs: %s", error)
+        log.warning("cannot offer a unix socket to this user's programs: %s", error)
         yield None
         return
     with listener:

@@ -59,7 +59,7 @@ class Door:
             try:
                 socket.send_fds(visitor, [_MARK], [listener.fileno()])
             except OSError as error:
-                raise TerminalError(f"the control port cannot be passed on: {error.strerror}") from error
+                raise TerminalError(f"cannot pass the control port on: {error.strerror}") from error
 
     async def take(self) -> socket.socket:
         """Return the listening socket that somebody passes; raise `TerminalError` when nobody does."""
@@ -80,7 +80,7 @@ class Door:
         taken = socket.socket(fileno=descriptors[0])
         if not taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             taken.close()
-            raise TerminalError("what was passed on is no listening socket")
+            raise TerminalError("the descriptor passed on is not a listening socket")
         return taken
 
     async def _visitor(self) -> socket.socket:

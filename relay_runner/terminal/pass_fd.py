@@ -32,7 +32,7 @@ def enter(door: str) -> socket.socket:
         connection.settimeout(TIMEOUT_S)
         connection.connect(door)
         if peer_uid(connection) != os.getuid():
-            raise PermissionError("another user stands at the door")
+            raise PermissionError("the other side belongs to another user")
     except BaseException:
         connection.close()
         raise

@@ -195,7 +195,7 @@ def prepared(spec: TerminalSpec, inherited: Sequence[str], sockets: Path | None)
         yield Start(prepare(spec, inherited), spec.run_dir, None, None, None)
         return
     if sockets is None:
-        raise TerminalError("there is no folder for the sockets of a program")
+        raise TerminalError("no folder for the sockets of a program")
     check(spec)
     keeper = pipe(sockets, spec.name)
     with door(sockets) as opened:

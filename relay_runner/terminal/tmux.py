@@ -290,7 +290,7 @@ class TmuxTerminal:
         """Have a socket that somebody cleaned away made again; see `Terminal.repair`."""
         if self._server.socket.is_socket() or not self.alive() or await self._restore_socket():
             return None
-        return "its tmux cannot be reached: the socket is gone and cannot be made again"
+        return "its tmux cannot be reached: its socket is gone and cannot be recreated"
 
     async def _run(self, *arguments: str, stdin: bytes | None = None) -> str:
         if not self._server.socket.is_socket():

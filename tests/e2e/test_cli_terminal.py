@@ -83,12 +83,13 @@ def test_start_look_type_leave_come_back_stop(place: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("term", "said"), [("xterm-kitty-unheard-of", "does not know the terminal"), ("", "TERM is not set")]
+    ("term", "said"),
+    [("xterm-kitty-unheard-of", "no terminfo entry for TERM=xterm-kitty-unheard-of"), ("", "TERM is not set")],
 )
 def test_a_terminal_that_nothing_describes_is_shown_as_another(place: Home, term: str, said: str) -> None:
     place.environ["TERM"] = term
     with person(place, "start", "demo") as terminal:
-        terminal.expect(f"{said}.*shown as xterm-256color")
+        terminal.expect(f"{said}.*using xterm-256color")
         terminal.expect(SHOWN)
         idle(place)
         leave(terminal)

@@ -366,7 +366,7 @@ async def test_sessions_get_names_and_are_deleted(rig: Rig) -> None:
         assert (names[own], names[copy]) == ("mine", "theirs")
         assert await do(it, "delete", sessionId=copy) == {"sessionId": copy, "deleted": True}
         assert copy not in {one["sessionId"] for one in (await do(it, "sessions"))["sessions"]}
-        with pytest.raises(ProviderRefused, match="the session the agent is in"):
+        with pytest.raises(ProviderRefused, match="the agent is using that session"):
             await do(it, "delete", sessionId=own)
 
 

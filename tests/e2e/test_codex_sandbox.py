@@ -121,7 +121,7 @@ def test_an_agent_without_a_sandbox_is_known_by_what_started_it(place: Home) -> 
     bare = f"env -i PATH=$PATH HOME={place.root} RELAY_RUNNER_HOME={place.state} relay-runner"
     for command, said in (
         ("approve 1", "an agent cannot"),
-        ("send bob hello", "inside the agent cx, without the environment"),
+        ("send bob hello", "inside agent cx without its environment"),
         ("start demo --agent-id bob --headless --replace", "an agent cannot take over"),
     ):
         for how in (f"{bare} {command}", f"setsid -w {bare} {command}"):

@@ -109,7 +109,7 @@ def test_messages_wait_with_the_reason_and_go_in_once_there_is_room(elsewhere: t
     until("ps has forgotten it", lambda: "disk full" not in str(row(there)["detail"]))
     assert runner.poll() is None
     log = here.log("bob")
-    assert "messages wait until there is room" in log and "there is room on the disk again" in log
+    assert "messages wait until there is space" in log and "disk space is available again" in log
     assert "Traceback" not in log
 
 

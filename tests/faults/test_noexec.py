@@ -29,7 +29,7 @@ def noexec() -> Iterator[Path]:
 def test_it_is_said_where_the_state_folder_is_mounted_noexec(noexec: Path) -> None:
     with home(noexec) as place:
         place.start("bob", "demo")
-        assert "set RELAY_RUNNER_HOME to a folder elsewhere" in place.log("bob")
+        assert "set RELAY_RUNNER_HOME to another folder" in place.log("bob")
         row = until("ps says it", lambda: next((row for row in place.json("ps") if row["detail"]), None))
         assert "mounted noexec?" in row["detail"]
         (check,) = [check for check in place.json("doctor", check=None) if check["check"] == "state folder"]

@@ -42,7 +42,7 @@ def test_a_terminal_that_cannot_be_reached_is_told_and_ended(place: Home) -> Non
     socket.mkdir()
     told = until("ps says it", lambda: why(place))
     assert "cannot be reached" in told
-    assert "restart bob` gives" in attached(place, "the terminal of bob cannot be reached", "left with 1")
+    assert "restart bob` to give" in attached(place, "cannot reach the terminal of bob", "left with 1")
     place.run("stop", "bob")
     until("the server is gone", lambda: not running(server))
     assert runner.wait(30) == 0

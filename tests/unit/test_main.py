@@ -34,10 +34,10 @@ def test_what_needs_no_folder_works_in_one_that_is_gone(tmp_path: Path) -> None:
     script = f"mkdir '{gone}' && cd '{gone}' && rmdir '{gone}' && exec \"$0\" -P -m relay_runner \"$@\""
     for words, said in (
         (["ps"], "no agents"),
-        (["doctor"], "this folder is gone"),
+        (["doctor"], "the current folder no longer exists"),
         (["permissions"], "nobody asks anything"),
         (["kill", "nobody"], "nobody"),
-        (["start", "demo", "--headless"], "this folder is gone: change into one that exists"),
+        (["start", "demo", "--headless"], "the current folder no longer exists: change to one that exists"),
     ):
         command = ["sh", "-c", script, sys.executable, *words]
         done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)

@@ -114,7 +114,7 @@ def _detail(view: View, width: int) -> list[Text]:
     lines = [line for line in output.whole(asked.detail or "").splitlines() if line.strip()]
     if len(lines) > DETAIL_LINES:
         head, tail = DETAIL_LINES // 2, DETAIL_LINES - DETAIL_LINES // 2 - 1
-        lines = [*lines[:head], f"… {len(lines) - head - tail} lines more: v shows all", *lines[-tail:]]
+        lines = [*lines[:head], f"… {len(lines) - head - tail} more lines (v shows all)", *lines[-tail:]]
     return [Text("    " + output.asked(line, max(20, width - 4)), style="cyan", no_wrap=True) for line in lines]
 
 

@@ -116,7 +116,7 @@ class View:
 
     def _read(self) -> None:
         if self.permission() is None:
-            self.note = "choose a permission first" if self.permissions else "nothing is asked"
+            self.note = "choose a permission first" if self.permissions else "no permission is open"
         else:
             self.reading = 0
 
@@ -156,7 +156,7 @@ class View:
     def _offers(self, decision: Decision) -> bool:
         asked = self.permission()
         if asked is None:
-            self.note = "choose a permission first" if self.permissions else "nothing is asked"
+            self.note = "choose a permission first" if self.permissions else "no permission is open"
         elif asked.questions and decision is not Decision.DENY:
             self.note = f"it has questions: relay-runner approve {asked.id[:8]} --answer NAME=TEXT"
         elif decision not in asked.decisions:

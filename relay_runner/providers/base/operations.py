@@ -20,7 +20,7 @@ class Operation:
         """Raise `ProviderRefused` for an argument that it does not have; None is the same as none."""
         for given, value in args.items():
             if value is not None and given not in self.takes:
-                hint = f"it takes {', '.join(self.takes)}" if self.takes else "it takes none"
+                hint = f"it takes {', '.join(self.takes)}" if self.takes else "it takes no arguments"
                 raise ProviderRefused(f"{name} has no argument {given!r}", hint=hint)
 
 

@@ -46,9 +46,9 @@ class Versions:
         """Return one line about a version that is newer or older than all that were tried, None for any other."""
         number = _parts(version)
         if number > _parts(self.tried[-1].version):
-            return f"{self.command} {version} is newer than what was tried ({self.numbers})"
+            return f"{self.command} {version} is newer than the tested versions ({self.numbers})"
         if number < _parts(self.tried[0].version):
-            return f"{self.command} {version} is older than what was tried ({self.numbers})"
+            return f"{self.command} {version} is older than the tested versions ({self.numbers})"
         return None
 
 

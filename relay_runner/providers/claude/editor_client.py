@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     environ = dict(os.environ)
     command = own_editor(environ)
     if command is None:
-        sys.stderr.write("no editor is set: set EDITOR\n")
+        sys.stderr.write("no editor configured: set EDITOR\n")
         return 1
     own = environ.pop(OWN_VISUAL, "")
     environ.pop("VISUAL", None)

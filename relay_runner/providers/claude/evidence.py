@@ -46,8 +46,8 @@ BEFORE_IT_SENT_S = 0.1
 """So soon after the prompt hook no tool runs: the request goes out 50 ms after it at the earliest, and an answer takes
 as long. Told with the time at which the program was found dead, which is no earlier than its death."""
 CUT_OFF = "the program ended in the middle of the turn"
-NOT_WRITTEN = "the program had it and ended, and did not write down what became of it"
-STRANGE = "the program's records hold it in a place that proves nothing"
+NOT_WRITTEN = "the program got the message and ended without recording what became of it"
+STRANGE = "the program's records hold the message in a place that proves nothing"
 
 
 async def find(

@@ -12,8 +12,8 @@ from relay_runner.terminal.base import Screen, Terminal
 log = logging.getLogger(__name__)
 
 HOOKLESS = (
-    "hooks: a prompt was seen and its hook never came, so what it asks cannot be answered from elsewhere; "
-    "a proxy, disableAllHooks or a policy keeps hooks from the runner"
+    "hooks: a prompt arrived without its hook, so permissions can be answered only in its terminal; "
+    "check for a proxy, disableAllHooks or a policy"
 )
 
 

@@ -79,7 +79,7 @@ class Injections:
         try:
             self._save([*self._waiting, *new])
         except OSError as error:
-            raise ProviderRefused(f"what it is to be told cannot be kept ({error.strerror})") from error
+            raise ProviderRefused(f"cannot save the text to inject ({error.strerror})") from error
         return len(new)
 
     def give(self, now: float) -> Mapping[str, Any] | None:

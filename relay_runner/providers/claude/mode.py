@@ -34,6 +34,6 @@ class Mode:
         mode = APPROVAL_MODES.get(told, told)
         if mode == self._now:
             return []
-        log.warning("Claude Code is in the approval mode %s now; it was started in %s", mode, self._asked)
+        log.warning("Claude Code is in approval mode %s, but was started in %s", mode, self._asked)
         self._now = mode
         return [Learnt({"approvalMode": mode})]

@@ -27,7 +27,7 @@ from relay_runner.terminal.base import Key, Terminal
 
 COMPACT, CLEAR, INJECT = "compact", "clear", "inject"
 OPERATIONS: Mapping[str, Operation] = {
-    COMPACT: Operation(base.COMPACT.summary, {"instructions": "what the summary is to keep, in words"}),
+    COMPACT: Operation(base.COMPACT.summary, {"instructions": "what the summary must keep"}),
     CLEAR: base.CLEAR,
     INJECT: base.INJECT,
 }

@@ -172,7 +172,7 @@ class Paste:
         if now - since < VIEW_S or await self._terminal.attended():
             return
         self._hidden = (now, now)
-        log.warning("Claude Code is idle and shows no input row, Escape is pressed; it shows:\n%s", await self._shown())
+        log.warning("Claude Code is idle without an input row: pressing Escape; it shows:\n%s", await self._shown())
         await self._terminal.press(Key.ESCAPE)
 
     async def _shown(self) -> str:

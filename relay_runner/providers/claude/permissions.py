@@ -293,7 +293,7 @@ class Permissions:
         """The program was given an answer, and its dialog stands there as before."""
         pending.missed_out()
         missed = pending.missed.decision if pending.missed is not None else "an answer"
-        log.warning("permission %s: Claude Code did not act on %s, it is asked again", pending.id, missed)
+        log.warning("permission %s: Claude Code did not act on %s: asking again", pending.id, missed)
         note = f"Claude Code did not act on {missed}"
         proven = proves(dialog, ask)
         note = note if proven else f"{note}: {AT_THE_TERMINAL}"

@@ -54,7 +54,7 @@ class Sight:
         try:
             return Glance(True, dialog_of(await self._terminal.capture()))
         except (TerminalError, ProviderError) as error:
-            log.info("the dialog cannot be seen: %s", error)
+            log.info("cannot see the dialog: %s", error)
             return Glance(False)
 
     async def attended(self) -> bool:
@@ -62,7 +62,7 @@ class Sight:
         try:
             return await self._terminal.attended()
         except (TerminalError, ProviderError) as error:
-            log.info("it is not known who looks at the terminal: %s", error)
+            log.info("cannot tell whether a terminal is attached: %s", error)
             return True
 
 
@@ -102,7 +102,7 @@ class SecondLook:
         try:
             screen = await self._terminal.capture()
         except (TerminalError, ProviderError) as error:
-            log.info("the screen cannot be seen: %s", error)
+            log.info("cannot see the screen: %s", error)
             return
         if input_row(screen) is None:
             self._whole_since = None
@@ -110,7 +110,7 @@ class SecondLook:
         self._whole_since = self._whole_since or now
         if now - self._whole_since >= DOUBT_S and self._tracker.state is ProcessState.WAITING:
             log.warning(
-                "Claude Code says that it waits (%s), and its screen shows no dialog: the screen counts. State file: "
+                "Claude Code reports waiting (%s), but its screen shows no dialog: trusting the screen. State file: "
                 "%s\nScreen:\n%s", self._tracker.detail, self._says(), screen.tail()
             )  # fmt: skip
             self._tell(self._tracker.doubt(time.time()))

@@ -130,7 +130,7 @@ class Client:
         try:
             message = msgspec.json.decode(data)
         except (msgspec.DecodeError, RecursionError):
-            log.warning("%s: Codex sent what is no JSON, or too deep", Kind.JSON_PARSE_ERROR)
+            log.warning("%s: Codex sent a line that is not JSON, or is nested too deep", Kind.JSON_PARSE_ERROR)
             return
         if not isinstance(message, dict):
             return

@@ -213,12 +213,10 @@ def _notes(spec: LaunchSpec) -> tuple[str, ...]:
     """Return what a person should know of this start."""
     notes = []
     if spec.approval_mode == "read-only":
-        notes.append(
-            "codex is read-only: its sandbox keeps the relay's commands out; its tools reach the relay all the same"
-        )
+        notes.append("codex is read-only: the relay's commands do not work in its sandbox, its relay tools do")
     if CodexHome.of(spec.environ).config().get(POLICY[0]) == "untrusted":
         notes.append(
-            'approval_policy = "untrusted" in config.toml is ignored: Codex no longer takes it there; '
+            'approval_policy = "untrusted" in config.toml is ignored, because Codex would not start with it; '
             f"this agent runs with --approval-mode {spec.approval_mode}"
         )
     return tuple(notes)

@@ -146,7 +146,7 @@ class Link:
         """Tell when the socket is gone, while this connection to it is still good."""
         gone = not launch.socket(self.spec).exists()
         if gone and not self._socketless:
-            self.emit(Degraded("codex: its socket was removed, so that attach cannot show it: restart it"))
+            self.emit(Degraded("codex: its socket was removed, so attach cannot show it; restart it"))
         self._socketless = gone
 
     async def _join(self, client: Client) -> None:

@@ -21,7 +21,7 @@ from relay_runner.providers.tail import mentions, scan, scan_marked
 SOURCE = "rollout"
 PATCHED = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)\n((?:(?!\*\*\* ).*\n?)*)", re.MULTILINE)
 CUT_OFF = "the program ended in the middle of the turn"
-HALF_WRITTEN = "the program ended while it wrote the message down"
+HALF_WRITTEN = "the program ended while it was recording the message"
 
 
 def find(path: Path | None, nonce: str) -> Evidence:

@@ -133,7 +133,7 @@ def _check_sandbox(session: Session, settings: dict[str, Any]) -> None:
     wanted = settings.get("permissions")
     if wanted is not None and session.profile != wanted:
         raise ProviderNotReady(
-            "this Codex cannot hide the relay's files from the commands of an agent",
+            "this version of Codex cannot hide the relay's files from an agent's commands",
             hint="update it (npm install -g @openai/codex), or start with --approval-mode bypass",
         )
 

@@ -42,5 +42,5 @@ class StoreClock:
 
     def believe(self, jump: float) -> None:
         """Go by the wall clock again after this jump."""
-        log.warning("the clock was set %s by %.0f s: leases go on", "forward" if jump > 0 else "back", abs(jump))
+        log.warning("the clock was set %s by %.0f s: leases continue", "forward" if jump > 0 else "back", abs(jump))
         self._ahead += jump

@@ -61,7 +61,7 @@ def strings_of(text: str) -> tuple[str, ...]:
 def status_of(text: str) -> Status:
     """Return a JSON column that holds a status."""
     return _shown(
-        _status, text, lambda why: Status(agent_status=AgentState.ERROR, detail=f"its status cannot be shown: {why}")
+        _status, text, lambda why: Status(agent_status=AgentState.ERROR, detail=f"cannot show its status: {why}")
     )
 
 
@@ -221,7 +221,7 @@ def permission_of(row: Row) -> Permission:
             agent_id=row[2],
             instance_id="",
             kind="unknown",
-            title=f"this question cannot be shown: {why}",
+            title=f"cannot show this question: {why}",
             created_at=row[4],
             state=_word(PermissionState, row[3], PermissionState.CLOSED),
             note=AT_THE_TERMINAL,

@@ -81,7 +81,7 @@ def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     ("argv", "said"),
     [
         (["strat"], "no such command 'strat'; did you mean 'start'"),
-        (["ps", "x"], "too many words: x: see `relay-runner ps --help`"),
+        (["ps", "x"], "unexpected argument: x: see `relay-runner ps --help`"),
         (["ps", "--jsn"], "no such option: --jsn; did you mean --json?: see"),
         (["revert", "bob", "0"], "invalid value for N: must be at least 1: see"),
         (["logs", "bob", "-n", "x"], "invalid value for --lines: not a whole number: see"),

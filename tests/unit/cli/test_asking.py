@@ -29,7 +29,7 @@ def program(folder: Path, script: str) -> str:
         ("echo 1.2; exit 3", "", "failed with exit code 3"),
         ("kill -KILL $$", "", "was killed (SIGKILL)"),
         ("kill -SEGV $$", "", "was killed (SIGSEGV)"),
-        (":", "", "says nothing"),
+        (":", "", "printed nothing"),
     ],
 )
 async def test_what_it_says_or_why_not(tmp_path: Path, script: str, text: str, trouble: str) -> None:
@@ -38,9 +38,9 @@ async def test_what_it_says_or_why_not(tmp_path: Path, script: str, text: str, t
 
 
 async def test_what_cannot_be_run_is_told(tmp_path: Path) -> None:
-    assert (await ask(str(tmp_path / "missing"), timeout_s=PATIENCE_S)).trouble.startswith("cannot be run (No such")
+    assert (await ask(str(tmp_path / "missing"), timeout_s=PATIENCE_S)).trouble.startswith("could not be run (No such")
     (tmp_path / "text").write_text("no program")
-    assert (await ask(str(tmp_path / "text"), timeout_s=PATIENCE_S)).trouble == "cannot be run (Permission denied)"
+    assert (await ask(str(tmp_path / "text"), timeout_s=PATIENCE_S)).trouble == "could not be run (Permission denied)"
 
 
 async def test_a_child_that_keeps_its_stdout_is_not_waited_for(tmp_path: Path) -> None:
@@ -56,6 +56,6 @@ async def test_a_child_that_keeps_its_stdout_is_not_waited_for(tmp_path: Path) -
 
 async def test_one_that_never_ends_is_ended_with_its_children(tmp_path: Path) -> None:
     script = f"/bin/sleep 600 & echo $! > {tmp_path / 'child'}; wait"
-    assert (await ask(program(tmp_path, script), timeout_s=1.0)).trouble == "does not answer within 1 s"
+    assert (await ask(program(tmp_path, script), timeout_s=1.0)).trouble == "did not answer within 1 s"
     child = int((tmp_path / "child").read_text())
     until("the child is gone", lambda: not running(child))

@@ -67,10 +67,10 @@ async def test_a_program_that_is_killed_or_leaves_a_child_is_told_in_a_line(worl
     install(programs, "codex", "/bin/sleep 20 & echo codex-cli 999.0.0")
     found = await look()
     assert (found["claude"].state, found["claude"].detail) == (
-        "warn", "does not say its version: it was killed (SIGKILL)"
+        "warn", "unknown version: it was killed (SIGKILL)"
     )  # fmt: skip
     assert found["codex"].state == "ok"
-    assert found["codex"].detail.startswith("codex-cli 999.0.0; newer than what was tried (")
+    assert found["codex"].detail.startswith("codex-cli 999.0.0; newer than the tested versions (")
 
 
 async def test_an_open_state_folder_and_wrong_settings(world: World) -> None:

@@ -59,8 +59,8 @@ def test_waiting_prints_the_turn_s_text_and_its_end(
 @pytest.mark.parametrize(
     ("result", "noted"),
     [
-        ("text", "relay-runner: the same turn carried message 7\n"),
-        (None, "relay-runner: the same turn carried message 7\nrelay-runner: no text: it answered ann\n"),
+        ("text", "relay-runner: the same turn also carried message 7\n"),
+        (None, "relay-runner: the same turn also carried message 7\nrelay-runner: no text: it answered ann\n"),
     ],
 )
 def test_what_else_was_in_the_turn_is_said(

@@ -27,7 +27,7 @@ async def test_a_token_without_a_relay_is_told(
 ) -> None:
     monkeypatch.setenv("RELAY_RUNNER_TOKEN", "mine")
     async with session.open_session():
-        assert "a relay's token is configured and no relay" in capsys.readouterr().err
+        assert "a relay token is configured, but no relay" in capsys.readouterr().err
     monkeypatch.setenv("RELAY_RUNNER_URL", "http://127.0.0.1:9")
     async with session.open_session():
         assert capsys.readouterr().err == ""
@@ -43,7 +43,7 @@ async def test_an_agent_is_refused_before_anything_is_asked(world: World, monkey
 async def test_an_agent_that_left_its_environment_behind_does_not_speak_as_a_person(world: World) -> None:
     program = save_program(world.paths, "bob", os.getppid())
     assert program.terminal.process.pid == os.getppid()
-    with pytest.raises(ConfigError, match="inside the agent bob, without the environment"):
+    with pytest.raises(ConfigError, match="inside agent bob without its environment"):
         async with session.open_session():
             raise AssertionError("never")
     with pytest.raises(ConfigError, match="an agent cannot do that"):

@@ -34,9 +34,9 @@ async def test_the_installed_one_is_asked(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     install(tmp_path, "tool", "echo tool 1.5")
-    assert await beyond(provider, ()) == "tool 1.5 is newer than what was tried (1.2, 1.4)"
+    assert await beyond(provider, ()) == "tool 1.5 is newer than the tested versions (1.2, 1.4)"
     mine = install(tmp_path, "mine", "echo 1.1")
-    assert await beyond(provider, (mine, "--flag")) == "tool 1.1 is older than what was tried (1.2, 1.4)"
+    assert await beyond(provider, (mine, "--flag")) == "tool 1.1 is older than the tested versions (1.2, 1.4)"
 
 
 @pytest.mark.parametrize("script", ["echo 1.3", "echo unknown", "exit 1", "kill -9 $$"])
@@ -53,10 +53,10 @@ async def test_nothing_is_said_of_any_other(
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("tool 1.4", "tool 1.4; tried: quick"),
-        ("tool 1.3", "tool 1.3; tried were 1.2, 1.4"),
-        ("tool 1.5", "tool 1.5; newer than what was tried (1.2, 1.4)"),
-        ("tool 1.1", "tool 1.1; older than what was tried (1.2, 1.4)"),
+        ("tool 1.4", "tool 1.4; tested: quick"),
+        ("tool 1.3", "tool 1.3; tested versions: 1.2, 1.4"),
+        ("tool 1.5", "tool 1.5; newer than the tested versions (1.2, 1.4)"),
+        ("tool 1.1", "tool 1.1; older than the tested versions (1.2, 1.4)"),
         ("tool, new", "tool, new"),
     ],
 )

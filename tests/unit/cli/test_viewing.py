@@ -109,7 +109,7 @@ def test_a_terminal_whose_socket_does_not_come_back_is_one_line(
 ) -> None:
     monkeypatch.setattr(viewing, "REPAIR_S", 0.0)
     info = structs.replace(with_attach("false"), tmux_socket=str(tmp_path / "gone.sock"))
-    with pytest.raises(RelayRunnerError, match=r"cannot be reached: its socket .* was removed") as caught:
+    with pytest.raises(RelayRunnerError, match=r"cannot reach the terminal of .*: its socket .* was removed") as caught:
         viewing._reach(paths, info)
     assert "restart bob" in str(caught.value.hint)
     forget_short_path(paths.state)

@@ -27,11 +27,11 @@ def test_a_stranger_s_link_to_a_file_of_ours_is_no_file_of_ours(
     link.symlink_to(tmp_path / "mine")
     assert project.find(tmp_path) == (link, ())
     monkeypatch.setattr(project, "_owners", lambda file: {4242, tmp_path.stat().st_uid})
-    assert project.find(tmp_path) == (None, (f"{link} belongs to another user and is ignored",))
+    assert project.find(tmp_path) == (None, (f"ignored {link}: it belongs to another user",))
 
 
 def test_what_may_not_stand_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="budget may not stand in x"):
+    with pytest.raises(ConfigError, match="budget is not allowed in x"):
         project.narrowed({"budget": {}}, Path("x"), {})
     assert project.narrowed({"approval_mode": "ask"}, Path("x"), {}) == ({"approval_mode": "ask"}, ())
     assert project.narrowed({"approval_mode": "ask"}, Path("x"), {"approval_mode": "read-only"}) == ({}, ())

@@ -49,14 +49,14 @@ def test_environment_over_user(tmp_path: Path, paths: Paths) -> None:
 )
 def test_a_project_cannot_choose_what_runs_or_where_messages_go(tmp_path: Path, paths: Paths, text: str) -> None:
     write(tmp_path / ".relay-runner.toml", text)
-    with pytest.raises(ConfigError, match="may not stand in"):
+    with pytest.raises(ConfigError, match="is not allowed in"):
         config.load(paths, tmp_path, {})
 
 
 @pytest.mark.parametrize("mode", ["accept-edits", "auto", "bypass", "yolo"])
 def test_a_project_cannot_allow_more_than_the_person(tmp_path: Path, paths: Paths, mode: str) -> None:
     write(tmp_path / ".relay-runner.toml", f'approval_mode = "{mode}"')
-    with pytest.raises(ConfigError, match=f"approval_mode '{mode}' may not stand in .*: use ask or read-only there"):
+    with pytest.raises(ConfigError, match=f"approval_mode '{mode}' is not allowed in .*: use ask or read-only there"):
         config.load(paths, tmp_path, {})
 
 
@@ -80,7 +80,7 @@ def test_a_stranger_s_file_in_a_parent_is_passed_over_with_a_note(
     own = tmp_path.stat().st_uid
     monkeypatch.setattr(project, "_owners", lambda path: {4242} if path == file else {own})
     settings = config.load(paths, work, {})
-    assert settings.notes == (f"{file} belongs to another user and is ignored",)
+    assert settings.notes == (f"ignored {file}: it belongs to another user",)
     assert settings.approval_mode == "read-only", "the next one above is ours"
 
 
@@ -94,7 +94,7 @@ def test_only_what_narrows_is_taken_of_a_project(tmp_path: Path, paths: Paths) -
     assert (settings.provider, settings.model, settings.effort, settings.tags) == (None, "mine", None, ("mine",))
     assert settings.permission_deadline_s == config.Settings().permission_deadline_s
     (note,) = settings.notes
-    assert note.startswith(f"{file}: provider, model, effort, tags, permission_deadline_s ignored")
+    assert note.startswith(f"{file}: ignored provider, model, effort, tags, permission_deadline_s;")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_lease_has_a_sane_length_and_is_the_users_business(tmp_path: Path, pat
             config.load(paths, None, {})
     paths.config_file.unlink()
     write(tmp_path / ".relay-runner.toml", "lease_s = 1")
-    with pytest.raises(ConfigError, match="may not stand"):
+    with pytest.raises(ConfigError, match="is not allowed"):
         config.load(paths, tmp_path, {})
 
 
@@ -159,7 +159,7 @@ def test_the_largest_attachment_is_the_person_s_to_say(tmp_path: Path, paths: Pa
             config.load(paths, None, {})
     write(paths.config_file, "")
     write(tmp_path / ".relay-runner.toml", "max_attachment_mib = 1")
-    with pytest.raises(ConfigError, match="may not stand"):
+    with pytest.raises(ConfigError, match="is not allowed"):
         config.load(paths, tmp_path, {})
 
 

@@ -167,7 +167,7 @@ def test_the_fifth_program_that_dies_before_it_has_it_makes_it_dead(told: State)
         begun = receipt(State.SUBMITTING, nonce=f"n{number}")
         now_is = deliveries.apply_receipt(now_is, begun, 1.0, claimable=False)
     assert (now_is.state, now_is.failures) == (State.DEAD, MAX_ATTEMPTS)
-    assert now_is.reason == "5 attempts failed: the program ended each time before it had the message"
+    assert now_is.reason == "5 attempts failed: the program ended each time before it got the message"
     assert not deliveries.is_held(now_is)
 
 
@@ -233,7 +233,7 @@ def test_redelivery_starts_over() -> None:
 def test_every_end_but_completed_can_be_redelivered(outcome: Outcome) -> None:
     ended = delivery(State.DONE, outcome=outcome, nonce="n", evidence="hook", result="x")
     if outcome is Outcome.COMPLETED:
-        with pytest.raises(RelayRefused, match=r"is done \(completed\): only what ended, and not completed,"):
+        with pytest.raises(RelayRefused, match=r"is done \(completed\): only a message that ended without completing"):
             deliveries.redeliver(ended, 1.0, claimable=False)
         return
     again = deliveries.redeliver(ended, 1.0, claimable=False)

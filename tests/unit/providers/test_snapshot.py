@@ -23,4 +23,4 @@ async def test_it_is_the_screen_after_what_the_program_said() -> None:
 async def test_a_screen_that_cannot_be_seen_says_why() -> None:
     box = Box()
     box.broken = TerminalError("tmux did not answer within 10 s")
-    assert await snapshot(box, "busy") == "busy\nthe screen cannot be seen: tmux did not answer within 10 s"
+    assert await snapshot(box, "busy") == "busy\ncannot see the screen: tmux did not answer within 10 s"

@@ -67,7 +67,7 @@ async def test_a_lost_connection_and_a_lost_token_are_told_apart(tmp_path: Path)
         token = await token_of(core, "agent:ann", "agent:ann")
         async with HttpRelay.at(url, token) as relay, relay.connect(hello("ann")) as joined:
             core.closing.set()
-            with pytest.raises(RelayUnavailable, match="the relay ends"):
+            with pytest.raises(RelayUnavailable, match="the relay is shutting down"):
                 async with asyncio.timeout(WAIT_S):
                     async for _ in joined:
                         continue

@@ -66,7 +66,7 @@ async def test_what_cannot_be_read_of_a_list_takes_nothing_else_along(caplog: py
     answer = http_answer("200 OK", b"[" + bad + b"," + good + b"]", "Content-Type: application/json")
     async with answering(answer) as url, HttpRelay.at(url, "t") as relay:
         assert [record.message.id for record in await relay.messages(MessageQuery())] == [1]
-    assert "left out of the answer to /api/v1/messages" in caplog.text
+    assert "skipped an item of the answer to /api/v1/messages" in caplog.text
 
 
 async def test_an_event_that_cannot_be_read_ends_no_stream() -> None:

@@ -102,7 +102,7 @@ def test_the_end_on_a_full_disk_says_what_is_lost(tmp_path: Path, caplog: pytest
     with Journal(tmp_path / "journal.db") as journal:
         fill(journal)
         journal.remember("a", BIG)
-    assert "what was learnt since the disk is full is lost" in caplog.text
+    assert "journal entries since the disk became full are lost" in caplog.text
 
 
 def test_a_transaction_that_does_not_fit_is_whole_in_memory(tmp_path: Path) -> None:

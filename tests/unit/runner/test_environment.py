@@ -92,4 +92,4 @@ def test_programs_that_cannot_be_run_are_told(tmp_path: Path) -> None:
     environment.write_programs(tmp_path / "bin", {"more": ("true",)})
     assert environment.unrunnable(tmp_path / "bin") is None
     (tmp_path / "bin" / "more").chmod(0o600)  # to the system the same as a folder that is mounted noexec
-    assert "cannot be run" in str(environment.unrunnable(tmp_path / "bin"))
+    assert "cannot run programs" in str(environment.unrunnable(tmp_path / "bin"))

@@ -44,6 +44,6 @@ async def test_the_next_program_decides_of_the_last_restart() -> None:
     await second.carried_out()
     restarting.begin(third)
     restarting.fail("given up")
-    with pytest.raises(ProviderExited, match="its program does not run: given up"):
+    with pytest.raises(ProviderExited, match="its program did not start: given up"):
         await third.carried_out()
     restarting.fail("nothing waits")

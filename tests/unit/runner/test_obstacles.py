@@ -72,7 +72,7 @@ async def test_what_lasts_long_leaves_once_what_the_program_shows(
         await obstacles.tend(process)
     assert [record.getMessage() for record in caplog.records] == [
         "message 1 is held for 60 s: dialog open",
-        "what the program shows meanwhile:\nthe last line",
+        "the program shows:\nthe last line",
     ]
     obstacles.clear()
     assert obstacles.next_due() is None

@@ -111,7 +111,7 @@ async def test_reconnect_joins_the_bus_anew(office: Office) -> None:
 
 
 async def test_a_wait_for_a_limit_is_ended_where_there_is_one(office: Office) -> None:
-    with pytest.raises(ProviderRefused, match="nothing holds it"):
+    with pytest.raises(ProviderRefused, match="no message is held"):
         await office.obey("agent.retry")
     office.held = "rate-limited until then"
     assert await office.obey("agent.retry") == {"reason": "it goes on; it was rate-limited until then"}

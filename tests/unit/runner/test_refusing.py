@@ -112,4 +112,4 @@ async def test_an_agent_is_told_in_its_inbox_once_a_day(
         await until(notices)
         (told,) = await notices()
         assert (told.to, told.reply_to, told.subject) == ("agent:ann", sent[0], "refused")
-        assert told.body.startswith(f"Message {sent[0]} was not read: over budget: the agent's 1 turn")
+        assert told.body.startswith(f"Message {sent[0]} was refused: over budget: the agent's 1 turn")

@@ -29,7 +29,7 @@ def test_an_operator_gets_the_text_and_what_else_was_in_the_turn() -> None:
 
 def test_another_agent_never_gets_what_was_said_to_somebody_else() -> None:
     found = share(BOB, [ALICE], by_hand=False)
-    assert found.carried == (1, 2) and "also answered person:alice: its text is not passed on" in str(found.withheld)
+    assert found.carried == (1, 2) and "also answered person:alice: its text is not shared" in str(found.withheld)
     assert "agent:eve" in str(share(BOB, [said(4, "agent:eve")], by_hand=False).withheld)
     assert BY_HAND in str(share(BOB, [BOB], by_hand=True).withheld)
     assert share(said(5, "person:guest"), [ALICE], by_hand=False).withheld

@@ -47,7 +47,7 @@ def test_a_program_that_works_without_a_turn_is_told_as_that(desk: Desk) -> None
     assert desk.waits.busy(desk.process) is None
     desk.now += 2 * LONG_S
     told = desk.waits.busy(desk.process)
-    assert told is not None and told.endswith("its program works on something of its own, a hook perhaps")
+    assert told is not None and told.endswith("the program is busy with work of its own, perhaps a hook")
 
 
 def test_nothing_is_busy_where_nothing_runs(desk: Desk) -> None:

@@ -113,7 +113,7 @@ async def places(room: Room, method: str, args: Args, **params: Any) -> list[dic
     folders = args.texts("folders") or [str(room.spec.cwd)]
     for folder in folders:
         if not folder.startswith("/"):
-            raise ProviderRefused(f"{folder} is not a full path")
+            raise ProviderRefused(f"{folder} is not an absolute path")
     told = (await room.call(method, {"cwds": folders, **params})).get("data") or []
     return [place for place in told if isinstance(place, dict)]
 

@@ -69,7 +69,7 @@ async def archive(room: Room, args: Args) -> dict[str, Any]:
     """Put a session away; the agent's own only by `clear` with `archive`, which begins a new one."""
     wanted = args.need("sessionId")
     if wanted == room.session.thread_id:
-        raise ProviderRefused("that is the session the agent is in", hint="use clear with archive=true")
+        raise ProviderRefused("the agent is using that session", hint="use clear with archive=true")
     await room.call("thread/archive", {"threadId": wanted})
     return {"sessionId": wanted, "archived": True}
 
@@ -85,7 +85,7 @@ async def delete(room: Room, args: Args) -> dict[str, Any]:
     """Delete a session for good, with all that was said in it; never the agent's own."""
     wanted = args.need("sessionId")
     if wanted == room.session.thread_id:
-        raise ProviderRefused("that is the session the agent is in", hint="use clear, then delete the former one")
+        raise ProviderRefused("the agent is using that session", hint="run clear first, then delete the old session")
     await room.call("thread/delete", {"threadId": wanted})
     return {"sessionId": wanted, "deleted": True}
 

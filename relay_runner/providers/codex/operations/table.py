@@ -12,7 +12,7 @@ from relay_runner.providers.codex.operations import context, reading, sessions, 
 from relay_runner.providers.codex.operations.args import Args
 from relay_runner.providers.codex.operations.room import Room
 
-FOLDERS = "full paths of other folders: a text, or a list of them"
+FOLDERS = "absolute paths of other folders: a text, or a list of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ OPERATIONS: Mapping[str, Row] = {
             "approvalMode": "ask, accept-edits, auto, read-only or bypass",
             "approvalPolicy": "untrusted, on-request or never",
             "sandbox": "read-only, workspace-write or danger-full-access",
-            "summary": "how much of its reasoning it tells: auto, concise, detailed or none",
+            "summary": "how much of its reasoning it shows: auto, concise, detailed or none",
         },
     ),
     "outputSchema": Row(context.output_schema, (), {"schema": "a JSON schema; none takes it back"}),
@@ -115,7 +115,7 @@ OPERATIONS: Mapping[str, Row] = {
     "mcpCall": Row(
         tools.mcp_call,
         ("mcpServer/tool/call",),
-        {"server": "the MCP server", "tool": "its tool", "arguments": "an object: what the tool is given"},
+        {"server": "the MCP server", "tool": "its tool", "arguments": "the tool's arguments, an object"},
     ),
     "mcpResource": Row(
         tools.mcp_resource, ("mcpServer/resource/read",), {"server": "the MCP server", "uri": "the resource"}
@@ -123,7 +123,7 @@ OPERATIONS: Mapping[str, Row] = {
     "hooks": Row(tools.hooks, ("hooks/list",), {"folders": FOLDERS}),
     "permissionProfiles": Row(tools.permission_profiles, ("permissionProfile/list",)),
     "mcpReload": Row(reading.mcp_reload, ("config/mcpServer/reload",)),
-    "models": Row(reading.models, ("model/list",), {"hidden": "true: also those that are not offered"}),
+    "models": Row(reading.models, ("model/list",), {"hidden": "true: include hidden ones"}),
     "usage": Row(reading.usage),
     "limits": Row(reading.limits),
     "terminals": Row(reading.terminals, ("thread/backgroundTerminals/list",)),

@@ -139,7 +139,7 @@ def test_the_dangerous_end_of_what_is_asked_is_in_view(width: int) -> None:
 def test_a_long_detail_shows_both_ends_and_says_how_much_is_missing() -> None:
     asked = permission("0123456789", detail="\n".join(f"line {n}" for n in range(50)))
     lines = drawn(View(permissions=[asked], chosen=("permission", "0123456789")), height=40)
-    assert line(lines, "line 0") and line(lines, "line 49") and line(lines, "… 45 lines more: v shows all")
+    assert line(lines, "line 0") and line(lines, "line 49") and line(lines, "… 45 more lines (v shows all)")
 
 
 def test_all_of_it_is_shown_when_asked_for() -> None:

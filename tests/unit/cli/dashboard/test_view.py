@@ -86,7 +86,7 @@ def test_a_question_that_is_over_ends_the_typing(view: View) -> None:
 
 
 def test_keys_without_anything_to_answer_say_so(view: View) -> None:
-    assert view.press("y") is None and view.note == "nothing is asked"
+    assert view.press("y") is None and view.note == "no permission is open"
     view.take(view.agents, [permission("p1")], [])
     view.press(Key.DOWN)
     assert view.press("n") is None and view.note == "choose a permission first" and view.reason is None
@@ -111,7 +111,7 @@ def test_trouble_is_over_when_the_relay_answers(view: View) -> None:
 
 def test_the_whole_text_is_one_key_away(view: View) -> None:
     view.press("v")
-    assert view.reading is None and view.note == "nothing is asked"
+    assert view.reading is None and view.note == "no permission is open"
     view.take(view.agents, [permission("p1")], [])
     for key, reading in (("v", 0), (Key.UP, 0), (Key.DOWN, 1), ("j", 2), (" ", 22), ("k", 21)):
         view.press(key)

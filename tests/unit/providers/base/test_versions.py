@@ -44,7 +44,7 @@ def test_a_version_is_found_in_what_a_program_says(said: str, version: str | Non
 )
 def test_only_a_version_beyond_those_tried_is_told(version: str, word: str | None) -> None:
     told = VERSIONS.beyond(version)
-    expected = word and f"tool {version} is {word} than what was tried (2.1.197, 2.1.332)"
+    expected = word and f"tool {version} is {word} than the tested versions (2.1.197, 2.1.332)"
     assert told == expected
 
 

@@ -107,4 +107,4 @@ def test_which_editor_is_the_users_own(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_machine_without_any_editor_says_so(folder: Path) -> None:
     done = edit(folder, PATH=str(folder))
-    assert (done.returncode, done.stderr) == (1, "no editor is set: set EDITOR\n")
+    assert (done.returncode, done.stderr) == (1, "no editor configured: set EDITOR\n")

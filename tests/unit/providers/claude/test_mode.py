@@ -20,7 +20,7 @@ def test_another_mode_is_told_once_and_so_is_the_way_back(caplog: pytest.LogCapt
     mode = Mode("ask")
     with caplog.at_level(logging.WARNING):
         assert mode.hook({"permission_mode": "auto"}) == [Learnt({"approvalMode": "auto"})]
-    assert "in the approval mode auto now; it was started in ask" in caplog.text
+    assert "in approval mode auto, but was started in ask" in caplog.text
     assert mode.hook({"permission_mode": "auto"}) == []
     assert mode.hook({"permission_mode": "plan"}) == [Learnt({"approvalMode": "plan"})]
     assert mode.hook({"permission_mode": "default"}) == [Learnt({"approvalMode": "ask"})]

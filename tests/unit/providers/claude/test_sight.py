@@ -50,7 +50,7 @@ async def test_a_dialog_that_the_screen_does_not_show_is_doubted_and_said(
             room.status("waiting", "dialog open")
             await until(lambda: room.process.state is ProcessState.WAITING)
             await until(lambda: room.process.state is ProcessState.IDLE)
-        (said,) = [record.getMessage() for record in caplog.records if "the screen counts" in record.getMessage()]
+        (said,) = [record.getMessage() for record in caplog.records if "trusting the screen" in record.getMessage()]
         assert '"waitingFor": "dialog open"' in said and "? for shortcuts" in said
         room.status("waiting", "permission prompt")
         room.box.dialog = DIALOG

@@ -112,7 +112,7 @@ async def test_notifications_and_requests_come_in_and_nonsense_does_no_harm(
         await server.tell("turn/started", turn={"id": "t1"})
         await until(lambda: bool(heard))
         assert [method for method, _ in heard] == ["turn/started"]
-        assert "json-parse-error: Codex sent what is no JSON" in caplog.text
+        assert "json-parse-error: Codex sent a line that is not JSON" in caplog.text
         assert [(one.id, one.method, one.thread_id, one.params["tool"]) for one in asked] == [
             (0, "item/tool/call", THREAD, "t")
         ]

@@ -216,6 +216,6 @@ async def test_a_socket_that_is_removed_under_a_good_connection_is_told_once(pla
         await place.server.tell("thread/status/changed", status={"type": "idle"})
     await until(lambda: bool(place.told(Degraded)))
     assert [told.reason for told in place.told(Degraded)] == [
-        "codex: its socket was removed, so that attach cannot show it: restart it"
+        "codex: its socket was removed, so attach cannot show it; restart it"
     ]
     assert place.process.state is ProcessState.IDLE

@@ -42,7 +42,7 @@ async def test_hooks_of_other_folders(tmp_path: Path) -> None:
         assert told["hooks"] == [
             {"event": "stop", "matcher": None, "source": "user", "path": "/h", "enabled": True, "trust": "untrusted"}
         ]
-        with pytest.raises(ProviderRefused, match="relative is not a full path"):
+        with pytest.raises(ProviderRefused, match="relative is not an absolute path"):
             await tools.hooks(made.room, Args({"folders": "relative"}))
 
 
