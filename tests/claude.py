@@ -21,6 +21,8 @@ from relay_runner.protocol.envelope import render
 from relay_runner.protocol.messages import Message, Timing
 from relay_runner.providers.base import Event, LaunchPlan, LaunchSpec, Process, ProcessState, Submission
 from relay_runner.providers.claude import ClaudeProvider
+from relay_runner.providers.claude.dialog import YES, dialog_of
+from relay_runner.providers.claude.screen import input_row
 from relay_runner.relay.base import Relay
 from relay_runner.runner import environment
 from relay_runner.runner.control import ControlServer
@@ -70,6 +72,32 @@ def claude_environ(home: Path, model: FakeAnthropic) -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
         "CLAUDE_CODE_MAX_RETRIES": "1",
     }
+
+
+async def approve(terminal: Terminal) -> None:
+    """Say yes at its dialog as a person does: by the key that the row shows, and again where the key was dropped.
+
+    In the first second of a dialog a digit only marks its row (2.1.332), and the state file tells of a dialog before it
+    is drawn.
+    """
+    digits: list[str] = []
+
+    async def drawn() -> bool:
+        dialog = dialog_of(await terminal.capture())
+        row = dialog.row(YES) if dialog is not None else None
+        if row is not None and row.digit is not None:
+            digits.append(row.digit)
+        return bool(digits)
+
+    async def gone() -> bool:
+        return input_row(await terminal.capture()) is not None
+
+    async with asyncio.timeout(PATIENCE_S):
+        await until(drawn)
+        while not await gone():
+            await terminal.type(digits[0])
+            with contextlib.suppress(TimeoutError):
+                await until(gone, patience_s=5)
 
 
 @dataclass

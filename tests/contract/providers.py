@@ -352,8 +352,9 @@ async def claude_rig(folder: Path, sockets: Path) -> AsyncIterator[Rig]:
         rig = Rig(
             Wired(), TmuxTerminals(sockets), spec,
             say=lambda text: f"SAY:{text}", slow=lambda seconds, text: f"RUN:sleep {seconds}\nSAY:{text}",
-            letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made", approve="1",
+            letter=lambda text: text, taken=taken, fail="FAIL:400", ask="RUN:mkdir asked\nSAY:made",
             subagent="TASK:SAY=found\nSAY:it found it", prefix="\u276f\u00a0", exact_from_operator=False,
+            answer=lambda it: claude.approve(it.terminal),
             serving=lambda process: _entered(control.serving(process)),
         )  # fmt: skip
         async with control.running():

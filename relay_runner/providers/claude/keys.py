@@ -1,9 +1,9 @@
 """Answer at the dialog itself, by its keys: each is pressed only while the screen shows that very dialog.
 
 A row is known by its label, never by its place. Where it has a digit, that is pressed; else the arrows go to it, and
-Enter is pressed when the screen shows that it would take this row. 2.1.332 drops keys in the first second of a dialog,
-so that what was typed for something else answers nothing: a key that had no effect is pressed again, after another
-look.
+Enter is pressed when the screen shows that it would take this row. In the first second of a dialog 2.1.332 takes no
+key, and a digit only marks its row, so that what was typed for something else answers nothing: a key that answered
+nothing is pressed again, after another look.
 """
 
 from __future__ import annotations
