@@ -16,6 +16,8 @@ from relay_runner.protocol.addresses import check_agent_id
 from relay_runner.protocol.commands import MAX_COMMAND_TIMEOUT_S, Command, CommandState, NewCommand
 
 POLL_S = 0.2
+VERDICT_S = 2.0
+"""How much longer than its own time a command is looked at, for the relay to say how it ended."""
 WORDS = {
     "agent.restart": "restart an agent",
     "agent.interrupt": "interrupt an agent",
@@ -113,7 +115,8 @@ async def _settle(
         idempotency_key=uuid.uuid4().hex,
     )
     command = await opened.relay.command(new)
-    deadline = time.monotonic() + timeout_s
+    # The relay ends a command at its own deadline: who stops looking at that instant would miss the reason.
+    deadline = time.monotonic() + timeout_s + VERDICT_S
     while command.state not in (CommandState.SUCCEEDED, CommandState.FAILED) and time.monotonic() < deadline:
         await asyncio.sleep(POLL_S)
         command = await opened.relay.get_command(command.id)

@@ -42,7 +42,7 @@ VIEWER_SUFFIX = ".v"
 """What the viewer's socket ends in instead of `.sock`: there are 107 bytes."""
 SETTINGS = "tmux.conf"
 TYPE_LIMIT = 1000
-DEATH_PATIENCE_S = 3.0
+DEATH_PATIENCE_S = 15.0
 RESTORE_S = 1.0
 SWEEP_GRACE_S = 1.0
 _DEAD = "relay-runner: dead pane"

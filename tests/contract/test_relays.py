@@ -443,7 +443,7 @@ async def test_what_a_dead_program_told_as_seen_is_taken_back_under_another_nonc
             await bob.relay.receipt(id, bob.receipt(State.SUBMITTING, nonce=f"n{number}"))
             await bob.relay.receipt(id, bob.receipt(State.SEEN, nonce=f"n{number}"))
             with_the_same = bob.receipt(State.SUBMITTING, nonce=f"n{number}")
-            await fails(RelayRefused, bob.relay.receipt(id, with_the_same), "another nonce")
+            await fails(RelayRefused, bob.relay.receipt(id, with_the_same), "a new nonce")
         again = await bob.relay.receipt(id, bob.receipt(State.SUBMITTING, nonce="n5"))
         assert (again.state, again.evidence, again.failures) == (State.SUBMITTING, None, MAX_ATTEMPTS - 1)
         dead = await bob.relay.receipt(id, bob.receipt(State.SUBMITTING, nonce="n6", reason="it died"))

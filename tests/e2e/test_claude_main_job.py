@@ -82,7 +82,7 @@ def test_a_steered_message_of_an_agent_does_not_get_what_was_said_to_a_person(
     steered = peer.send("cc", "SAY:for the person", "--timing", "steer")
     to_agent, to_person = place.settled(steered), place.settled(first)
     assert (to_agent["outcome"], to_agent["result"], to_agent["carried"]) == ("completed", None, [first, steered])
-    assert "its text is not passed on" in to_agent["reason"]
+    assert "its text is not shared" in to_agent["reason"]
     assert (to_person["outcome"], to_person["result"]) == ("completed", "for the person")
     assert to_person["carried"] == [first, steered]
     assert model.times_in_conversation(_mark(steered)) == 1
