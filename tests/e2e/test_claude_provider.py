@@ -653,9 +653,9 @@ async def test_a_dead_process_answers_for_its_turns(tmp_path: Path, tmux: TmuxTe
     async with started(tmp_path, tmux, model) as rig:
         done = await rig.say("SAY:done")
         await rig.event(TurnEnded, done.nonce)
-        cut = await rig.say("RUN:sleep 30")
+        cut = await rig.say("RUN:tail -f /dev/null")
         await rig.event(Seen, cut.nonce)
-        await until(lambda: "sleep 30" in transcript(rig))
+        await until(lambda: '"command":"tail -f' in transcript(rig))
         os.kill(rig.terminal.process.pid, signal.SIGKILL)
         await rig.terminal.wait_exit()
         assert (await rig.process.find(done.nonce)).result == "done"

@@ -76,6 +76,9 @@ class Start:
             if time.monotonic() > deadline or (screen is not None and input_row(screen) is not None):
                 return
             await self._wait_change(DRAWN_LOOK_S)
+        # One that cannot resume its session is idle for a moment, too, before it ends.
+        if not self._terminal.alive():
+            raise await self._exited()
 
     async def _check_start(self, deadline: float) -> None:
         """Raise when the program ended, or when it asks something and nobody is there to answer."""
