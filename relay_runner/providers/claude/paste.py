@@ -84,6 +84,8 @@ class Paste:
         self._draft = Draft()
         self._hidden: tuple[float, float] | None = None
         """Since when an idle program shows no input row, and when that was last seen."""
+        self._unseen_at = float("-inf")
+        """When the editor put a text in that did not show."""
         self._hints: set[str] = set()
         """What stood in the input row and turned out to be no draft."""
         self._last = ("", "")
@@ -100,6 +102,12 @@ class Paste:
         try:
             # What a runner that died put in and did not submit stands there still: it is replaced, or taken off.
             left = await self._shows(ours)
+            if left:
+                self._unseen_at = float("-inf")
+            elif time.monotonic() - self._unseen_at < VIEW_S:
+                # A row that looks empty may be one that is not drawn yet: a paste would stand beside what is in it,
+                # and one Enter submit the message twice.
+                return UNSEEN
             room = Room.FREE if left else await self._make_room(idle=idle)
         except TerminalError as error:
             return Held(str(error))
@@ -109,6 +117,7 @@ class Paste:
         if put is Put.REFUSED:
             return TYPING
         if put is Put.UNSEEN:
+            self._unseen_at = time.monotonic()
             return UNSEEN
         if put is Put.SHOWN:
             await self._terminal.press(Key.ENTER)

@@ -57,6 +57,8 @@ class Box:
         """What a person types in the very moment of a paste, before and after it."""
         self.folds = False
         """Whether what stands in the box is shown as one line that counts its newlines."""
+        self.draws = True
+        """Whether what stands in the box is shown at all."""
         self.broken: Exception | None = None
         """What a look at the screen fails with."""
         self.deaf: Exception | None = None
@@ -118,7 +120,7 @@ class Box:
             return Screen(lines=self.dialog)
         if self.hint and not self.text:
             return hinted(self.hint, drawn=False)
-        return screen(*(self.text.split("\n") if self.text else ()))
+        return screen(*(self.text.split("\n") if self.text and self.draws else ()))
 
     async def wait_exit(self) -> ExitStatus:
         """Say that it ended."""

@@ -315,6 +315,28 @@ async def test_what_does_not_show_is_not_submitted(tmp_path: Path, monkeypatch: 
     assert box.entered == [] and Key.ENTER not in box.pressed
 
 
+async def test_what_is_drawn_late_goes_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    box.draws = False
+    assert await way.put(LONG, entered(box)) == UNSEEN
+    assert await way.put(LONG, entered(box)) == UNSEEN, "the row looks empty, and is not"
+    assert (box.text, box.entered) == (LONG, [])
+    box.draws = True
+    assert await way.put(LONG, entered(box)) == Submitted("paste")
+    assert box.entered == [LONG]
+
+
+async def test_what_never_shows_is_pasted_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, way = editing(tmp_path, monkeypatch)
+    box.draws = False
+    assert await way.put(LONG, entered(box)) == UNSEEN
+    box.text, box.draws = "", True
+    assert await way.put(LONG, entered(box)) == UNSEEN
+    monkeypatch.setattr(paste, "VIEW_S", 0.0)
+    assert await way.put(LONG, entered(box)) == Submitted("paste")
+    assert box.entered == [LONG]
+
+
 @pytest.mark.parametrize("opens", [True, False])
 async def test_what_a_dead_runner_put_in_and_did_not_submit_goes_in_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: bool
