@@ -59,7 +59,7 @@ def test_a_runner_killed_in_the_middle_of_a_turn_settles_it_from_the_records(pla
 
 def test_a_turn_that_ended_while_no_runner_lived_is_settled(place: Home) -> None:
     place.start("bob", "demo")
-    id = place.send("bob", "slow 1 worked")
+    id = place.send("bob", "slow 4 worked")
     place.reaches(id, "seen")
     kill(place.runner_pid("bob"))
     until(
