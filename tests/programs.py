@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # The versions that tests drive where nobody asks for another one.
-DEFAULT = {"claude-code": "2.1.197", "codex": "0.169.0", "opencode": "1.18.33"}
+DEFAULT = {"claude-code": "2.1.197", "codex": "0.171.0", "opencode": "1.18.33"}
 # The command that each package brings.
 COMMAND = {"claude-code": "claude", "codex": "codex", "opencode": "opencode"}
 
