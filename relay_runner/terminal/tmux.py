@@ -42,7 +42,8 @@ VIEWER_SUFFIX = ".v"
 """What the viewer's socket ends in instead of `.sock`: there are 107 bytes."""
 SETTINGS = "tmux.conf"
 TYPE_LIMIT = 1000
-DEATH_PATIENCE_S = 15.0
+DEATH_PATIENCE_S = 30.0
+"""How long a program may take to end after its tmux died: its last hooks may wait for a runner for ten seconds."""
 RESTORE_S = 1.0
 SWEEP_GRACE_S = 1.0
 _DEAD = "relay-runner: dead pane"
